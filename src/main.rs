@@ -1,1 +1,3 @@
-fn main(){}
+fn main() {
+    print!("{}", atomix_controller::api::crds::yaml().unwrap());
+}

@@ -1,0 +1,68 @@
+//! Conditions by the API conventions: at most one of a type, with the time at which its status last changed.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+/// The object is as its spec says, and works.
+pub const READY: &str = "Ready";
+/// The object is being brought to its spec. Present only while that is true, as kstatus tools expect.
+pub const RECONCILING: &str = "Reconciling";
+/// The object cannot be brought to its spec without help. Present only while that is true.
+pub const STALLED: &str = "Stalled";
+
+/// A condition before it is known when it became so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// One of [`READY`], [`RECONCILING`], [`STALLED`].
+    pub kind: &'static str,
+    /// Whether it is true.
+    pub status: bool,
+    /// One word in CamelCase.
+    pub reason: &'static str,
+    /// A sentence for people.
+    pub message: String,
+}
+
+/// The conditions of an object of `generation`: those of `drafts` and no others, with the transition times of `before`
+/// where the status did not change.
+#[must_use]
+pub fn settle(before: &[Condition], drafts: Vec<Draft>, generation: Option<i64>, now: &Time) -> Vec<Condition> {
+    drafts
+        .into_iter()
+        .map(|draft| {
+            let status = if draft.status { "True" } else { "False" };
+            let same = before.iter().find(|old| old.type_ == draft.kind && old.status == status);
+            Condition {
+                last_transition_time: same.map_or_else(|| now.clone(), |old| old.last_transition_time.clone()),
+                message: draft.message,
+                observed_generation: generation,
+                reason: draft.reason.to_owned(),
+                status: status.to_owned(),
+                type_: draft.kind.to_owned(),
+            }
+        })
+        .collect()
+}
+
+/// The condition of a type, if there is one.
+#[must_use]
+pub fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.type_ == kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::jiff::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn the_transition_time_moves_only_with_the_status() {
+        let at = |seconds| Time(Timestamp::from_second(seconds).unwrap());
+        let ready = |status, message: &str| Draft { kind: READY, status, reason: "R", message: message.to_owned() };
+        let first = settle(&[], vec![ready(false, "a")], Some(1), &at(1));
+        let second = settle(&first, vec![ready(false, "b")], Some(2), &at(2));
+        assert_eq!((second[0].last_transition_time.clone(), second[0].message.as_str()), (at(1), "b"));
+        let third = settle(&second, vec![ready(true, "c")], Some(2), &at(3));
+        assert_eq!(third[0].last_transition_time, at(3));
+    }
+}

@@ -1,0 +1,116 @@
+//! The CustomResourceDefinitions, generated from the Rust types.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+use serde_json::{Map, Value};
+
+use super::{Partition, PartitionSet, schema};
+
+/// Where the structural schema of the one version stands in a CRD.
+const SCHEMA: &str = "/spec/versions/0/schema/openAPIV3Schema";
+
+/// Why the CRDs could not be made: a programming error that the unit tests would show.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A definition is no JSON.
+    #[error("rendering a custom resource definition: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The schema lacks a part that rules are to be added to.
+    #[error("the generated schema has nothing at {0}")]
+    MissingSchema(String),
+    /// A definition is no YAML.
+    #[error("writing a custom resource definition as YAML: {0}")]
+    Yaml(#[from] serde_saphyr::ser::Error),
+}
+
+/// Both CRDs as JSON values: PartitionSet, then Partition.
+///
+/// # Errors
+/// [`Error`] if the types and the rules no longer fit together.
+pub fn definitions() -> Result<[Value; 2], Error> {
+    let set = definition(
+        &PartitionSet::crd(),
+        vec![
+            ("", schema::partition_set_root()),
+            ("/properties/spec", schema::partition_set_spec()),
+            ("/properties/spec/properties/template/properties/spec", schema::template_spec()),
+        ],
+    )?;
+    let partition = definition(&Partition::crd(), vec![("/properties/spec", schema::partition_spec())])?;
+    Ok([set, partition])
+}
+
+/// Both CRDs as one YAML stream.
+///
+/// # Errors
+/// [`Error`] if the types and the rules no longer fit together.
+pub fn yaml() -> Result<String, Error> {
+    let mut text = String::new();
+    for definition in definitions()? {
+        text.push_str("---\n");
+        text.push_str(&serde_saphyr::to_string(&definition)?);
+    }
+    Ok(text)
+}
+
+fn definition(crd: &CustomResourceDefinition, rules: Vec<(&str, Value)>) -> Result<Value, Error> {
+    let mut crd = serde_json::to_value(crd)?;
+    let root = crd.pointer_mut(SCHEMA).ok_or_else(|| Error::MissingSchema(SCHEMA.to_owned()))?;
+    strip_nullable(root);
+    root["description"] = root.pointer("/properties/spec/description").cloned().unwrap_or_default();
+    for (pointer, rule) in rules {
+        let part = root.pointer_mut(pointer).and_then(Value::as_object_mut);
+        let part = part.ok_or_else(|| Error::MissingSchema(pointer.to_owned()))?;
+        part.insert("x-kubernetes-validations".to_owned(), rule);
+    }
+    Ok(crd)
+}
+
+/// An absent field and `null` mean the same here, as in Kubernetes' own types: without `nullable` the API server drops
+/// a `null` before anybody has to judge it. Formats that the API server does not know only make it warn.
+fn strip_nullable(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            strip_nullable_of(fields);
+            fields.values_mut().for_each(strip_nullable);
+        }
+        Value::Array(items) => items.iter_mut().for_each(strip_nullable),
+        _ => {}
+    }
+}
+
+fn strip_nullable_of(fields: &mut Map<String, Value>) {
+    if fields.get("nullable") == Some(&Value::Bool(true)) {
+        fields.remove("nullable");
+    }
+    if let Some(Value::Array(choices)) = fields.get_mut("enum") {
+        choices.retain(|choice| !choice.is_null());
+    }
+    // A property may be called "default" or "format"; only schemas have these as keywords, and none of ours needs them.
+    if fields.contains_key("type") && fields.get("default").is_some_and(|value| !value.is_object()) {
+        fields.remove("default");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_schema_sets_defaults_or_allows_null() {
+        for definition in definitions().unwrap() {
+            let text = definition.pointer(SCHEMA).unwrap().to_string();
+            assert!(!text.contains("nullable") && !text.contains("\"default\":"), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_field_of_ours_is_described() {
+        for definition in definitions().unwrap() {
+            let spec = definition.pointer(&format!("{SCHEMA}/properties/spec/properties")).unwrap();
+            for (field, schema) in spec.as_object().unwrap() {
+                assert!(schema["description"].as_str().is_some_and(|text| text.len() > 20), "{field}");
+            }
+        }
+    }
+}

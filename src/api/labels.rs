@@ -1,0 +1,57 @@
+//! Labels and annotations that the controller writes and reads.
+
+/// Selector label: always [`APP`](self::values::APP).
+pub const APP: &str = "app";
+/// Selector label: `partition` on everything that belongs to one partition.
+pub const TYPE: &str = "type";
+/// Selector label: name of the PartitionSet.
+pub const GROUP: &str = "group";
+/// Selector label: 1-based index of the partition in its set.
+pub const PARTITION: &str = "partition";
+
+/// Recommended label: always `atomix`.
+pub const NAME: &str = "app.kubernetes.io/name";
+/// Recommended label: name of the PartitionSet.
+pub const INSTANCE: &str = "app.kubernetes.io/instance";
+/// Recommended label: the protocol, or `partition-group` on the objects of the whole set.
+pub const COMPONENT: &str = "app.kubernetes.io/component";
+/// Recommended label: name of the controller; the children are watched by it.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+
+/// The labels whose values are the controller's, whatever a template says.
+pub const RESERVED: [&str; 8] = [APP, TYPE, GROUP, PARTITION, NAME, INSTANCE, COMPONENT, MANAGED_BY];
+
+/// Values of the fixed labels.
+pub mod values {
+    /// Value of [`super::APP`] and [`super::NAME`].
+    pub const APP: &str = "atomix";
+    /// Value of [`super::TYPE`] on everything that belongs to one partition.
+    pub const PARTITION: &str = "partition";
+    /// Value of [`super::COMPONENT`] on the objects of the whole group.
+    pub const PARTITION_GROUP: &str = "partition-group";
+}
+
+/// Annotations under `k8s.atomix.io/`.
+pub mod annotations {
+    /// Prefix that all of them share.
+    pub const PREFIX: &str = "k8s.atomix.io/";
+    /// On a Partition: `<namespace>.<name>` of the controller that runs it.
+    pub const CONTROLLER: &str = "k8s.atomix.io/controller";
+    /// On a Partition: always `partition`.
+    pub const TYPE: &str = "k8s.atomix.io/type";
+    /// On a Partition: name of its PartitionSet.
+    pub const GROUP: &str = "k8s.atomix.io/group";
+    /// On a Partition: its 1-based index.
+    pub const PARTITION: &str = "k8s.atomix.io/partition";
+    /// The annotations of a Partition whose values are the controller's, whatever a template says.
+    pub const RESERVED: [&str; 4] = [CONTROLLER, TYPE, GROUP, PARTITION];
+
+    /// On a PartitionSet: the lower number of partitions that the user agrees to shrink to.
+    pub const ALLOW_PARTITION_REMOVAL: &str = "k8s.atomix.io/allow-partition-removal";
+    /// On a PartitionSet: `"true"` stops all writes for the set.
+    pub const PAUSED: &str = "k8s.atomix.io/paused";
+    /// On a template: the form of the members in `partition.json`, see [`crate::api::names`].
+    pub const MEMBER_PORTS: &str = "k8s.atomix.io/member-ports";
+    /// On a pod template: hash of the node's configuration, so that a change of it changes the pods' revision.
+    pub const CONFIG_HASH: &str = "k8s.atomix.io/config-hash";
+}

@@ -1,0 +1,30 @@
+//! The custom resources of group `k8s.atomix.io`, and the names, labels and annotations that go with them.
+
+pub mod conditions;
+pub mod crds;
+pub mod labels;
+pub mod names;
+mod partition;
+mod partition_set;
+mod schema;
+
+pub use partition::{Partition, PartitionSpec, PartitionStatus};
+pub use partition_set::{
+    ClaimRetentionPolicy, PartitionSet, PartitionSetSpec, PartitionSetStatus, PartitionTemplate, Protocol,
+    RetentionAction, TemplateMetadata, TemplateSpec,
+};
+
+/// API group of both custom resources.
+pub const GROUP: &str = "k8s.atomix.io";
+/// The one served and stored version.
+pub const VERSION: &str = "v1alpha1";
+/// Most partitions that one set may have (contract, section 1).
+pub const MAX_PARTITIONS: i64 = 1000;
+/// Most pods that one partition may have (contract, section 1).
+pub const MAX_SIZE: i64 = 21;
+/// Partitions, pods per partition and concurrently rolling partitions when the user says nothing.
+pub const DEFAULT_COUNT: i64 = 1;
+/// Longest `spec.config`, in bytes.
+pub const MAX_CONFIG_BYTES: usize = 16 * 1024;
+/// Most environment variables that a user may add to the nodes.
+pub const MAX_ENV: usize = 256;

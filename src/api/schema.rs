@@ -1,0 +1,124 @@
+//! Pieces of the CRD schemas that a Rust type cannot say by itself: CEL rules in the words of Kubernetes' own messages.
+
+use serde_json::{Value, json};
+
+/// CEL rule that a number is at least `min`.
+pub(super) fn at_least(min: i64) -> Value {
+    json!([rule_at_least(min)])
+}
+
+/// CEL rules that a number is within `min..=max`.
+pub(super) fn range(min: i64, max: i64) -> Value {
+    json!([
+        rule_at_least(min),
+        { "rule": format!("self <= {max}"), "message": format!("must be less than or equal to {max}") }
+    ])
+}
+
+fn rule_at_least(min: i64) -> Value {
+    json!({ "rule": format!("self >= {min}"), "message": format!("must be greater than or equal to {min}") })
+}
+
+/// Size of a partition in CEL, with its alias and its default, where `spec` is a PartitionSet's spec.
+fn set_size(spec: &str) -> String {
+    format!(
+        "(has({spec}.template.spec.size) ? {spec}.template.spec.size : has({spec}.partitionSize) ? {spec}.partitionSize : 1)"
+    )
+}
+
+/// Rules of a PartitionSet's spec.
+pub(super) fn partition_set_spec() -> Value {
+    json!([
+        {
+            "rule": "!has(self.maxUnavailablePartitions) || self.maxUnavailablePartitions <= (has(self.partitions) ? self.partitions : 1)",
+            "message": "must be less than or equal to spec.partitions",
+            "fieldPath": ".maxUnavailablePartitions"
+        },
+        {
+            "rule": "!has(self.partitionSize) || !has(self.template.spec.size) || self.partitionSize == self.template.spec.size",
+            "message": "must be equal to spec.template.spec.size",
+            "fieldPath": ".partitionSize"
+        },
+        {
+            "rule": format!("oldSelf.template.spec.protocol != 'raft' || self.template.spec.protocol != 'raft' || {} == {}", set_size("self"), set_size("oldSelf")),
+            "message": "field is immutable with the raft protocol",
+            "fieldPath": ".template.spec.size"
+        }
+    ])
+}
+
+/// Rules of a Partition's spec.
+pub(super) fn partition_spec() -> Value {
+    let mut rules = template_spec_rules();
+    rules.push(json!({
+        "rule": "oldSelf.protocol != 'raft' || self.protocol != 'raft' || (has(self.size) ? self.size : 1) == (has(oldSelf.size) ? oldSelf.size : 1)",
+        "message": "field is immutable with the raft protocol",
+        "fieldPath": ".size"
+    }));
+    Value::Array(rules)
+}
+
+/// Rules of a set's `template.spec`.
+pub(super) fn template_spec() -> Value {
+    Value::Array(template_spec_rules())
+}
+
+fn template_spec_rules() -> Vec<Value> {
+    let text = |owner: &str, field: &str| format!("(has({owner}.{field}) ? {owner}.{field} : '')");
+    let quantity = |owner: &str| format!("(has({owner}.storageSize) ? string({owner}.storageSize) : '')");
+    vec![
+        json!({
+            "rule": "self.protocol == oldSelf.protocol",
+            "message": "field is immutable",
+            "fieldPath": ".protocol"
+        }),
+        json!({
+            "rule": format!("{} == '' || {} != ''", text("self", "storageClass"), quantity("self")),
+            "message": "Required value: storageClass needs a size",
+        }),
+        json!({
+            "rule": format!("{} == {}", text("self", "storageClass"), text("oldSelf", "storageClass")),
+            "message": "field is immutable",
+            "fieldPath": ".storageClass"
+        }),
+        json!({
+            "rule": format!("{0} == {1} || ({0} != '' && {1} != '' && quantity({0}).compareTo(quantity({1})) == 0)", quantity("self"), quantity("oldSelf")),
+            "message": "field is immutable",
+            "fieldPath": ".storageSize"
+        }),
+        json!({
+            "rule": "!has(self.pullPolicy) || !has(self.imagePullPolicy) || self.pullPolicy == self.imagePullPolicy",
+            "message": "must be equal to imagePullPolicy",
+            "fieldPath": ".pullPolicy"
+        }),
+        json!({
+            "rule": "!has(self.storageSize) || (isQuantity(string(self.storageSize)) && quantity(string(self.storageSize)).isGreaterThan(quantity('0')))",
+            "message": "must be a quantity greater than 0, for instance 8Gi",
+            "fieldPath": ".storageSize"
+        }),
+        json!({
+            "rule": "!has(self.env) || self.env.all(e, e.name != 'NODE_ID')",
+            "message": "NODE_ID is set by the controller",
+            "fieldPath": ".env"
+        }),
+    ]
+}
+
+/// Rules at the root of a PartitionSet, where the name is. The root is not ratcheted by the API server: each rule passes
+/// when what it judges did not change, or a stored object that breaks it could never lose a finalizer.
+pub(super) fn partition_set_root() -> Value {
+    let count = |set: &str| format!("(has({set}.spec.partitions) ? {set}.spec.partitions : 1)");
+    let unchanged = format!("oldSelf.hasValue() && {} == {}", count("self"), count("oldSelf.value()"));
+    json!([
+        {
+            "rule": "oldSelf.hasValue() || self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+            "message": "metadata.name must be a DNS-1035 label: lower case letters, digits and '-', starting with a letter, ending with a letter or digit",
+            "optionalOldSelf": true
+        },
+        {
+            "rule": format!("({unchanged}) || size(self.metadata.name) + 1 + size(string({})) <= 52", count("self")),
+            "message": "metadata.name and the highest partition number must fit into 52 characters: <name>-<partitions>",
+            "optionalOldSelf": true
+        }
+    ])
+}

@@ -1,0 +1,147 @@
+use super::*;
+
+const PATH: &str = "config";
+
+fn accepted(text: &str, protocol: Protocol) -> String {
+    match check(text, Some(protocol), PATH) {
+        Ok(options) => protobuf_json(&options),
+        Err(violations) => panic!("{text}: {violations:?}"),
+    }
+}
+
+fn rejected(text: &str, protocol: Option<Protocol>) -> Vec<String> {
+    check(text, protocol, PATH).expect_err(text).iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_seed_documents_options_become_protobuf_json() {
+    let text = "electionTimeout: 5s\nheartbeatInterval: 1s\n";
+    assert_eq!(accepted(text, Protocol::Raft), r#"{"electionTimeout":"5s","heartbeatInterval":"1s"}"#);
+}
+
+#[test]
+fn durations_are_never_numbers_for_the_nodes() {
+    // The original wrote nanosecond integers, which the nodes refuse.
+    assert_eq!(accepted("heartbeat_interval: 500ms", Protocol::Raft), r#"{"heartbeatInterval":"0.5s"}"#);
+}
+
+#[test]
+fn nothing_given_is_an_empty_object() {
+    for text in ["", " \n", "{}", "# only a comment", "null", "electionTimeout:"] {
+        assert_eq!(accepted(text, Protocol::Raft), "{}", "{text:?}");
+    }
+}
+
+#[test]
+fn every_option_of_every_protocol_is_read() {
+    let raft = "{electionTimeout: 2s, heartbeatInterval: 10ms, storage: {directory: /d, level: MAPPED, maxEntrySize: 1024, \
+                segmentSize: 33554432, flushOnCommit: true}, compaction: {dynamic: false, freeDiskBuffer: 0.2, freeMemoryBuffer: 0.1}}";
+    assert_eq!(
+        serde_json::from_str::<Value>(&accepted(raft, Protocol::Raft)).unwrap(),
+        serde_json::json!({
+            "electionTimeout": "2s", "heartbeatInterval": "0.01s",
+            "storage": {"directory": "/d", "level": "MAPPED", "maxEntrySize": 1024, "segmentSize": 33_554_432, "flushOnCommit": true},
+            "compaction": {"dynamic": false, "freeDiskBuffer": 0.2, "freeMemoryBuffer": 0.1},
+        })
+    );
+    let log = "memberGroupStrategy: ZONE_AWARE\ncompaction: {size: 1000000000000, age: 24h, free_disk_buffer: 0.5}";
+    assert_eq!(
+        serde_json::from_str::<Value>(&accepted(log, Protocol::Log)).unwrap(),
+        serde_json::json!({
+            "memberGroupStrategy": "ZONE_AWARE",
+            "compaction": {"size": "1000000000000", "age": "86400s", "freeDiskBuffer": 0.5},
+        })
+    );
+    assert_eq!(
+        accepted("member_group_strategy: HOST_AWARE", Protocol::Backup),
+        r#"{"memberGroupStrategy":"HOST_AWARE"}"#
+    );
+}
+
+#[test]
+fn an_unknown_option_is_named_with_its_path() {
+    assert_eq!(
+        rejected("electionTimout: 5s", Some(Protocol::Raft)),
+        [
+            r#"config.electionTimout: Unsupported value: "electionTimout": supported values: "electionTimeout", "heartbeatInterval", "storage", "compaction""#
+        ]
+    );
+    assert_eq!(
+        rejected("storage: {levle: DISK}", Some(Protocol::Log)),
+        [
+            r#"config.storage.levle: Unsupported value: "levle": supported values: "directory", "level", "maxEntrySize", "segmentSize", "flushOnCommit""#
+        ]
+    );
+    assert_eq!(rejected("electionTimeout: 5s", Some(Protocol::Backup)).len(), 1);
+}
+
+#[test]
+fn an_unknown_protocol_is_judged_by_the_options_of_all() {
+    assert!(check("{electionTimeout: 9s, memberGroupStrategy: HOST_AWARE, compaction: {age: 1h}}", None, PATH).is_ok());
+    assert_eq!(rejected("electionTimout: 5s", None).len(), 1);
+}
+
+#[test]
+fn mistyped_options_are_all_reported() {
+    let text = "electionTimeout: 5\nheartbeatInterval: 5 s\nstorage: {level: disk, maxEntrySize: -1, segmentSize: 4294967296, flushOnCommit: yes}\ncompaction: []";
+    let mut messages = rejected(text, Some(Protocol::Raft));
+    messages.sort();
+    assert_eq!(
+        messages,
+        [
+            r#"config.compaction: Invalid value: "array": must be a mapping of options"#,
+            r#"config.electionTimeout: Invalid value: "integer": must be a duration greater than 0 with a unit, such as 5s, 500ms or 1m"#,
+            r#"config.heartbeatInterval: Invalid value: "5 s": must be a duration greater than 0 with a unit, such as 5s, 500ms or 1m"#,
+            r#"config.storage.flushOnCommit: Invalid value: "string": must be true or false"#,
+            r#"config.storage.level: Unsupported value: "disk": supported values: "DISK", "MAPPED""#,
+            "config.storage.maxEntrySize: Invalid value: -1: must be an integer from 0 to 4294967295",
+            "config.storage.segmentSize: Invalid value: 4294967296: must be an integer from 0 to 4294967295",
+        ]
+    );
+}
+
+#[test]
+fn one_option_under_both_spellings_is_a_duplicate() {
+    assert_eq!(
+        rejected("{electionTimeout: 5s, election_timeout: 6s}", Some(Protocol::Raft)),
+        [r#"config.election_timeout: Duplicate value: "electionTimeout""#]
+    );
+}
+
+#[test]
+fn a_heartbeat_must_be_shorter_than_the_election_timeout() {
+    assert_eq!(
+        rejected("{electionTimeout: 5s, heartbeatInterval: 5s}", Some(Protocol::Raft)),
+        [r#"config.heartbeatInterval: Invalid value: "5s": must be less than electionTimeout (5s)"#]
+    );
+    assert_eq!(
+        rejected("electionTimeout: 100ms", Some(Protocol::Raft)),
+        [r#"config.electionTimeout: Invalid value: "0.1s": must be greater than heartbeatInterval (0.5s by default)"#]
+    );
+}
+
+#[test]
+fn hostile_text_is_refused_without_harm() {
+    let bomb = (1..12).fold("a0: &a0 [x, x]\n".to_owned(), |text, i| {
+        format!("{text}a{i}: &a{i} [*a{0}, *a{0}, *a{0}, *a{0}, *a{0}, *a{0}]\n", i - 1)
+    });
+    for text in [
+        "a: [",
+        "a: 1\na: 2",
+        "- a",
+        "just text",
+        "a: 1\n---\nb: 2",
+        "? {x: y}\n: z",
+        bomb.as_str(),
+        &"[".repeat(10_000),
+        "a: !!binary x",
+        "\u{0}",
+        "1: 2",
+    ] {
+        assert!(check(text, Some(Protocol::Raft), PATH).is_err(), "{text:.80}");
+    }
+    assert_eq!(
+        rejected(&"#".repeat(MAX_CONFIG_BYTES + 1), None),
+        ["config: Too long: may not be more than 16384 bytes"]
+    );
+}

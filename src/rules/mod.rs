@@ -1,0 +1,20 @@
+//! What a PartitionSet and a Partition may be: defaults, validation and protocol options.
+//!
+//! Everything here is a function of values. The webhooks, the reconcilers and the offline `validate` command call the
+//! same functions, so that nothing that is admitted is later unreadable.
+
+pub mod config;
+pub mod defaults;
+pub mod duration;
+mod fields;
+pub mod judge;
+mod labels;
+pub mod quantity;
+mod read;
+mod validate;
+pub mod violation;
+mod warnings;
+
+pub use judge::{SetVerdict, partition, partition_set, scale};
+pub use read::SetObject;
+pub use violation::{Reason, Violation};

@@ -1,0 +1,79 @@
+//! What is legal and unwise: warnings that kubectl prints beside its answer.
+
+use super::read::SetObject;
+use crate::api::labels::{self, annotations};
+use crate::api::{DEFAULT_COUNT, Protocol, TemplateSpec};
+
+/// From this many partitions on, a DNS answer with all of them nears the 64 KiB that fit.
+const MANY_PARTITIONS: i64 = 300;
+
+/// Warnings for a set that is created (`old` is none) or changed.
+pub(super) fn set(new: &SetObject, old: Option<&SetObject>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let count = |set: &SetObject| set.spec.partitions.unwrap_or(DEFAULT_COUNT);
+    let partitions = count(new);
+    if partitions >= MANY_PARTITIONS {
+        warnings.push(format!(
+            "spec.partitions: the DNS answer of a group of {partitions} partitions may be truncated; clients should find them over the Atomix API"
+        ));
+    }
+    let grown_from = old.map(count).filter(|before| *before < partitions);
+    if let Some(before) = grown_from {
+        warnings.push(format!(
+            "spec.partitions: growing from {before} to {partitions} re-homes keys (clients pick a partition by hash modulo the number), and no data moves"
+        ));
+    }
+    if new.spec.template.spec.storage_size.is_some() && (old.is_none() || grown_from.is_some()) {
+        let first = grown_from.map_or(1, |before| before + 1);
+        warnings.push(format!(
+            "spec.template.spec.storageSize: new partitions use again any PersistentVolumeClaims that were retained for their pods (data-{0}-{first}-0 and so on), with the data on them",
+            new.name
+        ));
+    }
+    template(&new.spec.template.spec, &mut warnings);
+    metadata(new, &mut warnings);
+    warnings
+}
+
+fn template(spec: &TemplateSpec, warnings: &mut Vec<String>) {
+    let size = spec.size.unwrap_or(DEFAULT_COUNT);
+    match Protocol::parse(&spec.protocol) {
+        Some(Protocol::Raft) if size <= 2 => warnings.push(format!(
+            "spec.template.spec.size: a Raft partition of {size} cannot lose a pod, nor be rolled, without losing its quorum, and nodes keep their state in memory; use 3 or more"
+        )),
+        Some(Protocol::Raft) if size % 2 == 0 => warnings.push(format!(
+            "spec.template.spec.size: a Raft partition of {size} tolerates no more failures than one of {}",
+            size - 1
+        )),
+        Some(protocol @ (Protocol::Backup | Protocol::Log)) if spec.image.as_deref().unwrap_or_default().is_empty() => {
+            warnings.push(format!(
+                "spec.template.spec.image: the default image of the {0} protocol is not known to be published; set an image here, or the controller's --{0}-image",
+                protocol.as_str()
+            ));
+        }
+        _ => {}
+    }
+}
+
+fn metadata(set: &SetObject, warnings: &mut Vec<String>) {
+    if let Some(value) =
+        set.annotations.get(annotations::PAUSED).filter(|value| !["true", "false"].contains(&value.as_str()))
+    {
+        warnings.push(format!(
+            "metadata.annotations[{}]: {value:.20?} is neither \"true\" nor \"false\": the set is not paused",
+            annotations::PAUSED
+        ));
+    }
+    let Some(template) = &set.spec.template.metadata else { return };
+    let ours = [
+        ("labels", template.labels.as_ref(), labels::RESERVED.as_slice()),
+        ("annotations", template.annotations.as_ref(), annotations::RESERVED.as_slice()),
+    ];
+    for (field, map, reserved) in ours {
+        for key in map.into_iter().flat_map(|map| map.keys()).filter(|key| reserved.contains(&key.as_str())) {
+            warnings.push(format!(
+                "spec.template.metadata.{field}[{key}]: is set by the controller; the value here is not used"
+            ));
+        }
+    }
+}
