@@ -1,0 +1,93 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+const (
+	memory     = "/dev/shm"
+	dataPrefix = "webhook-tests-etcd-"
+	runPrefix  = "webhook-tests-run-" // of the directories that the harness makes
+	lockName   = "lock"
+	keepName   = "keep"
+)
+
+// locks stay open, and with that locked, until the process ends.
+var locks []*os.File
+
+// dataDir makes a directory for etcd: in memory where the system has such a
+// file system, else below dir.
+func dataDir(dir string) (string, error) {
+	if info, err := os.Stat(memory); err != nil || !info.IsDir() {
+		data := filepath.Join(dir, "data")
+		return data, os.MkdirAll(data, 0o700)
+	}
+	sweep(filepath.Join(memory, dataPrefix+"*"))
+	// It gets the name that sweep looks for only when it is locked.
+	young, err := os.MkdirTemp(memory, "new-"+dataPrefix)
+	if err != nil {
+		return "", err
+	}
+	if err := hold(young); err != nil {
+		return "", err
+	}
+	data := filepath.Join(memory, strings.TrimPrefix(filepath.Base(young), "new-"))
+	return data, os.Rename(young, data)
+}
+
+// hold locks a directory for the life of this process.
+func hold(dir string) error {
+	lock, err := lockDir(dir)
+	if err == nil {
+		locks = append(locks, lock)
+	}
+	return err
+}
+
+// sweep removes what supervisors left behind that were killed and could not.
+// The kernel drops the lock of a dead process: a lock that can be had belongs
+// to nobody.
+func sweep(pattern string) {
+	found, _ := filepath.Glob(pattern)
+	for _, dir := range found {
+		if _, err := os.Stat(filepath.Join(dir, lockName)); err != nil {
+			continue // not one of ours, or just being made
+		}
+		if _, err := os.Stat(filepath.Join(dir, keepName)); err == nil {
+			continue
+		}
+		if lock, err := lockDir(dir); err == nil {
+			_ = os.RemoveAll(dir)
+			_ = lock.Close()
+		}
+	}
+}
+
+func lockDir(dir string) (*os.File, error) {
+	lock, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = lock.Close()
+		return nil, err
+	}
+	return lock, nil
+}
+
+// keep asks removeDir to leave the logs.
+func keep(dir string) { _ = os.WriteFile(filepath.Join(dir, keepName), nil, 0o600) }
+
+// removeDir removes the directory, but for the logs if somebody wants them.
+func removeDir(dir string) {
+	if _, err := os.Stat(filepath.Join(dir, keepName)); err != nil {
+		_ = os.RemoveAll(dir)
+		return
+	}
+	for _, name := range []string{"data", "pki", "kubeconfig", "bin", "home"} {
+		_ = os.RemoveAll(filepath.Join(dir, name))
+	}
+}
