@@ -1,0 +1,52 @@
+# make demo    see it work, on this machine alone          make demo ARGS=--once ends by itself
+# make test    every test, from cold
+# make build   the release binary and, with a container builder, the image
+# make image   the same, and an error without a container builder
+# make lint    formatting and clippy
+# make manifests   the CRDs in deploy/atomix-controller.yaml, from the Rust types
+
+ARGS ?=
+IMAGE ?= docker.io/atomix/atomix-k8s-controller:latest
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+BINARY = target/$(HOST)/release/atomix-controller
+MANIFEST = deploy/atomix-controller.yaml
+
+.PHONY: help build image binary demo test lint manifests
+.NOTPARALLEL:
+
+help:
+	@sed -n 's/^# //p;/^$$/q' Makefile
+
+build: binary
+	@hack/image.sh --optional $(BINARY) $(IMAGE)
+
+image: binary
+	@hack/image.sh $(BINARY) $(IMAGE)
+
+# Static, because the image holds nothing else. With --target, the flag is not applied to build scripts and macros.
+binary:
+	@hack/need.sh cargo rustc cc
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --bin atomix-controller --target $(HOST)
+
+demo:
+	@hack/need.sh cargo cc go
+	@echo "Demo: a Kubernetes control plane of our own, the controller, and a PartitionSet. The first time, both are built (some minutes)."
+	cargo build --quiet --bin atomix-controller
+	cargo run --quiet -p webhook-tests --bin demo -- $(ARGS)
+
+test:
+	@hack/need.sh cargo cc go
+	@echo "Tests, on a Kubernetes control plane of our own. The first time, it and the controller are built (some minutes)."
+	cargo build --workspace
+	cargo test --workspace
+
+lint:
+	@hack/need.sh cargo
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+manifests:
+	@hack/need.sh cargo cc
+	cargo run --quiet --bin atomix-controller -- crds > target/crds.yaml
+	sed -e '/^# BEGIN GENERATED/,/^# END GENERATED/{//!d;}' -e '/^# BEGIN GENERATED/r target/crds.yaml' $(MANIFEST) > target/manifest.yaml
+	cp target/manifest.yaml $(MANIFEST)
