@@ -1,1 +1,42 @@
+//! A real control plane for tests: etcd, the API server, the controller
+//! manager, the scheduler and a stand-in for the kubelet, with the built
+//! controller and the shipped manifests on it.
+//!
+//! Most tests need no more than this:
+//!
+//! ```no_run
+//! use webhook_tests::{Namespace, harness};
+//!
+//! let harness = harness();
+//! let namespace = Namespace::new(harness.kubectl(), "example");
+//! harness.kubectl().ok(&["get", "pods", "-n", namespace.name()]);
+//! ```
+//!
+//! Nothing here outlives the process that started it, however that process
+//! ends: see [`Guarded`] and [`ControlPlane`].
 
+pub mod binaries;
+
+mod audit;
+mod control_plane;
+mod controller;
+mod guarded;
+mod harness;
+mod http;
+mod installation;
+mod kubectl;
+mod namespace;
+mod unique;
+mod watch;
+
+pub use audit::AuditEntry;
+pub use control_plane::ControlPlane;
+pub use controller::{Controller, StartOptions};
+pub use guarded::{Guarded, Signal};
+pub use harness::{Harness, harness};
+pub use http::{Response, get};
+pub use installation::{Installation, MANIFEST};
+pub use kubectl::{Kubectl, Output};
+pub use namespace::Namespace;
+pub use unique::{free_port, suffix};
+pub use watch::{Event, EventKind, Watch};

@@ -1,0 +1,199 @@
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use crate::binaries::{self, workspace};
+use crate::control_plane::ControlPlane;
+use crate::controller::{Controller, StartOptions};
+use crate::guarded::Guarded;
+use crate::kubectl::Kubectl;
+use crate::unique::free_port;
+
+/// The one-file install, relative to the root of the workspace.
+pub const MANIFEST: &str = "deploy/atomix-controller.yaml";
+
+const NAMESPACE: &str = "kube-system";
+const NAME: &str = "atomix-controller";
+const CONFIGURATIONS: [&str; 2] = ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"];
+
+/// The shipped manifest on a control plane, arranged so that its webhooks reach
+/// processes of this machine instead of pods.
+///
+/// Only this differs from what is shipped: the Deployment has no replicas, the
+/// Service is an alias of localhost, and the webhooks name the port on which a
+/// controller listens here. What runs as a controller gets the arguments and
+/// the environment of the shipped Deployment, and the rights of the shipped
+/// `ServiceAccount`.
+#[derive(Debug)]
+pub struct Installation {
+    kubectl: Kubectl,
+    dir: PathBuf,
+    webhook_port: u16,
+    container: Value,
+    started: AtomicU32,
+}
+
+impl Installation {
+    /// Installs the manifest.
+    ///
+    /// # Errors
+    ///
+    /// If the API server refuses any of it, or an object that the manifest
+    /// should hold is not there.
+    pub fn new(control_plane: &ControlPlane) -> Result<Self> {
+        let kubectl = control_plane.kubectl().in_namespace(NAMESPACE);
+        let manifest = workspace().join(MANIFEST);
+        kubectl.attempt(&["create", "-f", &manifest.to_string_lossy()])?;
+        kubectl.attempt(&["scale", "deployment", NAME, "--replicas=0"])?;
+
+        // An alias has none of the fields that a Service with an address has.
+        let alias = json!({"spec": {
+            "type": "ExternalName", "externalName": "localhost",
+            "clusterIP": null, "clusterIPs": null, "ports": null, "selector": null,
+            "ipFamilies": null, "ipFamilyPolicy": null, "internalTrafficPolicy": null,
+        }});
+        kubectl.attempt(&["patch", "service", NAME, "--type=merge", "-p", &alias.to_string()])?;
+
+        let webhook_port = free_port();
+        for kind in CONFIGURATIONS {
+            point_webhooks(&kubectl, kind, webhook_port)?;
+        }
+
+        let deployment: Value = serde_json::from_str(&kubectl.attempt(&["get", "deployment", NAME, "-o", "json"])?)?;
+        let container = deployment["spec"]["template"]["spec"]["containers"][0].clone();
+        Ok(Self { kubectl, dir: control_plane.dir().to_owned(), webhook_port, container, started: AtomicU32::new(0) })
+    }
+
+    /// The port that the installed webhooks name.
+    #[must_use]
+    pub fn webhook_port(&self) -> u16 {
+        self.webhook_port
+    }
+
+    /// A kubectl whose default namespace is the controller's.
+    #[must_use]
+    pub fn kubectl(&self) -> &Kubectl {
+        &self.kubectl
+    }
+
+    /// The container of the shipped Deployment.
+    #[must_use]
+    pub fn container(&self) -> &Value {
+        &self.container
+    }
+
+    /// Starts a controller on the port that the webhooks name; it is ready
+    /// some time later: see [`Controller::wait_ready`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Installation::start_with`].
+    pub fn start(&self) -> Result<Controller> {
+        self.start_with(StartOptions::default())
+    }
+
+    /// Starts a controller. Each has a name, a token and a log of its own.
+    ///
+    /// # Errors
+    ///
+    /// If it does not compile, or its `ServiceAccount` gets no token, or the
+    /// Deployment takes something from its pod that is not known here.
+    pub fn start_with(&self, options: StartOptions) -> Result<Controller> {
+        let program = binaries::controller()?;
+        let name = format!("{NAME}-{}", self.started.fetch_add(1, Ordering::Relaxed));
+        let webhook_port = options.webhook_port.unwrap_or(self.webhook_port);
+        let metrics_port = free_port();
+
+        let kubeconfig = self.dir.join(format!("{name}.kubeconfig"));
+        fs::write(&kubeconfig, self.kubeconfig()?.to_string())?;
+
+        let mut environment = self.environment(&name)?;
+        environment.push(("KUBECONFIG".to_owned(), kubeconfig.to_string_lossy().into_owned()));
+        environment.push(("RUST_BACKTRACE".to_owned(), "1".to_owned()));
+        environment.extend(options.environment);
+        let mut arguments = self.arguments(&environment);
+        // A flag that is given twice has its last value.
+        arguments.push(format!("--webhook-address=127.0.0.1:{webhook_port}"));
+        arguments.push(format!("--metrics-address=127.0.0.1:{metrics_port}"));
+        arguments.extend(options.arguments);
+
+        let log = self.dir.join("logs").join(format!("{name}.log"));
+        let process = Guarded::start(program, &arguments, &environment, &log)?;
+        Ok(Controller::new(process, name, log, webhook_port, metrics_port))
+    }
+
+    /// A kubeconfig with a new token of the `ServiceAccount`, as JSON (which is
+    /// YAML as well). Never the administrator: mistakes in RBAC would not show.
+    fn kubeconfig(&self) -> Result<Value> {
+        let admin: Value = serde_json::from_str(&self.kubectl.attempt(&["config", "view", "--raw", "-o", "json"])?)?;
+        let token = self.kubectl.attempt(&["create", "token", NAME, "--duration=24h"])?;
+        Ok(json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": NAME,
+            "contexts": [{"name": NAME, "context": {"cluster": NAME, "user": NAME, "namespace": NAMESPACE}}],
+            "clusters": [{"name": NAME, "cluster": admin["clusters"][0]["cluster"]}],
+            "users": [{"name": NAME, "user": {"token": token.trim()}}],
+        }))
+    }
+
+    fn environment(&self, pod: &str) -> Result<Vec<(String, String)>> {
+        let variables = self.container["env"].as_array().map(Vec::as_slice).unwrap_or_default();
+        variables
+            .iter()
+            .map(|variable| {
+                let name = variable["name"].as_str().context("a variable without a name")?;
+                let field = variable.pointer("/valueFrom/fieldRef/fieldPath").and_then(Value::as_str);
+                let value = match field {
+                    Some("metadata.name") => pod,
+                    Some("metadata.namespace") => NAMESPACE,
+                    Some("spec.serviceAccountName") => NAME,
+                    Some("spec.nodeName") => "node-a",
+                    Some("status.podIP" | "status.hostIP") => "127.0.0.1",
+                    Some(other) => bail!("{name}: the field {other} is not known to the tests"),
+                    None if !variable["valueFrom"].is_null() => bail!("{name}: only fieldRef is known to the tests"),
+                    None => variable["value"].as_str().unwrap_or_default(),
+                };
+                Ok((name.to_owned(), value.to_owned()))
+            })
+            .collect()
+    }
+
+    /// The shipped arguments, with `$(NAME)` replaced as a kubelet does.
+    fn arguments(&self, environment: &[(String, String)]) -> Vec<String> {
+        let shipped = self.container["args"].as_array().map(Vec::as_slice).unwrap_or_default();
+        shipped
+            .iter()
+            .filter_map(Value::as_str)
+            .map(|argument| {
+                environment
+                    .iter()
+                    .fold(argument.to_owned(), |argument, (name, value)| argument.replace(&format!("$({name})"), value))
+            })
+            .collect()
+    }
+}
+
+/// Changes one field of every webhook, and tests that each is where it was.
+fn point_webhooks(kubectl: &Kubectl, kind: &str, port: u16) -> Result<()> {
+    let configuration: Value = serde_json::from_str(&kubectl.attempt(&["get", kind, NAME, "-o", "json"])?)?;
+    let webhooks = configuration["webhooks"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let patch: Vec<Value> = webhooks
+        .iter()
+        .enumerate()
+        .flat_map(|(index, webhook)| {
+            [
+                json!({"op": "test", "path": format!("/webhooks/{index}/name"), "value": webhook["name"]}),
+                json!({"op": "add", "path": format!("/webhooks/{index}/clientConfig/service/port"), "value": port}),
+            ]
+        })
+        .collect();
+    if patch.is_empty() {
+        bail!("{kind} {NAME} has no webhooks");
+    }
+    kubectl.attempt(&["patch", kind, NAME, "--type=json", "-p", &Value::Array(patch).to_string()])?;
+    Ok(())
+}
