@@ -1,0 +1,64 @@
+//! `/validate` for Partitions: they are the controller's to write.
+
+use serde_json::Value;
+
+use super::response::{Response, Subject};
+use super::review::Request;
+use super::{Admission, Operation};
+use crate::api::GROUP;
+use crate::api::labels::{self, annotations};
+use crate::rules;
+
+const PARTITION: Subject<'static> = Subject { group: GROUP, kind: "Partition", name: "" };
+
+/// Judges a Partition that is created or updated. Anybody may change its metadata, or one that is being deleted: else
+/// finalizers could never go.
+pub(super) fn partition(admission: &Admission, request: &Request) -> Response {
+    let object = &request.object;
+    let deleting = object.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null());
+    let spec_is_unchanged = request.operation == Operation::Update
+        && request.old().is_some_and(|old| old.get("spec") == object.get("spec"));
+    if deleting || spec_is_unchanged {
+        return Response::allow(&request.uid);
+    }
+    match admission.own_username.get() {
+        None => {
+            let message = "the Atomix controller does not know its own user name yet, so it cannot tell who writes this Partition; try again";
+            Response::unavailable(&request.uid, message.to_owned())
+        }
+        Some(own) if *own == request.user_info.username => judge(request),
+        Some(_) => Response::forbidden(&request.uid, refusal(object)),
+    }
+}
+
+fn judge(request: &Request) -> Response {
+    let violations = rules::partition(&request.object, request.old());
+    if violations.is_empty() {
+        Response::allow(&request.uid)
+    } else {
+        Response::invalid(&request.uid, Subject { name: request.display_name(), ..PARTITION }, &violations)
+    }
+}
+
+fn refusal(object: &Value) -> String {
+    let what_to_edit = match set_of(object) {
+        Some(set) => format!("PartitionSet {set:?}"),
+        None => "its PartitionSet".to_owned(),
+    };
+    format!("Partitions are made by the Atomix controller: edit {what_to_edit} instead")
+}
+
+/// The set that a Partition says it belongs to: by its owner, else by annotation or label.
+fn set_of(partition: &Value) -> Option<&str> {
+    let metadata = partition.get("metadata")?;
+    let owner = metadata.get("ownerReferences").and_then(Value::as_array).and_then(|owners| {
+        let owner = owners.iter().find(|owner| owner["controller"] == true && owner["kind"] == "PartitionSet")?;
+        owner.get("name")
+    });
+    let marked = |place: &str, key: &str| metadata.get(place).and_then(|map| map.get(key));
+    owner
+        .or_else(|| marked("annotations", annotations::GROUP))
+        .or_else(|| marked("labels", labels::GROUP))
+        .and_then(Value::as_str)
+        .filter(|name| !name.is_empty() && name.len() <= 253)
+}

@@ -1,0 +1,134 @@
+use axum::body::to_bytes;
+use axum::http::{Method, Request as HttpRequest};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::super::tests::{admission, request, set};
+use super::*;
+
+async fn send(admission: &Admission, request: HttpRequest<Body>) -> (StatusCode, Vec<u8>) {
+    let response = router(admission.clone()).oneshot(request).await.unwrap();
+    let status = response.status();
+    (status, to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec())
+}
+
+fn http(method: Method, path: &str, content_type: &str, body: impl Into<Body>) -> HttpRequest<Body> {
+    let request = HttpRequest::builder().method(method).uri(path).header(header::CONTENT_TYPE, content_type);
+    request.body(body.into()).unwrap()
+}
+
+fn review(request: &Value) -> String {
+    json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request }).to_string()
+}
+
+async fn post_json(admission: &Admission, path: &str, body: impl Into<Body>) -> (StatusCode, Vec<u8>) {
+    send(admission, http(Method::POST, path, "application/json; charset=utf-8", body)).await
+}
+
+#[tokio::test]
+async fn what_is_no_review_is_refused_by_status() {
+    let admission = admission(&[]);
+    let json = "application/json";
+    let good = review(&request("partitionsets", "CREATE", &set("raft", 3), &Value::Null));
+    let cases: [(HttpRequest<Body>, u16); 13] = [
+        (http(Method::GET, "/mutate", json, ""), 405),
+        (http(Method::PUT, "/validate", json, good.clone()), 405),
+        (http(Method::POST, "/", json, good.clone()), 404),
+        (http(Method::POST, "/mutate/x", json, good.clone()), 404),
+        (http(Method::POST, "/mutate", "text/plain", good.clone()), 415),
+        (http(Method::POST, "/mutate", "application/json-patch+json", good.clone()), 415),
+        (http(Method::POST, "/mutate", "", good.clone()), 415),
+        (http(Method::POST, "/mutate", json, ""), 400),
+        (http(Method::POST, "/mutate", json, "{"), 400),
+        (http(Method::POST, "/mutate", json, "\u{feff}{}"), 400),
+        (http(Method::POST, "/mutate", json, vec![0xff, 0xfe]), 400),
+        (http(Method::POST, "/mutate", json, good.replace("k8s.io/v1\"", "k8s.io/v1beta1\"")), 400),
+        (http(Method::POST, "/mutate", "Application/JSON;charset=utf-8", good), 200),
+    ];
+    for (request, status) in cases {
+        let what = format!("{request:?}");
+        assert_eq!(send(&admission, request).await.0.as_u16(), status, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_is_refused_whether_or_not_it_says_so() {
+    let admission = admission(&[]);
+    let (status, _) = post_json(&admission, "/mutate", vec![b' '; MAX_BODY + 1]).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    let chunk = Bytes::from(vec![b' '; 1 << 20]);
+    let endless = futures::stream::repeat_with(move || Ok::<_, std::io::Error>(chunk.clone()));
+    let (status, _) = post_json(&admission, "/mutate", Body::from_stream(endless)).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn a_body_in_pieces_is_put_together() {
+    let body = review(&request("partitionsets", "CREATE", &set("raft", 3), &Value::Null));
+    let pieces: Vec<_> = body.as_bytes().chunks(7).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect();
+    let (status, answer) =
+        post_json(&admission(&[]), "/validate", Body::from_stream(futures::stream::iter(pieces))).await;
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    assert_eq!((status, &answer["response"]["allowed"]), (StatusCode::OK, &json!(true)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_never_ends_is_given_up() {
+    let (status, _) = post_json(
+        &admission(&[]),
+        "/mutate",
+        Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>()),
+    )
+    .await;
+    assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
+}
+
+#[tokio::test]
+async fn a_request_with_a_uid_is_always_answered_by_a_review() {
+    let admission = admission(&[]);
+    let (status, body) = post_json(&admission, "/mutate", review(&json!({ "uid": "u-9", "name": 3 }))).await;
+    let answer: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!((&answer["response"]["uid"], &answer["response"]["status"]["code"]), (&json!("u-9"), &json!(400)));
+}
+
+#[tokio::test]
+async fn a_panic_is_one_wrong_answer_and_not_the_end() {
+    let admission = admission(&[]);
+    // The name of partition 1 of set "panic" makes the cache of these tests look that set up.
+    let broken = review(&request("partitionsets", "CREATE", &set("panic-1", 1), &Value::Null));
+    let (status, body) = post_json(&admission, "/validate", broken).await;
+    let answer: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!((&answer["response"]["uid"], &answer["response"]["status"]["code"]), (&json!("u-1"), &json!(500)));
+    assert!(!answer.to_string().contains("a cache that breaks"), "{answer}");
+    assert_eq!(admission.metrics.admission_panics.get(), 1);
+    let good = review(&request("partitionsets", "CREATE", &set("raft", 3), &Value::Null));
+    assert_eq!(post_json(&admission, "/validate", good).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn decisions_are_counted_by_fixed_labels() {
+    let admission = admission(&[]);
+    let mut patched = set("raft", 3);
+    patched["spec"].as_object_mut().unwrap().remove("partitions");
+    let mut strange = request("partitionsets", "CREATE", &set("raft", 0), &Value::Null);
+    strange["operation"] = json!("SOMETHING");
+    strange["resource"]["resource"] = json!("surprises");
+    for (path, request) in [
+        ("/mutate", request("partitionsets", "CREATE", &patched, &Value::Null)),
+        ("/mutate", request("partitionsets", "CREATE", &set("raft", 0), &Value::Null)),
+        ("/validate", strange),
+    ] {
+        post_json(&admission, path, review(&request)).await;
+    }
+    let text = admission.metrics.render().unwrap();
+    for labels in [
+        r#"webhook="mutate",kind="PartitionSet",operation="CREATE",outcome="patched""#,
+        r#"webhook="mutate",kind="PartitionSet",operation="CREATE",outcome="denied""#,
+        r#"webhook="validate",kind="other",operation="other",outcome="allowed""#,
+    ] {
+        assert!(text.contains(&format!("atomix_admission_requests_total{{{labels}}} 1\n")), "{labels}\n{text}");
+    }
+    assert!(text.contains(r#"atomix_admission_duration_seconds_count{webhook="mutate"} 2"#), "{text}");
+}

@@ -1,0 +1,278 @@
+//! Whether the process lives and is ready, and its metrics, over plain HTTP.
+//!
+//! Ready is a fact, not a flag: each part of the process holds a named gate until it has done what readiness waits
+//! for, or a check that looks at the thing itself.
+
+use std::fmt::Write as _;
+use std::future::Future;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+
+use crate::metrics::{self, Metrics};
+
+/// For how long a check counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counts {
+    /// Until everything was ready for the first time. Afterwards a failure shows in `/readyz?verbose` only, because no
+    /// other replica would do better and the same Service carries the Atomix API.
+    UntilReady,
+    /// As long as the process runs: another replica would do better.
+    Always,
+}
+
+type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+struct Named {
+    name: String,
+    counts: Counts,
+    check: Check,
+}
+
+#[derive(Default)]
+struct Inner {
+    checks: RwLock<Vec<Named>>,
+    was_ready: AtomicBool,
+    draining: AtomicBool,
+}
+
+/// What readiness waits for. Clones share one list.
+#[derive(Clone, Default)]
+pub struct Readiness(Arc<Inner>);
+
+/// Holds readiness back until it is opened. If it is dropped closed, the process never becomes ready.
+#[derive(Debug)]
+pub struct Gate(Arc<AtomicBool>);
+
+impl Gate {
+    /// Says that what readiness waited for has come.
+    pub fn open(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// Something is alive for as long as this value is: move it into the task in question.
+#[derive(Debug)]
+pub struct Alive(Arc<AtomicBool>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// What `/readyz` answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Whether the process should get requests.
+    pub ready: bool,
+    /// The names of the checks and what is wrong with them, in the order in which they were added.
+    pub checks: Vec<(String, Result<(), String>)>,
+}
+
+impl Readiness {
+    /// Nothing to wait for yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a gate that the first readiness waits for.
+    #[must_use]
+    pub fn gate(&self, name: impl Into<String>) -> Gate {
+        let open = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&open);
+        self.check(name, Counts::UntilReady, move || {
+            if seen.load(Ordering::Acquire) { Ok(()) } else { Err("not yet".to_owned()) }
+        });
+        Gate(open)
+    }
+
+    /// Adds a check that fails for good once the returned value is dropped.
+    #[must_use]
+    pub fn alive(&self, name: impl Into<String>) -> Alive {
+        let alive = Arc::new(AtomicBool::new(true));
+        let seen = Arc::clone(&alive);
+        self.check(name, Counts::Always, move || {
+            if seen.load(Ordering::Acquire) { Ok(()) } else { Err("has ended".to_owned()) }
+        });
+        Alive(alive)
+    }
+
+    /// Adds a check that is made at every probe; it must be quick. The error says what is wrong.
+    pub fn check(
+        &self,
+        name: impl Into<String>,
+        counts: Counts,
+        check: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+    ) {
+        let named = Named { name: name.into(), counts, check: Box::new(check) };
+        self.0.checks.write().unwrap_or_else(PoisonError::into_inner).push(named);
+    }
+
+    /// Says that the process is about to stop: never ready again.
+    pub fn drain(&self) {
+        self.0.draining.store(true, Ordering::Release);
+    }
+
+    /// Makes all checks.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let inner = &self.0;
+        let was_ready = inner.was_ready.load(Ordering::Acquire);
+        let mut ready = true;
+        let mut checks = Vec::new();
+        for Named { name, counts, check } in &*inner.checks.read().unwrap_or_else(PoisonError::into_inner) {
+            let result = check();
+            ready &= result.is_ok() || (was_ready && *counts == Counts::UntilReady);
+            checks.push((name.clone(), result));
+        }
+        if ready && !was_ready {
+            inner.was_ready.store(true, Ordering::Release);
+            tracing::info!("ready");
+        }
+        if inner.draining.load(Ordering::Acquire) {
+            ready = false;
+            checks.push(("shutdown".to_owned(), Err("draining".to_owned())));
+        }
+        Report { ready, checks }
+    }
+}
+
+impl Report {
+    fn text(&self, verbose: bool) -> String {
+        if self.ready && !verbose {
+            return "ok\n".to_owned();
+        }
+        let mut text = String::new();
+        for (name, result) in &self.checks {
+            // Writing to a String cannot fail.
+            let _ = match result {
+                Ok(()) if verbose => writeln!(text, "[+] {name}: ok"),
+                Ok(()) => Ok(()),
+                Err(why) => writeln!(text, "[-] {name}: {why}"),
+            };
+        }
+        text.push_str(if self.ready { "ready\n" } else { "not ready\n" });
+        text
+    }
+}
+
+#[derive(Clone)]
+struct Served {
+    readiness: Readiness,
+    metrics: Arc<Metrics>,
+}
+
+/// The routes `/livez`, `/readyz` and `/metrics`.
+pub fn router(readiness: Readiness, metrics: Arc<Metrics>) -> Router {
+    Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(scrape))
+        .with_state(Served { readiness, metrics })
+}
+
+async fn readyz(State(served): State<Served>, uri: Uri) -> (StatusCode, String) {
+    let verbose = uri
+        .query()
+        .is_some_and(|query| query.split('&').any(|part| part.split('=').next().is_some_and(|key| key == "verbose")));
+    let report = served.readiness.report();
+    let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, report.text(verbose))
+}
+
+async fn scrape(State(served): State<Served>) -> Response {
+    match served.metrics.render() {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}
+
+/// Serves [`router`] on `listener` until `shutdown` resolves.
+///
+/// # Errors
+/// If the listener fails for good.
+pub async fn serve(
+    listener: TcpListener,
+    readiness: Readiness,
+    metrics: Arc<Metrics>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    axum::serve(listener, router(readiness, metrics)).with_graceful_shutdown(shutdown).await
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use axum::http::Request;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn get(readiness: &Readiness, path: &str) -> (StatusCode, String) {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = router(readiness.clone(), Metrics::new()).oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn readiness_names_what_it_waits_for() {
+        let readiness = Readiness::new();
+        let sets = readiness.gate("caches: partitionsets");
+        let partitions = readiness.gate("caches: partitions");
+        sets.open();
+        let (status, text) = get(&readiness, "/readyz").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(text, "[-] caches: partitions: not yet\nnot ready\n");
+        partitions.open();
+        assert_eq!(get(&readiness, "/readyz").await, (StatusCode::OK, "ok\n".to_owned()));
+        let (_, text) = get(&readiness, "/readyz?verbose").await;
+        assert_eq!(text, "[+] caches: partitionsets: ok\n[+] caches: partitions: ok\nready\n");
+    }
+
+    #[tokio::test]
+    async fn once_ready_only_what_another_replica_does_better_counts() {
+        let readiness = Readiness::new();
+        let bundle = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&bundle);
+        readiness.check("bundle", Counts::UntilReady, move || {
+            if seen.load(Ordering::Relaxed) { Ok(()) } else { Err("differs".to_owned()) }
+        });
+        let listener = readiness.alive("listener");
+        assert!(!readiness.report().ready);
+        bundle.store(true, Ordering::Relaxed);
+        assert!(readiness.report().ready);
+        bundle.store(false, Ordering::Relaxed);
+        let (status, text) = get(&readiness, "/readyz?verbose=1").await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(text.contains("[-] bundle: differs"), "{text}");
+        drop(listener);
+        assert!(!readiness.report().ready);
+    }
+
+    #[tokio::test]
+    async fn draining_is_not_ready_and_alive() {
+        let readiness = Readiness::new();
+        assert!(readiness.report().ready);
+        readiness.drain();
+        assert_eq!(get(&readiness, "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(get(&readiness, "/livez").await.0, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn metrics_are_openmetrics_text() {
+        let (status, text) = get(&Readiness::new(), "/metrics").await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(text.ends_with("# EOF\n"), "{text}");
+    }
+}
