@@ -26,6 +26,7 @@ mod http;
 mod installation;
 mod kubectl;
 mod namespace;
+mod selection;
 mod unique;
 mod watch;
 

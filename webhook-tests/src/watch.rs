@@ -5,12 +5,10 @@
 //! tell (a bookmark closes the initial events), so the watch is asked for by
 //! its path; kubectl still brings the connection and the credentials.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{LazyLock, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +16,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::kubectl::Kubectl;
+use crate::selection::Selection;
 
 /// What happened to the watched objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,141 +208,6 @@ fn readable(mut state: Vec<Value>) -> String {
     format!("{cut}\n... and {} more bytes, {} objects in all", text.len() - cut.len(), state.len())
 }
 
-/// What to watch, from arguments in the style of `kubectl get`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Selection {
-    resource: String,
-    /// `None` for all.
-    namespace: Option<String>,
-    labels: Option<String>,
-    fields: Option<String>,
-}
-
-impl Selection {
-    fn parse(arguments: &[&str], namespace: &str) -> Result<Self> {
-        let mut resource = None;
-        let mut name = None;
-        let mut parsed =
-            Self { resource: String::new(), namespace: Some(namespace.to_owned()), labels: None, fields: None };
-        let mut rest = arguments.iter().copied();
-        while let Some(argument) = rest.next() {
-            if !argument.starts_with('-') {
-                match argument.split_once('/') {
-                    Some((kind, one)) if resource.is_none() => {
-                        resource = Some(kind.to_owned());
-                        name = Some(one.to_owned());
-                    }
-                    None if resource.is_none() => resource = Some(argument.to_owned()),
-                    None if name.is_none() => name = Some(argument.to_owned()),
-                    _ => bail!("unexpected argument {argument}"),
-                }
-                continue;
-            }
-            if matches!(argument, "-A" | "--all-namespaces") {
-                parsed.namespace = None;
-                continue;
-            }
-            let (flag, value) = match argument.split_once('=') {
-                Some((flag, value)) => (flag, value),
-                None => (argument, rest.next().with_context(|| format!("{argument} needs a value"))?),
-            };
-            match flag {
-                "-n" | "--namespace" => parsed.namespace = Some(value.to_owned()),
-                "-l" | "--selector" => parsed.labels = Some(value.to_owned()),
-                "--field-selector" => parsed.fields = Some(value.to_owned()),
-                _ => bail!("{flag} is not understood here: use -n, -A, -l or --field-selector"),
-            }
-        }
-        parsed.resource = resource.context("no resource is named")?;
-        if let Some(name) = name {
-            let fields = parsed.fields.map(|fields| format!(",{fields}")).unwrap_or_default();
-            parsed.fields = Some(format!("metadata.name={name}{fields}"));
-        }
-        Ok(parsed)
-    }
-
-    fn path(&self, served: &Served) -> String {
-        let root = if served.group.is_empty() { "/api".to_owned() } else { format!("/apis/{}", served.group) };
-        let namespace = match &self.namespace {
-            Some(namespace) if served.namespaced => format!("/namespaces/{namespace}"),
-            _ => String::new(),
-        };
-        let mut path = format!(
-            "{root}/{}{namespace}/{}?watch=true&allowWatchBookmarks=true\
-             &sendInitialEvents=true&resourceVersionMatch=NotOlderThan",
-            served.version, served.plural
-        );
-        for (name, value) in [("labelSelector", &self.labels), ("fieldSelector", &self.fields)] {
-            if let Some(value) = value {
-                path.push('&');
-                path.push_str(name);
-                path.push('=');
-                path.push_str(&escaped(value));
-            }
-        }
-        path
-    }
-}
-
-fn escaped(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => char::from(byte).to_string(),
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
-}
-
-/// How the API server calls a resource.
-#[derive(Debug, Clone)]
-struct Served {
-    group: String,
-    version: String,
-    plural: String,
-    namespaced: bool,
-}
-
-impl Served {
-    fn find(kubectl: &Kubectl, resource: &str) -> Result<Self> {
-        static KNOWN: LazyLock<Mutex<HashMap<(PathBuf, String), Served>>> = LazyLock::new(Mutex::default);
-        let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (kubectl.kubeconfig().to_owned(), resource.to_owned());
-        if let Some(served) = known().get(&key) {
-            return Ok(served.clone());
-        }
-        let output = kubectl.run(&["api-resources", "-o", "json"]);
-        // It fails if any group cannot be discovered, and prints the others.
-        let list: Value = serde_json::from_str(&output.stdout).with_context(|| output.stderr.clone())?;
-        let served = list["resources"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find_map(|entry| Self::matching(entry, resource))
-            .with_context(|| format!("the API server has no resource {resource}; {}", output.stderr))?;
-        known().insert(key, served.clone());
-        Ok(served)
-    }
-
-    fn matching(entry: &Value, resource: &str) -> Option<Self> {
-        let (wanted, wanted_group) = match resource.split_once('.') {
-            Some((name, group)) => (name, Some(group)),
-            None => (resource, None),
-        };
-        let text = |field: &str| entry[field].as_str().unwrap_or_default();
-        let named = text("name") == wanted
-            || text("singularName") == wanted
-            || text("kind").eq_ignore_ascii_case(wanted)
-            || entry["shortNames"].as_array().into_iter().flatten().any(|short| short == wanted);
-        let in_group = wanted_group.is_none_or(|group| group == text("group"));
-        (named && in_group).then(|| Self {
-            group: text("group").to_owned(),
-            version: text("version").to_owned(),
-            plural: text("name").to_owned(),
-            namespaced: entry["namespaced"] == true,
-        })
-    }
-}
-
 #[derive(Debug)]
 enum Line {
     Event(Value, Instant),
@@ -359,7 +223,7 @@ struct Stream {
 
 impl Stream {
     fn open(kubectl: &Kubectl, selection: &Selection) -> Result<Self> {
-        let path = selection.path(&Served::find(kubectl, &selection.resource)?);
+        let path = selection.path(kubectl)?;
         let mut child = kubectl
             .command()
             .args(["get", "--raw", &path])
@@ -389,53 +253,5 @@ impl Drop for Stream {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::{Selection, Served, escaped};
-
-    fn selection(arguments: &[&str]) -> Selection {
-        Selection::parse(arguments, "here").expect("valid arguments")
-    }
-
-    #[test]
-    fn understands_the_arguments_of_kubectl_get() {
-        let one = selection(&["pods/web-0", "-n", "there"]);
-        assert_eq!(one, selection(&["pods", "web-0", "--namespace=there"]));
-        assert_eq!(one.fields.as_deref(), Some("metadata.name=web-0"));
-        assert_eq!(selection(&["pods", "-A"]).namespace, None);
-        assert_eq!(selection(&["pods"]).namespace.as_deref(), Some("here"));
-    }
-
-    #[test]
-    fn refuses_arguments_that_it_would_ignore() {
-        for arguments in [&["pods", "--sort-by=.metadata.name"][..], &["pods", "a", "b"], &["-A"], &["pods", "-n"]] {
-            assert!(Selection::parse(arguments, "here").is_err(), "{arguments:?}");
-        }
-    }
-
-    #[test]
-    fn leaves_the_namespace_out_of_cluster_scoped_paths() {
-        let served = Served { group: String::new(), version: "v1".into(), plural: "nodes".into(), namespaced: false };
-        assert!(selection(&["nodes"]).path(&served).starts_with("/api/v1/nodes?watch=true&"));
-    }
-
-    #[test]
-    fn escapes_selectors() {
-        assert_eq!(escaped("a in (b,c)"), "a%20in%20%28b%2Cc%29");
-    }
-
-    #[test]
-    fn finds_resources_by_every_name() {
-        let entry = json!({"name": "deployments", "singularName": "deployment", "namespaced": true,
-            "group": "apps", "version": "v1", "kind": "Deployment", "shortNames": ["deploy"]});
-        for name in ["deployments", "deployment", "deploy", "Deployment", "deployments.apps"] {
-            assert!(Served::matching(&entry, name).is_some(), "{name}");
-        }
-        assert!(Served::matching(&entry, "deployments.extensions").is_none());
     }
 }
