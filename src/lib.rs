@@ -11,4 +11,5 @@ pub mod metrics;
 pub mod offline;
 pub mod queue;
 pub mod rules;
+pub mod tls;
 pub mod watch;

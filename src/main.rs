@@ -1,3 +1,53 @@
-fn main() {
-    print!("{}", atomix_controller::api::crds::yaml().unwrap());
+//! The `atomix-controller` binary.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use atomix_controller::cli::{Cli, Command, Run};
+use atomix_controller::{api, app, offline};
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("atomix-controller: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Crds => {
+            print!("{}", api::crds::yaml()?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Validate(validate) => {
+            let mut invalid = 0;
+            for file in &validate.files {
+                invalid += offline::validate(file)?;
+            }
+            Ok(if invalid == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Run(options) => {
+            serve(*options)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn serve(options: Run) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&options.log).context("reading --log")?;
+    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("another TLS crypto provider is installed already"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("starting the async runtime")?;
+    runtime.block_on(app::run(options)).context("running the controller")
 }

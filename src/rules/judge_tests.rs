@@ -1,1 +1,384 @@
+use proptest::prelude::*;
+use serde_json::json;
 
+use super::*;
+use crate::rules::Violation;
+
+fn alone(_: &str) -> Option<i64> {
+    None
+}
+
+fn raft() -> Value {
+    json!({
+        "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "PartitionSet",
+        "metadata": {"name": "raft", "namespace": "default"},
+        "spec": {"partitions": 6, "template": {"spec": {
+            "size": 3, "protocol": "raft", "config": "electionTimeout: 5s\nheartbeatInterval: 1s\n"}}},
+    })
+}
+
+/// `object` with a value put at a pointer, of which the parents exist.
+fn with(mut object: Value, pointer: &str, value: Value) -> Value {
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    object.pointer_mut(parent).unwrap()[key] = value;
+    object
+}
+
+fn created(object: &Value) -> Vec<String> {
+    texts(&partition_set(object, None, &alone).violations)
+}
+
+fn updated(object: &Value, old: &Value) -> Vec<String> {
+    texts(&partition_set(object, Some(old), &alone).violations)
+}
+
+fn texts(violations: &[Violation]) -> Vec<String> {
+    violations.iter().map(ToString::to_string).collect()
+}
+
+/// The object with what defaulting fills in, as the API server would have it.
+fn defaulted(object: &Value) -> Value {
+    let verdict = partition_set(object, None, &alone);
+    verdict.filled.iter().fold(object.clone(), |object, filled| with(object, filled.pointer, filled.value.clone()))
+}
+
+#[test]
+fn the_seed_documents_set_is_legal() {
+    let verdict = partition_set(&raft(), None, &alone);
+    assert!(verdict.violations.is_empty() && verdict.warnings.is_empty(), "{verdict:?}");
+    let pointers: Vec<_> = verdict.filled.iter().map(|filled| filled.pointer).collect();
+    assert_eq!(
+        pointers,
+        ["/spec/maxUnavailablePartitions", "/spec/partitionSize", "/spec/persistentVolumeClaimRetentionPolicy"]
+    );
+}
+
+#[test]
+fn all_violations_are_reported_at_once() {
+    let object = json!({
+        "metadata": {"name": "raft"},
+        "spec": {"partitions": 0, "template": {"spec": {"size": -1, "protocol": "paxos", "config": "electionTimout: 5s"}}},
+    });
+    assert_eq!(
+        created(&object),
+        [
+            "spec.partitions: Invalid value: 0: must be greater than or equal to 1",
+            "spec.template.spec.size: Invalid value: -1: must be greater than or equal to 1",
+            r#"spec.template.spec.protocol: Unsupported value: "paxos": supported values: "raft", "backup", "log""#,
+            r#"spec.template.spec.config.electionTimout: Unsupported value: "electionTimout": supported values: "electionTimeout", "heartbeatInterval", "memberGroupStrategy", "storage", "compaction""#,
+        ]
+    );
+}
+
+#[test]
+fn what_is_missing_is_named_once() {
+    for (object, text) in [
+        (json!({"metadata": {"name": "a"}}), "spec: Required value"),
+        (json!({"metadata": {"name": "a"}, "spec": {}}), "spec.template: Required value"),
+        (json!({"metadata": {"name": "a"}, "spec": {"template": {}}}), "spec.template.spec: Required value"),
+        (
+            json!({"metadata": {"name": "a"}, "spec": {"template": {"spec": {}}}}),
+            "spec.template.spec.protocol: Required value: one of raft, backup, log",
+        ),
+    ] {
+        assert_eq!(created(&object), [text], "{object}");
+    }
+}
+
+#[test]
+fn each_broken_rule_has_its_words() {
+    let long = "a".repeat(51);
+    for (pointer, value, text) in [
+        ("/spec/partitions", json!("six"), r#"spec.partitions: Invalid value: "string": must be an integer"#.to_owned()),
+        ("/spec/partitions", json!(1001), "spec.partitions: Invalid value: 1001: must be less than or equal to 1000".to_owned()),
+        ("/spec/partitionSize", json!(5), "spec.partitionSize: Invalid value: 5: must be equal to spec.template.spec.size (3), of which it is another name: set one of the two".to_owned()),
+        ("/spec/maxUnavailablePartitions", json!(7), "spec.maxUnavailablePartitions: Invalid value: 7: must be less than or equal to spec.partitions (6)".to_owned()),
+        ("/spec/template/spec/size", json!(22), "spec.template.spec.size: Invalid value: 22: must be less than or equal to 21".to_owned()),
+        ("/spec/template/spec/env", json!([{"name": "NODE_ID", "value": "secret"}]), "spec.template.spec.env[0].name: Forbidden: NODE_ID is set by the controller".to_owned()),
+        ("/spec/template/spec/env", json!([{"name": "A"}, {"name": "A"}]), r#"spec.template.spec.env[1].name: Duplicate value: "A""#.to_owned()),
+        ("/spec/template/spec/env", json!([{"value": "secret"}]), "spec.template.spec.env[0].name: Required value".to_owned()),
+        ("/spec/template/spec/env", json!([{"name": "A", "value": 5}]), r#"spec.template.spec.env[0].value: Invalid value: "integer": must be a string"#.to_owned()),
+        ("/spec/template/spec/storageClass", json!("fast"), "spec.template.spec.storageSize: Required value: storageClass needs a size".to_owned()),
+        ("/spec/template/spec/storageSize", json!("0"), r#"spec.template.spec.storageSize: Invalid value: "0": must be a quantity greater than 0, for instance 8Gi"#.to_owned()),
+        ("/spec/template/spec/resources", json!({"limits": {"cpu": "much"}}), r#"spec.template.spec.resources.limits[cpu]: Invalid value: "much": must be a quantity, for instance 500m or 2Gi"#.to_owned()),
+        ("/spec/template/spec/imagePullPolicy", json!("Sometimes"), r#"spec.template.spec.imagePullPolicy: Unsupported value: "Sometimes": supported values: "Always", "IfNotPresent", "Never""#.to_owned()),
+        ("/spec/template/metadata", json!({"annotations": {"k8s.atomix.io/member-ports": "both"}}), r#"spec.template.metadata.annotations[k8s.atomix.io/member-ports]: Unsupported value: "both": supported values: "split", "shared""#.to_owned()),
+        ("/spec/template/metadata", json!({"labels": {"a": "-"}}), r#"spec.template.metadata.labels[a]: Invalid value: "-": a label value must have at most 63 letters, digits, '-', '_' or '.', and start and end with a letter or digit"#.to_owned()),
+        ("/spec/persistentVolumeClaimRetentionPolicy", json!({"whenScaled": "Keep"}), r#"spec.persistentVolumeClaimRetentionPolicy.whenScaled: Unsupported value: "Keep": supported values: "Retain", "Delete""#.to_owned()),
+        ("/metadata/name", json!("Raft"), r#"metadata.name: Invalid value: "Raft": must be a DNS-1035 label, because a Service is named after it: at most 63 lower case letters, digits and '-', starting with a letter, ending with a letter or digit"#.to_owned()),
+        ("/metadata/name", json!(long), format!(r#"metadata.name: Invalid value: "{long}": must be short enough for the name of partition 6 ({long}-6) to have at most 52 characters, which is what a StatefulSet's pods can carry"#)),
+        ("/spec/template/spec/terminationGracePeriodSeconds", json!(-1), "spec.template.spec.terminationGracePeriodSeconds: Invalid value: -1: must be greater than or equal to 0".to_owned()),
+    ] {
+        assert_eq!(created(&with(raft(), pointer, value)), [text]);
+    }
+}
+
+#[test]
+fn values_of_env_never_appear() {
+    let object = with(
+        raft(),
+        "/spec/template/spec/env",
+        json!([{"name": "A=", "value": "s3cret"}, {"name": "B", "value": {"s3cret": 1}}]),
+    );
+    assert!(!created(&object).join(" ").contains("s3cret"));
+    let object = with(raft(), "/spec/template/spec/env", json!([{"name": "A", "value": ["s3cret"]}, "s3cret"]));
+    assert!(!created(&object).join(" ").contains("s3cret"));
+}
+
+#[test]
+fn quantities_may_be_numbers() {
+    let object = with(raft(), "/spec/template/spec/resources", json!({"limits": {"cpu": 1, "memory": "1Gi"}}));
+    assert_eq!(created(&object), Vec::<String>::new());
+}
+
+#[test]
+fn immutable_fields_stay() {
+    let old = defaulted(&with(raft(), "/spec/template/spec/storageSize", json!("1Gi")));
+    let changes = [
+        (
+            "/spec/template/spec/protocol",
+            json!("log"),
+            vec![
+                r#"spec.template.spec.config.electionTimeout: Unsupported value: "electionTimeout": supported values: "memberGroupStrategy", "storage", "compaction""#,
+                r#"spec.template.spec.config.heartbeatInterval: Unsupported value: "heartbeatInterval": supported values: "memberGroupStrategy", "storage", "compaction""#,
+                r#"spec.template.spec.protocol: Invalid value: "log": field is immutable"#,
+            ],
+        ),
+        (
+            "/spec/template/spec/size",
+            json!(5),
+            vec![
+                "spec.template.spec.size: Invalid value: 5: field is immutable with the raft protocol, whose members are configured once: create another set",
+            ],
+        ),
+        (
+            "/spec/partitionSize",
+            json!(5),
+            vec![
+                "spec.template.spec.size: Invalid value: 5: field is immutable with the raft protocol, whose members are configured once: create another set",
+            ],
+        ),
+        (
+            "/spec/template/spec/storageSize",
+            json!("2Gi"),
+            vec![
+                "spec.template.spec.storageSize: Forbidden: field is immutable: the claim templates of a StatefulSet cannot change",
+            ],
+        ),
+        (
+            "/spec/template/spec/storageClass",
+            json!("fast"),
+            vec![
+                "spec.template.spec.storageClass: Forbidden: field is immutable: the claim templates of a StatefulSet cannot change",
+            ],
+        ),
+        ("/spec/template/spec/storageSize", json!("1024Mi"), vec![]),
+        ("/spec/template/spec/image", json!("other"), vec![]),
+    ];
+    for (pointer, value, expected) in changes {
+        assert_eq!(updated(&with(old.clone(), pointer, value), &old), expected, "{pointer}");
+    }
+}
+
+#[test]
+fn backup_and_log_partitions_may_change_their_size() {
+    for protocol in ["backup", "log"] {
+        let old = json!({"metadata": {"name": "a"}, "spec": {"template": {"spec": {"size": 2, "protocol": protocol, "image": "i"}}}});
+        let old = defaulted(&old);
+        assert_eq!(updated(&with(old.clone(), "/spec/template/spec/size", json!(3)), &old), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn shrinking_needs_the_users_word() {
+    let old = defaulted(&raft());
+    let fewer = with(old.clone(), "/spec/partitions", json!(4));
+    let annotated = |count: &str| {
+        with(fewer.clone(), "/metadata/annotations", json!({"k8s.atomix.io/allow-partition-removal": count}))
+    };
+    assert_eq!(
+        updated(&fewer, &old),
+        [
+            r#"spec.partitions: Forbidden: reducing the number of partitions from 6 to 4 destroys the data of the removed ones; to agree, set the annotation k8s.atomix.io/allow-partition-removal: "4""#
+        ]
+    );
+    assert_eq!(updated(&annotated("3"), &old).len(), 1);
+    assert_eq!(updated(&annotated("4"), &old), Vec::<String>::new());
+}
+
+#[test]
+fn what_was_wrong_before_is_not_held_against_an_update() {
+    let old = with(defaulted(&raft()), "/spec/template/spec/config", json!("electionTimout: 5s"));
+    let edited = with(old.clone(), "/spec/template/spec/image", json!("new"));
+    assert_eq!(updated(&edited, &old), Vec::<String>::new());
+    let worse = with(old.clone(), "/spec/template/spec/config", json!("electionTimout: 6s\nx: 1"));
+    assert_eq!(updated(&worse, &old).len(), 1);
+}
+
+#[test]
+fn a_set_that_is_being_deleted_is_not_judged() {
+    let object = with(raft(), "/metadata/deletionTimestamp", json!("2020-01-01T00:00:00Z"));
+    let verdict = partition_set(&with(object, "/spec/partitions", json!(0)), Some(&raft()), &alone);
+    assert!(verdict.violations.is_empty() && verdict.filled.is_empty() && verdict.warnings.is_empty());
+}
+
+#[test]
+fn names_that_two_sets_want_are_refused_where_the_other_is_known() {
+    let x = |name: &str| (name == "x").then_some(3);
+    for (name, refused) in [("x-3", true), ("x-3-hs", true), ("x-4", false), ("y-3", false), ("x-hs", false)] {
+        let verdict = partition_set(&with(raft(), "/metadata/name", json!(name)), None, &x);
+        assert_eq!(!verdict.violations.is_empty(), refused, "{name}: {:?}", verdict.violations);
+    }
+    let taken = |name: &str| (name == "raft-7-hs").then_some(1);
+    let old = defaulted(&raft());
+    assert!(partition_set(&old, None, &taken).violations.is_empty());
+    let grown = partition_set(&with(old.clone(), "/spec/partitions", json!(8)), Some(&old), &taken);
+    assert_eq!(
+        texts(&grown.violations),
+        [
+            r#"spec.partitions: Invalid value: 8: partition 7 needs a Service named "raft-7-hs", and PartitionSet "raft-7-hs" has it"#
+        ]
+    );
+}
+
+#[test]
+fn a_generated_name_is_judged_by_its_prefix() {
+    let named = |prefix: String| {
+        let mut object = raft();
+        object["metadata"] = json!({"generateName": prefix});
+        created(&object)
+    };
+    assert_eq!(named("raft-".to_owned()), Vec::<String>::new());
+    assert!(named("x".repeat(46))[0].starts_with("metadata.generateName: "));
+    assert!(named("Raft-".to_owned())[0].starts_with("metadata.generateName: "));
+}
+
+#[test]
+fn a_scale_is_an_edit_of_the_number_of_partitions() {
+    let old = partition_set(&defaulted(&raft()), None, &alone).set;
+    assert_eq!(texts(&scale(&old, 8, &alone).violations), Vec::<String>::new());
+    assert_eq!(
+        texts(&scale(&old, 0, &alone).violations)[0],
+        "spec.partitions: Invalid value: 0: must be greater than or equal to 1"
+    );
+    assert_eq!(scale(&old, 5, &alone).violations.len(), 1);
+}
+
+#[test]
+fn warnings_say_what_is_unwise() {
+    let warned = |object: Value, old: Option<&Value>| partition_set(&object, old, &alone).warnings.join("\n");
+    let has = |text: &str, part: &str| assert!(text.contains(part), "{text:?} lacks {part:?}");
+    has(&warned(with(raft(), "/spec/partitions", json!(300)), None), "DNS answer");
+    has(&warned(with(raft(), "/spec/template/spec/size", json!(4)), None), "tolerates no more failures than one of 3");
+    has(&warned(with(raft(), "/spec/template/spec/size", json!(2)), None), "without losing its quorum");
+    has(&warned(with(raft(), "/spec/template/spec/storageSize", json!("1Gi")), None), "data-raft-1-0");
+    has(&warned(with(raft(), "/spec/template/metadata", json!({"labels": {"app": "x"}})), None), "labels[app]");
+    let old = defaulted(&raft());
+    has(&warned(with(old.clone(), "/spec/partitions", json!(7)), Some(&old)), "re-homes keys");
+    let backup = json!({"metadata": {"name": "a"}, "spec": {"template": {"spec": {"protocol": "backup"}}}});
+    has(&warned(backup, None), "--backup-image");
+    assert_eq!(warned(old.clone(), Some(&old)), "");
+}
+
+#[test]
+fn a_partition_is_judged_by_the_same_rules() {
+    let object = |spec: Value| json!({"metadata": {"name": "raft-1"}, "spec": spec});
+    let good = object(json!({"size": 3, "protocol": "raft"}));
+    assert!(partition(&good, None).is_empty());
+    assert_eq!(texts(&partition(&object(json!({"size": 0, "protocol": "raft"})), None)).len(), 1);
+    let bigger = object(json!({"size": 5, "protocol": "raft"}));
+    assert_eq!(texts(&partition(&bigger, Some(&good)))[0].split(": ").next(), Some("spec.size"));
+}
+
+/// Any JSON that a careless or hostile user might send as one field.
+fn junk() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "\\PC{0,20}".prop_map(Value::from),
+        prop_oneof![Just("raft"), Just("log"), Just("Retain"), Just("1Gi"), Just("5s")].prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 16, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map("[a-z]{1,12}", inner, 0..4)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+const FIELDS: [&str; 14] = [
+    "/spec/partitions",
+    "/spec/partitionSize",
+    "/spec/maxUnavailablePartitions",
+    "/spec/persistentVolumeClaimRetentionPolicy",
+    "/spec/template",
+    "/spec/template/metadata",
+    "/spec/template/spec",
+    "/spec/template/spec/size",
+    "/spec/template/spec/protocol",
+    "/spec/template/spec/config",
+    "/spec/template/spec/pullPolicy",
+    "/spec/template/spec/env",
+    "/spec/template/spec/resources",
+    "/spec/template/spec/affinity",
+];
+
+fn count() -> impl Strategy<Value = Option<i64>> {
+    prop::option::of(-2_i64..25)
+}
+
+prop_compose! {
+    fn plausible()(partitions in count(), alias in count(), size in count(), unavailable in count(),
+        policy in prop::option::of(prop_oneof![Just("Always"), Just("Never"), Just("x")]),
+        retention in prop::option::of(prop_oneof![Just(json!({})), Just(json!({"whenScaled": "Delete"}))])) -> Value {
+        let mut object = raft();
+        let mut put = |parent: &str, key: &str, value: Option<Value>| {
+            let parent = object.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+            parent.remove(key);
+            if let Some(value) = value {
+                parent.insert(key.to_owned(), value);
+            }
+        };
+        put("/spec", "partitions", partitions.map(Value::from));
+        put("/spec", "partitionSize", alias.map(Value::from));
+        put("/spec", "maxUnavailablePartitions", unavailable.map(Value::from));
+        put("/spec", "persistentVolumeClaimRetentionPolicy", retention);
+        put("/spec/template/spec", "size", size.map(Value::from));
+        put("/spec/template/spec", "pullPolicy", policy.map(Value::from));
+        object
+    }
+}
+
+proptest! {
+    #[test]
+    fn defaulting_is_idempotent_and_only_adds(object in plausible()) {
+        let once = defaulted(&object);
+        prop_assert!(partition_set(&once, None, &alone).filled.is_empty());
+        for field in FIELDS {
+            if let Some(given) = object.pointer(field).filter(|given| !given.is_object()) {
+                prop_assert_eq!(once.pointer(field), Some(given));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_legal_stays_legal_when_applied_again(object in plausible()) {
+        let once = defaulted(&object);
+        if partition_set(&object, None, &alone).violations.is_empty() {
+            let again = partition_set(&once, Some(&once), &alone);
+            prop_assert!(again.violations.is_empty() && again.filled.is_empty() && again.warnings.is_empty());
+        }
+    }
+
+    #[test]
+    fn junk_in_any_field_is_judged_and_never_breaks(field in prop::sample::select(FIELDS.to_vec()), value in junk()) {
+        let object = with(raft(), field, value);
+        let verdict = partition_set(&object, Some(&raft()), &alone);
+        for violation in &verdict.violations {
+            prop_assert!(violation.field.starts_with("spec"), "{}", violation);
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What every reconciliation is given.
+
+use std::sync::Arc;
+
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::caches::Caches;
+use super::digest::FIELD_MANAGER;
+use super::ensure::{Writer, error_text};
+use super::pacing::Pacing;
+use super::settings::Settings;
+use crate::api::names::ObjectKey;
+use crate::events::Events;
+use crate::metrics::Metrics;
+use crate::queue::Trigger;
+
+/// The surroundings of a reconciliation.
+pub struct Context {
+    /// Client with the controller's own rights.
+    pub client: Client,
+    /// Writes children.
+    pub writer: Writer,
+    /// What the watches know.
+    pub caches: Arc<Caches>,
+    /// What the controller was told at its start.
+    pub settings: Settings,
+    /// Where events go.
+    pub events: Events,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Asks for a PartitionSet to be reconciled.
+    pub sets: Trigger,
+    /// Asks for a Partition to be reconciled.
+    pub partitions: Trigger,
+    /// When the status of which object was last written.
+    pub pacing: Pacing,
+}
+
+/// Why a status could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("writing the status: {0}")]
+pub struct StatusError(String);
+
+impl Context {
+    /// Writes a status, and nothing else, of the very object that it was computed for. Fields of the status that are
+    /// not in `status` stay as they are.
+    ///
+    /// # Errors
+    /// [`StatusError`] with what the API server said.
+    pub(super) async fn patch_status<K>(&self, object: &K, status: &impl Serialize) -> Result<K, StatusError>
+    where
+        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + DeserializeOwned,
+    {
+        let key = ObjectKey::new(object.namespace().unwrap_or_default(), object.name_any());
+        let api: Api<K> = Api::namespaced(self.client.clone(), &key.namespace);
+        let patch = json!({ "metadata": { "uid": object.uid() }, "status": status });
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let written = api
+            .patch_status(&key.name, &params, &Patch::Merge(&patch))
+            .await
+            .map_err(|error| StatusError(error_text(&error)))?;
+        self.metrics.api_write("status", "patch");
+        Ok(written)
+    }
+}

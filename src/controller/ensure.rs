@@ -1,0 +1,220 @@
+//! Bringing one object to what it should be: created if it is missing, replaced if it differs, left alone if it is
+//! right, and never touched if it is somebody else's.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::{Api, Client, ResourceExt};
+
+use super::digest::{self, FIELD_MANAGER, digest};
+use super::objects::{Keep, Known, Owner, controller_of};
+use crate::api::names::ObjectKey;
+use crate::cache::Cache;
+use crate::metrics::Metrics;
+use crate::watch::{key_of, version_of};
+
+/// Why an object is not as it should be.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// An object of that name exists and belongs to somebody else.
+    #[error("{kind} {name:?} exists and {owner}: it is left alone; delete or rename it")]
+    Collision {
+        /// Kind of the object.
+        kind: String,
+        /// Name of the object.
+        name: String,
+        /// Whose it is.
+        owner: String,
+    },
+    /// The object, or a former one of that name, is being deleted.
+    #[error("{kind} {name:?} is being deleted")]
+    Deleting {
+        /// Kind of the object.
+        kind: String,
+        /// Name of the object.
+        name: String,
+    },
+    /// The API server finds the object invalid.
+    #[error("{kind} {name:?} is refused by the API server: {message}")]
+    Refused {
+        /// Kind of the object.
+        kind: String,
+        /// Name of the object.
+        name: String,
+        /// What the API server says.
+        message: String,
+    },
+    /// Any other failure, which may pass: a conflict, a quota, an API server that is away.
+    #[error("writing {kind} {name:?}: {message}")]
+    Failed {
+        /// Kind of the object.
+        kind: String,
+        /// Name of the object.
+        name: String,
+        /// What went wrong.
+        message: String,
+    },
+}
+
+/// What was done for an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// Nothing: it is right.
+    Nothing,
+    /// It was missing and is there now.
+    Created,
+    /// It differed and is right now.
+    Replaced,
+}
+
+/// Writes children through the API server.
+#[derive(Clone)]
+pub struct Writer {
+    client: Client,
+    metrics: Arc<Metrics>,
+    /// Objects that others keep changing after every write of ours, or in which the API server fills in more than this
+    /// version knows of: what was wanted and what came of it. They are not written again until either changes.
+    settled: Arc<Mutex<HashMap<(&'static str, ObjectKey), (u64, u64)>>>,
+}
+
+impl Writer {
+    /// A writer that uses `client`.
+    #[must_use]
+    pub fn new(client: Client, metrics: Arc<Metrics>) -> Self {
+        Self { client, metrics, settled: Arc::default() }
+    }
+
+    /// Brings the object that `wanted` names to what it says; `cache` knows what is stored.
+    ///
+    /// # Errors
+    /// [`Error`] says what stands in the way.
+    pub async fn ensure<K: Keep>(&self, wanted: &K, cache: &Cache<Known<K::Facts>>) -> Result<Done, Error> {
+        let (key, target) = (key_of(wanted), digest(wanted));
+        if let Some(known) = cache.get(&key) {
+            check_owner(wanted, known.owner.as_ref(), known.deleting)?;
+            if known.digest == target || self.is_settled::<K>(&key, target, known.digest) {
+                return Ok(Done::Nothing);
+            }
+            return self.replace(wanted, target, cache).await;
+        }
+        let api: Api<K> = Api::namespaced(self.client.clone(), &key.namespace);
+        match api.create(&params(), wanted).await {
+            Ok(stored) => {
+                self.metrics.api_write(kind::<K>(), "create");
+                self.observe(&stored, target, cache);
+                Ok(Done::Created)
+            }
+            Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {
+                self.replace(wanted, target, cache).await
+            }
+            Err(error) => Err(failure(wanted, &error)),
+        }
+    }
+
+    /// Reads what is stored, since the cache keeps no whole objects, and replaces exactly that version of it.
+    async fn replace<K: Keep>(&self, wanted: &K, target: u64, cache: &Cache<Known<K::Facts>>) -> Result<Done, Error> {
+        let key = key_of(wanted);
+        let api: Api<K> = Api::namespaced(self.client.clone(), &key.namespace);
+        let stored = api.get(&key.name).await.map_err(|error| failure(wanted, &error))?;
+        let owner = controller_of(stored.meta()).map(|owner| Owner {
+            kind: owner.kind.clone(),
+            name: owner.name.clone(),
+            uid: owner.uid.clone(),
+        });
+        check_owner(wanted, owner.as_ref(), stored.meta().deletion_timestamp.is_some())?;
+        let found = digest(&stored);
+        if found == target || self.is_settled::<K>(&key, target, found) {
+            cache.observe(key, version_of(&stored), stored.known());
+            return Ok(Done::Nothing);
+        }
+        let replacement = digest::replacement(wanted, &stored);
+        let stored = api.replace(&key.name, &params(), &replacement).await.map_err(|error| failure(wanted, &error))?;
+        self.metrics.api_write(kind::<K>(), "update");
+        self.observe(&stored, target, cache);
+        Ok(Done::Replaced)
+    }
+
+    /// Deletes an object that is no longer wanted, if it is still the one that the cache knows.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if the API server does not take it; that it is gone already is no error.
+    pub async fn delete<K: Keep>(&self, key: &ObjectKey, uid: &str) -> Result<(), Error> {
+        let api: Api<K> = Api::namespaced(self.client.clone(), &key.namespace);
+        let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+        match api.delete(&key.name, &params).await {
+            Ok(_) => {
+                self.metrics.api_write(kind::<K>(), "delete");
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+            Err(error) => {
+                Err(Error::Failed { kind: kind::<K>().to_owned(), name: key.name.clone(), message: error_text(&error) })
+            }
+        }
+    }
+
+    fn is_settled<K: Keep>(&self, key: &ObjectKey, target: u64, found: u64) -> bool {
+        let settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        settled.get(&(kind::<K>(), key.clone())) == Some(&(target, found))
+    }
+
+    fn observe<K: Keep>(&self, stored: &K, target: u64, cache: &Cache<Known<K::Facts>>) {
+        let (key, known) = (key_of(stored), stored.known());
+        let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.digest == target {
+            settled.remove(&(kind::<K>(), key.clone()));
+        } else {
+            tracing::debug!(kind = kind::<K>(), %key, "the API server stored something else than was written");
+            settled.insert((kind::<K>(), key.clone()), (target, known.digest));
+        }
+        drop(settled);
+        cache.observe(key, version_of(stored), known);
+    }
+}
+
+/// Name of a kind, for messages and metrics.
+fn kind<K: Keep>() -> &'static str {
+    // Every kind that is written has its name as a literal in k8s-openapi or in our derive.
+    match K::kind(&()) {
+        std::borrow::Cow::Borrowed(kind) => kind,
+        std::borrow::Cow::Owned(_) => "Other",
+    }
+}
+
+fn params() -> PostParams {
+    PostParams { dry_run: false, field_manager: Some(FIELD_MANAGER.to_owned()) }
+}
+
+/// Nobody else's object is ever touched. One that a former owner of the same name left is being collected: it goes by
+/// itself.
+fn check_owner<K: Keep>(wanted: &K, owner: Option<&Owner>, deleting: bool) -> Result<(), Error> {
+    let (kind, name) = (kind::<K>().to_owned(), wanted.name_any());
+    let ours = controller_of(wanted.meta());
+    match (owner, ours) {
+        (Some(owner), Some(ours)) if owner.kind == ours.kind && owner.name == ours.name => {
+            if owner.uid == ours.uid && !deleting { Ok(()) } else { Err(Error::Deleting { kind, name }) }
+        }
+        (Some(owner), _) => {
+            Err(Error::Collision { kind, name, owner: format!("belongs to {} {:?}", owner.kind, owner.name) })
+        }
+        (None, _) => Err(Error::Collision { kind, name, owner: "was not made by this controller".to_owned() }),
+    }
+}
+
+fn failure<K: Keep>(wanted: &K, error: &kube::Error) -> Error {
+    let (kind, name, message) = (kind::<K>().to_owned(), wanted.name_any(), error_text(error));
+    match error {
+        kube::Error::Api(status) if status.code == 422 => Error::Refused { kind, name, message },
+        _ => Error::Failed { kind, name, message },
+    }
+}
+
+/// What the API server said, without the debug form that kube's own message carries.
+pub(super) fn error_text(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,17 @@
+//! The controllers: one folder a kind, each gather → plan (pure) → apply → status.
+
+pub mod caches;
+pub mod context;
+mod digest;
+pub mod ensure;
+mod objects;
+mod pacing;
+pub mod partition;
+pub mod partition_set;
+pub mod settings;
+mod trouble;
+
+pub use caches::Caches;
+pub use context::Context;
+pub use digest::FIELD_MANAGER;
+pub use settings::{Images, Settings};

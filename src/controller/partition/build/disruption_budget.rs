@@ -1,0 +1,31 @@
+//! The PodDisruptionBudget of a partition: how many of its pods may be evicted at once.
+
+use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::Plan;
+use crate::api::{Protocol, names};
+
+impl Plan<'_> {
+    pub(super) fn disruption_budget(&self) -> Option<PodDisruptionBudget> {
+        if self.size <= 1 {
+            return None;
+        }
+        // A Raft group of 2f + 1 keeps its quorum without f of its members.
+        let unavailable = match self.protocol {
+            Protocol::Raft => i32::try_from((self.size - 1) / 2).unwrap_or(1).max(1),
+            Protocol::Backup | Protocol::Log => 1,
+        };
+        Some(PodDisruptionBudget {
+            metadata: self.metadata(names::disruption_budget(&self.identity.name)),
+            spec: Some(PodDisruptionBudgetSpec {
+                max_unavailable: Some(IntOrString::Int(unavailable)),
+                selector: Some(LabelSelector { match_labels: Some(self.selector.clone()), ..LabelSelector::default() }),
+                unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
+                ..PodDisruptionBudgetSpec::default()
+            }),
+            status: None,
+        })
+    }
+}

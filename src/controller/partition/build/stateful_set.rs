@@ -1,0 +1,104 @@
+//! The StatefulSet of a partition.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::{
+    StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec, StatefulSetUpdateStrategy,
+};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodTemplateSpec, VolumeResourceRequirements,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use ring::digest;
+
+use super::Plan;
+use crate::api::labels::annotations;
+use crate::api::{Protocol, names};
+use crate::rules::quantity::Quantity;
+
+/// Name of the data volume and of the claim template behind it.
+pub(super) const DATA: &str = "data";
+/// Seconds that a Raft pod has to be ready before it counts: a new member first catches up.
+const RAFT_MIN_READY_SECONDS: i32 = 10;
+
+impl Plan<'_> {
+    pub(super) fn stateful_set(&self, config: &ConfigMap) -> StatefulSet {
+        let name = &self.identity.name;
+        let retention = self.partition.spec.persistent_volume_claim_retention_policy.clone().unwrap_or_default();
+        let action = |action: Option<String>| Some(action.unwrap_or_else(|| "Retain".to_owned()));
+        StatefulSet {
+            metadata: self.metadata(name.clone()),
+            spec: Some(StatefulSetSpec {
+                service_name: Some(names::headless_service(name)),
+                replicas: i32::try_from(self.size).ok(),
+                min_ready_seconds: (self.protocol == Protocol::Raft).then_some(RAFT_MIN_READY_SECONDS),
+                persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
+                    when_deleted: action(retention.when_deleted),
+                    when_scaled: action(retention.when_scaled),
+                }),
+                pod_management_policy: Some("Parallel".to_owned()),
+                revision_history_limit: Some(10),
+                selector: LabelSelector { match_labels: Some(self.selector.clone()), ..LabelSelector::default() },
+                template: PodTemplateSpec {
+                    metadata: Some(ObjectMeta {
+                        labels: Some(self.labels.clone()),
+                        annotations: Some(BTreeMap::from([(annotations::CONFIG_HASH.to_owned(), config_hash(config))])),
+                        ..ObjectMeta::default()
+                    }),
+                    spec: Some(self.pod_spec()),
+                },
+                // The StatefulSet controller replaces Parallel pods without looking at the others: pods change only
+                // when they are evicted one by one.
+                update_strategy: Some(StatefulSetUpdateStrategy {
+                    type_: Some("OnDelete".to_owned()),
+                    rolling_update: None,
+                }),
+                volume_claim_templates: self.claim_template().map(|claim| vec![claim]),
+                ..StatefulSetSpec::default()
+            }),
+            status: None,
+        }
+    }
+
+    fn claim_template(&self) -> Option<PersistentVolumeClaim> {
+        let size = self.spec.storage_size.as_ref()?;
+        let storage = (String::from("storage"), canonical(size));
+        Some(PersistentVolumeClaim {
+            metadata: ObjectMeta {
+                name: Some(DATA.to_owned()),
+                labels: Some(self.selector.clone()),
+                ..ObjectMeta::default()
+            },
+            spec: Some(PersistentVolumeClaimSpec {
+                access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
+                resources: Some(VolumeResourceRequirements {
+                    requests: Some(BTreeMap::from([storage])),
+                    ..VolumeResourceRequirements::default()
+                }),
+                storage_class_name: self.spec.storage_class.clone().filter(|class| !class.is_empty()),
+                volume_mode: Some("Filesystem".to_owned()),
+                ..PersistentVolumeClaimSpec::default()
+            }),
+            status: None,
+        })
+    }
+}
+
+/// A quantity in the form in which the API server stores it.
+pub(super) fn canonical(quantity: &ApiQuantity) -> ApiQuantity {
+    ApiQuantity(Quantity::parse(&quantity.0).map_or_else(|| quantity.0.clone(), Quantity::canonical))
+}
+
+/// A hash of the files that stays the same over versions of this program, since it decides whether pods are replaced.
+fn config_hash(config: &ConfigMap) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for (file, text) in config.data.iter().flatten() {
+        context.update(file.as_bytes());
+        context.update(&[0]);
+        context.update(text.as_bytes());
+        context.update(&[0]);
+    }
+    let hash = context.finish();
+    hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}

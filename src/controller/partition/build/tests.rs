@@ -1,0 +1,114 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::controller::settings;
+
+// Names unlike the product's, so that a name in the wrong place shows.
+fn partition(spec: Value, annotations: Value) -> Partition {
+    serde_json::from_value(json!({
+        "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "Partition",
+        "metadata": {
+            "name": "g-2", "namespace": "ns", "uid": "p-uid", "labels": {"team": "x"}, "annotations": annotations,
+            "ownerReferences": [{"apiVersion": "k8s.atomix.io/v1alpha1", "kind": "PartitionSet", "name": "g", "uid": "s-uid", "controller": true}]},
+        "spec": spec,
+    }))
+    .unwrap()
+}
+
+fn built(spec: Value, annotations: Value) -> Children {
+    let partition = partition(spec, annotations);
+    let identity = Identity::of(&partition).unwrap();
+    children(&partition, &identity, &settings::fixture(), None).unwrap()
+}
+
+fn raft(size: i64) -> Value {
+    json!({"size": size, "protocol": "raft"})
+}
+
+#[test]
+fn partition_json_has_exactly_the_keys_of_the_contract() {
+    let data = built(raft(2), json!({})).config_map.data.unwrap();
+    assert_eq!(
+        data["partition.json"],
+        concat!(
+            r#"{"partition":{"partition":2,"group":{"name":"g","namespace":"ns"}},"#,
+            r#""controller":{"id":"atx","host":"atx.ops.svc.example.org","port":5679},"#,
+            r#""members":[{"id":"g-2-0","host":"g-2-0.g-2-hs.ns.svc.example.org","port":5679},"#,
+            r#"{"id":"g-2-1","host":"g-2-1.g-2-hs.ns.svc.example.org","port":5679}]}"#
+        )
+    );
+    assert_eq!(data["protocol.json"], "{}");
+}
+
+#[test]
+fn member_ports_follow_the_annotation() {
+    let member = |form: &str| {
+        let data = built(raft(1), json!({"k8s.atomix.io/member-ports": form})).config_map.data.unwrap();
+        let mut config: Value = serde_json::from_str(&data["partition.json"]).unwrap();
+        let mut member = config["members"][0].take();
+        member.as_object_mut().unwrap().retain(|key, _| key.ends_with("ort"));
+        member
+    };
+    assert_eq!(member("split"), json!({"port": 5679, "apiPort": 5678, "protocolPort": 5679}));
+    assert_eq!(member("shared"), json!({"port": 5678}));
+}
+
+#[test]
+fn the_budget_keeps_a_quorum_and_one_pod_has_none() {
+    for (size, unavailable) in [(2, 1), (3, 1), (4, 1), (5, 2), (7, 3), (21, 10)] {
+        let budget = built(raft(size), json!({})).disruption_budget.unwrap().spec.unwrap();
+        assert_eq!(serde_json::to_value(budget.max_unavailable).unwrap(), json!(unavailable), "{size}");
+        // The original's budget selected nothing and so protected nothing.
+        assert_eq!(budget.selector.unwrap().match_labels.unwrap()["partition"], "2");
+    }
+    assert!(built(raft(1), json!({})).disruption_budget.is_none());
+    let log = json!({"size": 5, "protocol": "log", "image": "i"});
+    assert_eq!(
+        serde_json::to_value(built(log, json!({})).disruption_budget.unwrap().spec.unwrap().max_unavailable).unwrap(),
+        json!(1)
+    );
+}
+
+#[test]
+fn each_protocol_runs_its_own_image() {
+    // The original ran the log protocol with Raft's image and did not know backup.
+    for (protocol, image, policy) in
+        [("raft", "r:1", "IfNotPresent"), ("backup", "b:1", "IfNotPresent"), ("log", "l", "Always")]
+    {
+        let set = built(json!({"protocol": protocol}), json!({})).stateful_set.spec.unwrap();
+        let container = &set.template.spec.unwrap().containers[0];
+        assert_eq!(container.image.as_deref(), Some(image));
+        assert_eq!(container.image_pull_policy.as_deref(), Some(policy));
+    }
+}
+
+#[test]
+fn a_change_of_the_configuration_alone_changes_the_pod_template() {
+    let hash = |config: &str| {
+        let set = built(json!({"protocol": "raft", "size": 3, "config": config}), json!({})).stateful_set;
+        set.spec.unwrap().template.metadata.unwrap().annotations.unwrap()["k8s.atomix.io/config-hash"].clone()
+    };
+    assert_eq!(hash("electionTimeout: 5s"), hash("{election_timeout: 5000ms}"));
+    assert_ne!(hash("electionTimeout: 5s"), hash("electionTimeout: 6s"));
+}
+
+#[test]
+fn storage_brings_claims_of_the_selector_labels_and_a_group_for_nobody() {
+    let spec = json!({"protocol": "raft", "storageSize": "1024Mi", "storageClass": "fast"});
+    let set = built(spec, json!({})).stateful_set.spec.unwrap();
+    let claim = &set.volume_claim_templates.unwrap()[0];
+    assert_eq!(claim.metadata.labels.as_ref().unwrap().len(), 4);
+    let claim = claim.spec.as_ref().unwrap();
+    assert_eq!(claim.storage_class_name.as_deref(), Some("fast"));
+    assert_eq!(claim.resources.as_ref().unwrap().requests.as_ref().unwrap()["storage"].0, "1Gi");
+    let pod = set.template.spec.unwrap();
+    assert_eq!(pod.security_context.unwrap().fs_group, Some(65534));
+    assert_eq!(pod.volumes.unwrap().len(), 1);
+}
+
+#[test]
+fn an_invalid_spec_builds_nothing() {
+    let partition = partition(json!({"protocol": "paxos"}), json!({}));
+    let identity = Identity::of(&partition).unwrap();
+    assert!(children(&partition, &identity, &settings::fixture(), None).is_err());
+}

@@ -1,0 +1,217 @@
+//! The PartitionSet controller: the Partitions of a group, and the one name under which clients find them all.
+
+mod build;
+mod plan;
+mod status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use tokio::time::Instant;
+
+pub use self::build::slice_name;
+use self::plan::{Existing, Plan};
+use super::Context;
+use super::ensure::Done;
+use super::trouble::Trouble;
+use crate::api::conditions::{self, READY, STALLED};
+use crate::api::labels::annotations;
+use crate::api::names::{self, ObjectKey};
+use crate::api::{Partition, PartitionSet, PartitionSetStatus};
+use crate::events::Severity;
+use crate::queue::Outcome;
+use crate::rules::SetObject;
+use crate::rules::judge;
+use crate::watch::version_of;
+
+/// How long a change of a child waits for more of them before its owner is reconciled.
+pub const CHILD_DELAY: Duration = Duration::from_millis(20);
+/// Partitions of one set that are written at the same time.
+const CONCURRENT_WRITES: usize = 8;
+
+/// Whether the user has asked that nothing be written for the set.
+#[must_use]
+pub fn is_paused(set: &PartitionSet) -> bool {
+    set.annotations().get(annotations::PAUSED).is_some_and(|value| value == "true")
+}
+
+/// Brings the Partitions and the group's endpoints of one PartitionSet to what it says, and its status to what is true.
+pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
+    let Some(set) = context.caches.sets.get(&key) else {
+        context.pacing.forget(&key);
+        return Outcome::Done;
+    };
+    if set.metadata.deletion_timestamp.is_some() {
+        return Outcome::Done;
+    }
+    let mut object = SetObject::from(&*set);
+    let violations = judge::stored(&mut object);
+    let trouble = if is_paused(&set) {
+        Some(Trouble {
+            stalled: false,
+            reason: "Paused",
+            message: format!("the annotation {} is set: nothing is written for this set", annotations::PAUSED),
+        })
+    } else if violations.is_empty() {
+        let trouble = apply(context, &key, &set, &object).await;
+        if let Some(trouble) = &trouble {
+            tracing::info!(set = %key, reason = trouble.reason, message = trouble.message, "set cannot be completed yet");
+        }
+        trouble
+    } else {
+        Some(Trouble::from(violations))
+    };
+    let retry = trouble.as_ref().is_some_and(|trouble| !matches!(trouble.reason, "Paused" | "InvalidSpec"));
+    match write_status(context, &key, &set, &object, trouble.as_ref()).await {
+        Outcome::Done if retry => Outcome::Failed,
+        outcome => outcome,
+    }
+}
+
+/// What exists of a set, read off the caches.
+fn gather(context: &Context, key: &ObjectKey, set: &PartitionSet) -> Existing {
+    let uid = set.uid().unwrap_or_default();
+    let partitions = context.caches.partitions.with_prefix(&key.namespace, &format!("{}-", key.name));
+    let partitions = partitions.into_iter().filter_map(|(name, known)| {
+        let (prefix, index) = names::split_partition(&name)?;
+        let ours = known.owner.as_ref().is_some_and(|owner| owner.uid == uid);
+        (ours && prefix == key.name).then(|| {
+            let service = context.caches.services.get(&ObjectKey::new(key.namespace.as_str(), name.as_str()));
+            let service = service.filter(|service| {
+                !service.deleting && service.owner.as_ref().is_some_and(|owner| owner.uid == known.uid)
+            });
+            (index, plan::Member { addresses: service.map(|service| service.facts.clone()).unwrap_or_default(), known })
+        })
+    });
+    Existing { partitions: partitions.collect() }
+}
+
+/// Writes what has to be written: what a new partition needs before the group's endpoints name it, and the endpoints
+/// before a partition goes that they name.
+async fn apply(context: &Context, key: &ObjectKey, set: &PartitionSet, object: &SetObject) -> Option<Trouble> {
+    let existing = gather(context, key, set);
+    let Plan { group_service, partitions, endpoints, surplus, refused } =
+        plan::plan(set, object, &existing, &context.settings);
+    let (writer, caches) = (&context.writer, &*context.caches);
+    let group_service = writer.ensure(&group_service, &caches.services);
+    let partitions = stream::iter(partitions)
+        .map(|partition| async move {
+            let done = writer.ensure(&partition, &caches.partitions).await;
+            if matches!(done, Ok(Done::Created | Done::Replaced)) {
+                context.partitions.now(ObjectKey::new(key.namespace.as_str(), partition.name_any()));
+            }
+            (partition, done)
+        })
+        .buffer_unordered(CONCURRENT_WRITES)
+        .collect::<Vec<_>>();
+    let (group_service, partitions) = tokio::join!(group_service, partitions);
+    tell(context, set, &partitions);
+    let mut troubles: Vec<Trouble> = refused.into_iter().collect();
+    troubles.extend(group_service.err().map(Trouble::from));
+    troubles.extend(partitions.into_iter().filter_map(|(_, done)| done.err()).map(Trouble::from));
+    let mut published = false;
+    if let Some(plan::GroupEndpoints { slices, legacy }) = endpoints {
+        published = true;
+        for slice in &slices {
+            if let Err(error) = writer.ensure(slice, &caches.endpoint_slices).await {
+                published = false;
+                troubles.push(error.into());
+            }
+        }
+        if let Some(legacy) = &legacy
+            && let Err(error) = writer.ensure(legacy, &caches.endpoints).await
+        {
+            published = false;
+            troubles.push(error.into());
+        }
+    }
+    for (name, uid) in surplus.iter().filter(|_| published) {
+        let partition = ObjectKey::new(key.namespace.as_str(), name.as_str());
+        match writer.delete::<Partition>(&partition, uid).await {
+            Ok(()) => {
+                let note = format!("Partition {name} is deleted: the set has fewer partitions now");
+                context.events.publish(set, Severity::Normal, "PartitionRemoved", note);
+            }
+            Err(error) => troubles.push(error.into()),
+        }
+    }
+    Trouble::first(troubles)
+}
+
+fn tell(context: &Context, set: &PartitionSet, partitions: &[(Partition, Result<Done, super::ensure::Error>)]) {
+    let did = |wanted: Done| {
+        let done = partitions.iter().filter(move |(_, done)| matches!(done, Ok(done) if *done == wanted));
+        done.map(|(partition, _)| partition.name_any()).collect::<Vec<_>>()
+    };
+    for (done, reason, verb) in
+        [(Done::Created, "PartitionsCreated", "created"), (Done::Replaced, "PartitionsUpdated", "brought up to date")]
+    {
+        let mut names = did(done);
+        if names.is_empty() {
+            continue;
+        }
+        names.sort_by_key(|name| names::split_partition(name).map(|(_, index)| index));
+        let listed = if names.len() > 10 {
+            format!("{}, ... {}", names[..3].join(", "), names[names.len() - 1])
+        } else {
+            names.join(", ")
+        };
+        let note = format!("{} partitions {verb}: {listed}", names.len());
+        tracing::info!(set = %set.name_any(), namespace = set.namespace(), reason, note, "partitions written");
+        context.events.publish(set, Severity::Normal, reason, note);
+    }
+}
+
+async fn write_status(
+    context: &Context,
+    key: &ObjectKey,
+    set: &Arc<PartitionSet>,
+    object: &SetObject,
+    trouble: Option<&Trouble>,
+) -> Outcome {
+    let before = set.status.clone().unwrap_or_default();
+    let status = status::status(set, object, &gather(context, key, set), trouble, &Time(Timestamp::now()));
+    if status == before {
+        return Outcome::Done;
+    }
+    if let Err(wait) = context.pacing.admit(key, status::is_urgent(&before, &status), Instant::now()) {
+        return Outcome::Again(wait);
+    }
+    match context.patch_status(&**set, &status).await {
+        Ok(mut written) => {
+            announce(context, set, &before, &status);
+            written.metadata.managed_fields = None;
+            context.caches.sets.observe(key.clone(), version_of(&written), written);
+            Outcome::Done
+        }
+        Err(error) => {
+            tracing::warn!(set = %key, %error, "status not written, trying again");
+            Outcome::Failed
+        }
+    }
+}
+
+/// Tells people when a set becomes ready, ceases to be, or is stuck.
+fn announce(context: &Context, set: &PartitionSet, before: &PartitionSetStatus, status: &PartitionSetStatus) {
+    let truth = |status: &PartitionSetStatus| {
+        conditions::find(&status.conditions, READY).map(|ready| (ready.status == "True", ready.message.clone()))
+    };
+    match (truth(before), truth(status)) {
+        (Some((true, _)), Some((false, message))) => {
+            context.events.publish(set, Severity::Warning, "NotReady", message);
+        }
+        (None | Some((false, _)), Some((true, message))) => {
+            context.events.publish(set, Severity::Normal, "Ready", message);
+        }
+        _ => {}
+    }
+    if let Some(stalled) = conditions::find(&status.conditions, STALLED)
+        && conditions::find(&before.conditions, STALLED).is_none_or(|was| was.message != stalled.message)
+    {
+        context.events.publish(set, Severity::Warning, &stalled.reason, stalled.message.clone());
+    }
+}

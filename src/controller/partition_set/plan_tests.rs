@@ -1,0 +1,147 @@
+use kube::ResourceExt;
+use serde_json::json;
+
+use super::super::super::digest::digest;
+use super::super::super::objects::{Known, Owner};
+use super::super::super::settings;
+use super::*;
+
+// Names unlike the product's, so that a name in the wrong place shows.
+fn set(partitions: i64, annotations: serde_json::Value) -> PartitionSet {
+    serde_json::from_value(json!({
+        "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "PartitionSet",
+        "metadata": {"name": "g", "namespace": "ns", "uid": "set-uid", "annotations": annotations},
+        "spec": {"partitions": partitions, "template": {
+            "metadata": {"labels": {"team": "x", "app": "mine"}, "annotations": {"note": "n"}},
+            "spec": {"size": 3, "protocol": "raft"}}},
+    }))
+    .unwrap()
+}
+
+fn planned(set: &PartitionSet, existing: &Existing) -> Plan {
+    let mut object = SetObject::from(set);
+    assert!(crate::rules::judge::stored(&mut object).is_empty());
+    plan(set, &object, existing, &settings::fixture())
+}
+
+/// Partitions 1 to `count` as `set` wants them, with a Service each for the first `reachable`.
+fn existing(set: &PartitionSet, count: i64, reachable: i64) -> Existing {
+    let wanted = planned(
+        &PartitionSet {
+            spec: crate::api::PartitionSetSpec { partitions: Some(count), ..set.spec.clone() },
+            ..set.clone()
+        },
+        &Existing::default(),
+    );
+    let member = |(partition, index): (Partition, i64)| {
+        let known = Known {
+            uid: format!("uid-{index}"),
+            owner: Some(Owner { kind: "PartitionSet".to_owned(), name: "g".to_owned(), uid: "set-uid".to_owned() }),
+            digest: digest(&partition),
+            deleting: false,
+            facts: partition,
+        };
+        let addresses = if index <= reachable { vec![format!("10.0.0.{index}")] } else { Vec::new() };
+        (index, Member { known: Arc::new(known), addresses })
+    };
+    Existing { partitions: wanted.partitions.into_iter().zip(1..).map(member).collect() }
+}
+
+fn endpoint_names(plan: &Plan) -> Vec<String> {
+    let endpoints = plan.endpoints.iter().flat_map(|endpoints| &endpoints.slices[0].endpoints);
+    endpoints.filter_map(|endpoint| endpoint.hostname.clone()).collect()
+}
+
+#[test]
+fn a_new_set_gets_its_partitions_and_no_endpoints_yet() {
+    let plan = planned(&set(3, json!({})), &Existing::default());
+    let names: Vec<String> = plan.partitions.iter().map(ResourceExt::name_any).collect();
+    assert_eq!(names, ["g-1", "g-2", "g-3"]);
+    assert!(plan.endpoints.is_none() && plan.surplus.is_empty() && plan.refused.is_none());
+}
+
+#[test]
+fn template_labels_and_annotations_reach_each_partition_and_are_not_shared() {
+    // The original dropped the annotations and shared one label map between all partitions.
+    let plan = planned(&set(2, json!({})), &Existing::default());
+    for (partition, index) in plan.partitions.iter().zip(1..) {
+        let labels = partition.labels();
+        assert_eq!(labels["partition"], index.to_string());
+        assert_eq!((labels["team"].as_str(), labels["app"].as_str(), labels["group"].as_str()), ("x", "atomix", "g"));
+        let annotations = partition.annotations();
+        assert_eq!(annotations["k8s.atomix.io/partition"], index.to_string());
+        assert_eq!((annotations["note"].as_str(), annotations["k8s.atomix.io/controller"].as_str()), ("n", "ops.atx"));
+    }
+}
+
+#[test]
+fn a_partial_list_of_partitions_is_never_published() {
+    let set = set(3, json!({}));
+    for reachable in 0..3 {
+        assert!(planned(&set, &existing(&set, 3, reachable)).endpoints.is_none());
+    }
+    let plan = planned(&set, &existing(&set, 3, 3));
+    assert_eq!(endpoint_names(&plan), ["g-1", "g-2", "g-3"]);
+    assert!(plan.partitions.is_empty());
+}
+
+#[test]
+fn endpoints_are_ordered_by_index_and_ready() {
+    let set = set(11, json!({}));
+    let plan = planned(&set, &existing(&set, 11, 11));
+    assert_eq!(endpoint_names(&plan).last().map(String::as_str), Some("g-11"));
+    let slice = &plan.endpoints.as_ref().unwrap().slices[0];
+    assert!(slice.endpoints.iter().all(|e| e.conditions.as_ref().unwrap().ready == Some(true)));
+    assert_eq!(slice.ports.as_ref().unwrap().len(), 1);
+    assert_eq!(slice.metadata.labels.as_ref().unwrap()["endpointslice.kubernetes.io/managed-by"], "atx.k8s.atomix.io");
+}
+
+#[test]
+fn growing_keeps_the_old_endpoints_until_all_new_partitions_are_reachable() {
+    let bigger = set(4, json!({}));
+    let plan = planned(&bigger, &existing(&bigger, 2, 2));
+    assert_eq!(plan.partitions.len(), 2);
+    assert!(plan.endpoints.is_none());
+    assert_eq!(endpoint_names(&planned(&bigger, &existing(&bigger, 4, 4))).len(), 4);
+}
+
+#[test]
+fn shrinking_drops_the_endpoints_first_and_the_highest_partitions() {
+    let smaller = set(1, json!({"k8s.atomix.io/allow-partition-removal": "1"}));
+    let plan = planned(&smaller, &existing(&smaller, 3, 3));
+    assert_eq!(endpoint_names(&plan), ["g-1"]);
+    assert_eq!(plan.surplus, [("g-3".to_owned(), "uid-3".to_owned()), ("g-2".to_owned(), "uid-2".to_owned())]);
+}
+
+#[test]
+fn without_the_users_word_nothing_is_removed_and_all_stay_reachable() {
+    for annotations in [json!({}), json!({"k8s.atomix.io/allow-partition-removal": "2"})] {
+        let smaller = set(1, annotations);
+        let plan = planned(&smaller, &existing(&smaller, 3, 3));
+        assert!(plan.surplus.is_empty() && plan.refused.is_some());
+        assert_eq!(endpoint_names(&plan).len(), 3);
+    }
+}
+
+#[test]
+fn only_partitions_that_differ_are_written() {
+    let before = set(3, json!({}));
+    let existing = existing(&before, 3, 3);
+    let mut after = before.clone();
+    after.spec.template.spec.image = Some("new".to_owned());
+    assert!(planned(&before, &existing).partitions.is_empty());
+    assert_eq!(planned(&after, &existing).partitions.len(), 3);
+}
+
+#[test]
+fn both_address_families_get_a_slice_where_every_partition_has_both() {
+    let set = set(2, json!({}));
+    let mut existing = existing(&set, 2, 2);
+    for (index, member) in &mut existing.partitions {
+        member.addresses.push(format!("fd00::{index}"));
+    }
+    let endpoints = planned(&set, &existing).endpoints.unwrap();
+    let families: Vec<_> =
+        endpoints.slices.iter().map(|slice| (slice.address_type.as_str(), slice.name_any())).collect();
+    assert_eq!(families, [("IPv4", "g-ipv4".to_owned()), ("IPv6", "g-ipv6".to_owned())]);
+}

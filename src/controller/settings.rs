@@ -1,0 +1,68 @@
+//! What the controller is told at its start and the reconcilers build from.
+
+use crate::api::{Protocol, TemplateSpec};
+
+/// Settings of this controller that show in the objects it makes.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Name of the controller: `atomix-controller` by default.
+    pub name: String,
+    /// Namespace that the controller's own Service is in.
+    pub namespace: String,
+    /// DNS domain of the cluster.
+    pub cluster_domain: String,
+    /// Images of the nodes where a set names none.
+    pub images: Images,
+    /// Whether to write core/v1 Endpoints beside the EndpointSlices.
+    pub legacy_endpoints: bool,
+}
+
+/// Default image of each protocol's nodes.
+#[derive(Clone, Debug)]
+pub struct Images {
+    /// Of Raft nodes.
+    pub raft: String,
+    /// Of primary-backup nodes.
+    pub backup: String,
+    /// Of distributed log nodes.
+    pub log: String,
+}
+
+impl Settings {
+    /// Value of the annotation that says which controller runs a Partition.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        format!("{}.{}", self.namespace, self.name)
+    }
+
+    /// DNS name of the controller's own Service.
+    #[must_use]
+    pub fn host(&self) -> String {
+        format!("{}.{}.svc.{}", self.name, self.namespace, self.cluster_domain)
+    }
+
+    /// Image that the nodes of a partition run.
+    #[must_use]
+    pub fn image<'a>(&'a self, spec: &'a TemplateSpec, protocol: Protocol) -> &'a str {
+        match spec.image.as_deref() {
+            Some(image) if !image.is_empty() => image,
+            _ => match protocol {
+                Protocol::Raft => &self.images.raft,
+                Protocol::Backup => &self.images.backup,
+                Protocol::Log => &self.images.log,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn fixture() -> Settings {
+    // Unlike the defaults in every name, so that a constant in the wrong place shows.
+    Settings {
+        name: "atx".to_owned(),
+        namespace: "ops".to_owned(),
+        cluster_domain: "example.org".to_owned(),
+        images: Images { raft: "r:1".to_owned(), backup: "b:1".to_owned(), log: "l".to_owned() },
+        legacy_endpoints: true,
+    }
+}

@@ -1,0 +1,50 @@
+//! What stands in the way of an object being as its spec says, in the terms of conditions.
+
+use super::ensure::Error;
+use super::partition::identity::NotAPartition;
+use crate::rules::{Violation, violation};
+
+/// One obstacle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// Whether it needs help from outside, as opposed to passing by itself.
+    pub stalled: bool,
+    /// One word in CamelCase.
+    pub reason: &'static str,
+    /// A sentence for people.
+    pub message: String,
+}
+
+impl Trouble {
+    /// The obstacle that a person should hear of first: one that does not pass by itself.
+    pub fn first(troubles: Vec<Self>) -> Option<Self> {
+        let mut troubles = troubles;
+        troubles.sort_by_key(|trouble| !trouble.stalled);
+        troubles.into_iter().next()
+    }
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        let (stalled, reason) = match &error {
+            Error::Collision { .. } => (true, "NameCollision"),
+            Error::Refused { kind, .. } if kind == "StatefulSet" => (true, "InvalidPodTemplate"),
+            Error::Refused { .. } => (true, "Refused"),
+            Error::Deleting { .. } => (false, "WaitingForDeletion"),
+            Error::Failed { .. } => (false, "ApiError"),
+        };
+        Self { stalled, reason, message: error.to_string() }
+    }
+}
+
+impl From<Vec<Violation>> for Trouble {
+    fn from(violations: Vec<Violation>) -> Self {
+        Self { stalled: true, reason: "InvalidSpec", message: violation::join(&violations) }
+    }
+}
+
+impl From<NotAPartition> for Trouble {
+    fn from(error: NotAPartition) -> Self {
+        Self { stalled: true, reason: "InvalidName", message: error.to_string() }
+    }
+}

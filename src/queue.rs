@@ -1,0 +1,182 @@
+//! The work queue of a controller: keys are deduplicated, one key is never worked on twice at a time, and a key that
+//! fails waits longer each time without delaying the others.
+
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use kube::runtime::scheduler::{ScheduleRequest, scheduler};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::names::ObjectKey;
+
+/// First and longest wait of a key whose reconciliation failed.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(60));
+
+/// The sending side: asks for a key to be reconciled.
+#[derive(Clone, Debug)]
+pub struct Trigger(mpsc::UnboundedSender<ScheduleRequest<ObjectKey>>);
+
+impl Trigger {
+    /// Asks for `key` to be reconciled as soon as a worker is free.
+    pub fn now(&self, key: ObjectKey) {
+        self.after(key, Duration::ZERO);
+    }
+
+    /// Asks for `key` to be reconciled after a while, or before if something else asks for it.
+    pub fn after(&self, key: ObjectKey, wait: Duration) {
+        // The receiver is gone only while the process stops.
+        drop(self.0.send(ScheduleRequest { message: key, run_at: Instant::now() + wait }));
+    }
+}
+
+/// The receiving side, run by [`Queue::run`].
+#[derive(Debug)]
+pub struct Queue {
+    requests: mpsc::UnboundedReceiver<ScheduleRequest<ObjectKey>>,
+    trigger: Trigger,
+}
+
+/// What a reconciliation asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing until something changes.
+    Done,
+    /// To be run again after a while.
+    Again(Duration),
+    /// It failed: to be run again after this key's back-off.
+    Failed,
+}
+
+impl Queue {
+    /// A queue and its sending side.
+    #[must_use]
+    pub fn new() -> (Trigger, Self) {
+        let (sender, requests) = mpsc::unbounded_channel();
+        let trigger = Trigger(sender);
+        (trigger.clone(), Self { requests, trigger })
+    }
+
+    /// Runs `reconcile` for every key that is asked for, at most `workers` at a time, until `stop`; then lets those
+    /// finish that have begun. A panic in `reconcile` counts as a failure of that key alone.
+    pub async fn run<F, R>(mut self, workers: usize, stop: CancellationToken, reconcile: F)
+    where
+        F: Fn(ObjectKey) -> R,
+        R: Future<Output = Outcome>,
+    {
+        let requests = futures::stream::poll_fn(move |context| self.requests.poll_recv(context));
+        let mut scheduled = pin!(scheduler(requests));
+        let mut running = FuturesUnordered::new();
+        let mut busy: HashSet<ObjectKey> = HashSet::new();
+        let mut failures: HashMap<ObjectKey, u32> = HashMap::new();
+        loop {
+            let full = running.len() >= workers;
+            let mut next = scheduled.as_mut().hold_unless(|key| !full && !busy.contains(key));
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some((key, outcome)) = running.next(), if !running.is_empty() => {
+                    let key: ObjectKey = key;
+                    busy.remove(&key);
+                    match outcome {
+                        Outcome::Done => drop(failures.remove(&key)),
+                        Outcome::Again(wait) => {
+                            failures.remove(&key);
+                            self.trigger.after(key, wait);
+                        }
+                        Outcome::Failed => {
+                            let count = failures.entry(key.clone()).or_default();
+                            self.trigger.after(key, backoff(*count));
+                            *count = count.saturating_add(1);
+                        }
+                    }
+                }
+                Some(key) = next.next() => {
+                    busy.insert(key.clone());
+                    let work = AssertUnwindSafe(reconcile(key.clone())).catch_unwind();
+                    running.push(work.map(move |result| (key, result.unwrap_or(Outcome::Failed))));
+                }
+            }
+        }
+        while running.next().await.is_some() {}
+    }
+}
+
+fn backoff(failures: u32) -> Duration {
+    BACKOFF.0.saturating_mul(1 << failures.min(16)).min(BACKOFF.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    fn key(name: &str) -> ObjectKey {
+        ObjectKey::new("ns", name)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_is_worked_on_once_at_a_time_and_again_when_asked_meanwhile() {
+        let (trigger, queue) = Queue::new();
+        let (active, runs) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let stop = CancellationToken::new();
+        trigger.now(key("a"));
+        trigger.now(key("a"));
+        let work = queue.run(4, stop.clone(), |key| {
+            let (active, runs, trigger, stop) = (&active, &runs, &trigger, &stop);
+            async move {
+                assert_eq!(active.fetch_add(1, Ordering::SeqCst), 0);
+                if runs.fetch_add(1, Ordering::SeqCst) == 0 {
+                    trigger.now(key);
+                } else {
+                    stop.cancel();
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                active.fetch_sub(1, Ordering::SeqCst);
+                Outcome::Done
+            }
+        });
+        work.await;
+        assert_eq!(runs.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failing_or_panicking_key_backs_off_and_does_not_delay_the_others() {
+        let (trigger, queue) = Queue::new();
+        let stop = CancellationToken::new();
+        let (started, runs) = (Instant::now(), Arc::new(Mutex::new(Vec::new())));
+        trigger.now(key("bad"));
+        trigger.now(key("good"));
+        let work = queue.run(1, stop.clone(), |key| {
+            let (runs, stop) = (Arc::clone(&runs), stop.clone());
+            async move {
+                let mut runs = runs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                runs.push((key.name.clone(), started.elapsed().as_millis()));
+                if runs.iter().filter(|(name, _)| name == "bad").count() == 4 {
+                    stop.cancel();
+                }
+                assert!(key.name == "good", "a panic of one key");
+                Outcome::Done
+            }
+        });
+        work.await;
+        let runs = runs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let bad: Vec<u128> = runs.iter().filter(|(name, _)| name == "bad").map(|(_, at)| *at).collect();
+        assert!(bad[0] < 10 && bad[1] >= 250 && bad[2] >= 750 && bad[3] >= 1750, "{runs:?}");
+        assert!(runs.iter().any(|(name, at)| name == "good" && *at < 10), "{runs:?}");
+    }
+
+    #[test]
+    fn back_off_is_bounded() {
+        assert_eq!(backoff(0), Duration::from_millis(250));
+        assert_eq!(backoff(u32::MAX), Duration::from_secs(60));
+    }
+}

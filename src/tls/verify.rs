@@ -1,0 +1,56 @@
+//! Whether an API server would accept what is served.
+
+use std::time::SystemTime;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
+use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
+
+/// Why not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The bundle is empty, or none of it is a certificate.
+    #[error("the bundle has no certificate that can be read")]
+    EmptyBundle,
+    /// Nothing is served.
+    #[error("there is no certificate to serve yet")]
+    NothingServed,
+    /// The name is none that a certificate can have.
+    #[error("{0:?} is no DNS name")]
+    Name(String),
+    /// The clock is before 1970.
+    #[error("the clock is wrong")]
+    Clock,
+    /// The certificate does not lead to the bundle, has another name, or is not valid now.
+    #[error("{0}")]
+    Certificate(#[from] webpki::Error),
+}
+
+/// Verifies `chain` as a client does that trusts the PEM text `bundle` and asks for `name` at `now`.
+///
+/// # Errors
+/// [`Error`] with the reason.
+pub fn verify(chain: &[CertificateDer<'_>], bundle: &[u8], name: &str, now: SystemTime) -> Result<(), Error> {
+    let (leaf, intermediates) = chain.split_first().ok_or(Error::NothingServed)?;
+    // Go leaves out what it cannot read of a bundle as well.
+    let trusted: Vec<_> = CertificateDer::pem_slice_iter(bundle).filter_map(Result::ok).collect();
+    let anchors: Vec<TrustAnchor<'_>> =
+        trusted.iter().filter_map(|certificate| anchor_from_trusted_cert(certificate).ok()).collect();
+    if anchors.is_empty() {
+        return Err(Error::EmptyBundle);
+    }
+    let server_name = ServerName::try_from(name).map_err(|_| Error::Name(name.to_owned()))?;
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).map_err(|_| Error::Clock)?;
+    let leaf = EndEntityCert::try_from(leaf)?;
+    leaf.verify_for_usage(
+        webpki::ALL_VERIFICATION_ALGS,
+        &anchors,
+        intermediates,
+        UnixTime::since_unix_epoch(since),
+        KeyUsage::server_auth(),
+        None,
+        None,
+    )?;
+    leaf.verify_is_valid_for_subject_name(&server_name)?;
+    Ok(())
+}
