@@ -26,7 +26,7 @@ image: binary
 # Static, because the image holds nothing else. With --target, the flag is not applied to build scripts and macros.
 binary:
 	@hack/need.sh cargo rustc cc
-	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --bin atomix-controller --target $(HOST)
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --bin atomix-controller --target $(HOST) --target-dir target
 
 demo:
 	@hack/need.sh cargo cc go
