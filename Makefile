@@ -47,6 +47,7 @@ lint:
 
 manifests:
 	@hack/need.sh cargo cc
+	@mkdir -p target
 	cargo run --quiet --bin atomix-controller -- crds > target/crds.yaml
 	sed -e '/^# BEGIN GENERATED/,/^# END GENERATED/{//!d;}' -e '/^# BEGIN GENERATED/r target/crds.yaml' $(MANIFEST) > target/manifest.yaml
 	cp target/manifest.yaml $(MANIFEST)
