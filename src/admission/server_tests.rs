@@ -1,1 +1,222 @@
+use std::time::SystemTime;
 
+use axum::routing::get;
+use rustls::pki_types::ServerName;
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::*;
+use crate::tls::issue::Ca;
+use crate::tls::{self, Names};
+
+const QUICK: &[u8] = b"GET /quick HTTP/1.1\r\nhost: x\r\n\r\n";
+const SLOW: &[u8] = b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n";
+
+struct Running {
+    address: SocketAddr,
+    ca: Arc<Ca>,
+    metrics: Arc<Metrics>,
+    /// Lets a request to `/slow` be answered.
+    answer: Arc<Notify>,
+    /// Says that one has arrived.
+    arrived: Arc<Notify>,
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+fn short() -> Limits {
+    let short = Duration::from_millis(100);
+    Limits { handshake: short, head: short, ..Limits::default() }
+}
+
+async fn start(limits: Limits) -> Running {
+    let names = Names::new("keeper", "home", "x");
+    let ca = Arc::new(Ca::mint(&names, 1, SystemTime::now()).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (metrics, shutdown) = (Metrics::new(), CancellationToken::new());
+    let (answer, arrived) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let slow = {
+        let (answer, arrived) = (Arc::clone(&answer), Arc::clone(&arrived));
+        get(async move || {
+            arrived.notify_one();
+            answer.notified().await;
+            "slow"
+        })
+    };
+    let router = Router::new().route("/quick", get(|| async { "quick" })).route("/slow", slow);
+    let config = tls::tests::server_config(&ca, &names);
+    let task = tokio::spawn(serve(listener, config, router, Arc::clone(&metrics), limits, shutdown.clone()));
+    Running { address, ca, metrics, answer, arrived, shutdown, task }
+}
+
+impl Running {
+    async fn connect(
+        &self,
+        version: &'static SupportedProtocolVersion,
+        alpn: &str,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.ca.certificate().clone()).unwrap();
+        let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
+        let stream = TcpStream::connect(self.address).await?;
+        let name = ServerName::try_from("keeper.home.svc").unwrap();
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    }
+
+    async fn client(&self) -> TlsStream<TcpStream> {
+        self.connect(&TLS13, "http/1.1").await.unwrap()
+    }
+
+    fn handshake_failures(&self, reason: &'static str) -> u64 {
+        self.metrics.tls_handshake_failures.get_or_create(&ReasonLabel { reason }).get()
+    }
+}
+
+/// One answer, which these tests know to come in one piece that ends with `body`.
+async fn answer(stream: &mut (impl AsyncRead + Unpin), body: &str) -> String {
+    let mut text = Vec::new();
+    while !text.ends_with(body.as_bytes()) {
+        assert_ne!(stream.read_buf(&mut text).await.unwrap(), 0, "{}", String::from_utf8_lossy(&text));
+    }
+    String::from_utf8(text).unwrap()
+}
+
+/// Waits until the server closes the connection.
+async fn closed(stream: &mut (impl AsyncRead + Unpin)) {
+    let mut rest = Vec::new();
+    let end = timeout(Duration::from_secs(10), stream.read_to_end(&mut rest)).await;
+    // An abrupt end is an end, too.
+    let _ = end.expect("the connection is still open");
+    assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
+}
+
+#[tokio::test]
+async fn a_kept_connection_serves_requests_over_tls_1_2_and_1_3() {
+    let server = start(Limits::default()).await;
+    for version in [&TLS12, &TLS13] {
+        let mut client = server.connect(version, "http/1.1").await.unwrap();
+        for _ in 0..3 {
+            client.write_all(QUICK).await.unwrap();
+            assert!(answer(&mut client, "quick").await.starts_with("HTTP/1.1 200"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn http_2_is_not_offered() {
+    let server = start(Limits::default()).await;
+    assert!(server.connect(&TLS13, "h2").await.is_err());
+    while server.handshake_failures("tls") != 1 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_is_dropped() {
+    let server = start(short()).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    closed(&mut stream).await;
+    assert_eq!(server.handshake_failures("timeout"), 1);
+    let mut client = server.client().await;
+    closed(&mut client).await;
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_end_is_given_up_on_a_kept_connection_too() {
+    let server = start(short()).await;
+    let mut client = server.client().await;
+    client.write_all(QUICK).await.unwrap();
+    answer(&mut client, "quick").await;
+    client.write_all(&QUICK[..10]).await.unwrap();
+    closed(&mut client).await;
+}
+
+#[tokio::test]
+async fn a_kept_connection_outlives_the_timeout_of_a_head() {
+    let server = start(short()).await;
+    let mut client = server.client().await;
+    for _ in 0..3 {
+        client.write_all(QUICK).await.unwrap();
+        answer(&mut client, "quick").await;
+        sleep(Duration::from_millis(300)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_idle_connection_ends_at_last_and_so_does_a_request_that_hangs() {
+    let short = Duration::from_millis(100);
+    let server = start(Limits { idle: short, request: short, ..Limits::default() }).await;
+    let mut idle = server.client().await;
+    idle.write_all(QUICK).await.unwrap();
+    answer(&mut idle, "quick").await;
+    closed(&mut idle).await;
+    let mut hanging = server.client().await;
+    hanging.write_all(SLOW).await.unwrap();
+    closed(&mut hanging).await;
+}
+
+#[tokio::test]
+async fn a_long_head_is_refused() {
+    let server = start(Limits::default()).await;
+    let mut client = server.client().await;
+    let head = format!("GET /quick HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(MAX_HEAD));
+    client.write_all(head.as_bytes()).await.unwrap();
+    let mut text = Vec::new();
+    let _ = client.read_to_end(&mut text).await;
+    assert!(text.starts_with(b"HTTP/1.1 431"), "{}", String::from_utf8_lossy(&text));
+}
+
+#[tokio::test]
+async fn more_clients_than_places_wait_for_one() {
+    let server = start(Limits { connections: 1, ..Limits::default() }).await;
+    let first = server.client().await;
+    let second = server.client();
+    let mut second = pin!(second);
+    assert!(timeout(Duration::from_millis(300), second.as_mut()).await.is_err());
+    assert_eq!(server.metrics.webhook_connections.get(), 1);
+    drop(first);
+    let mut second = timeout(Duration::from_secs(10), second).await.unwrap();
+    second.write_all(QUICK).await.unwrap();
+    answer(&mut second, "quick").await;
+}
+
+#[tokio::test]
+async fn a_stop_finishes_what_is_under_way_and_closes_the_rest() {
+    let server = start(Limits::default()).await;
+    let (mut busy, mut idle) = (server.client().await, server.client().await);
+    idle.write_all(QUICK).await.unwrap();
+    answer(&mut idle, "quick").await;
+    busy.write_all(SLOW).await.unwrap();
+    server.arrived.notified().await;
+    server.shutdown.cancel();
+    closed(&mut idle).await;
+    assert!(!server.task.is_finished());
+    server.answer.notify_one();
+    let text = answer(&mut busy, "slow").await;
+    assert!(text.to_lowercase().contains("connection: close"), "{text}");
+    timeout(Duration::from_secs(10), server.task).await.unwrap().unwrap();
+    assert!(TcpStream::connect(server.address).await.is_err());
+    assert_eq!(server.metrics.webhook_connections.get(), 0);
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_ever() {
+    let server = start(Limits { stop: Duration::from_millis(100), ..Limits::default() }).await;
+    let mut busy = server.client().await;
+    busy.write_all(SLOW).await.unwrap();
+    server.arrived.notified().await;
+    server.shutdown.cancel();
+    timeout(Duration::from_secs(10), server.task).await.unwrap().unwrap();
+    closed(&mut busy).await;
+}

@@ -41,6 +41,12 @@ fn what_was_written_is_read_again() {
 }
 
 #[test]
+fn the_current_ca_is_used_in_phases_of_later_versions() {
+    let ahead = with(&ca(4), PHASE, "Published");
+    assert!(matches!(judge(&ahead, &names(), now()), Judgement::Usable(_)));
+}
+
+#[test]
 fn nothing_and_nothing_but_empty_values_are_empty() {
     assert!(matches!(judge(&Data::new(), &names(), now()), Judgement::Empty));
     let blank = Data::from([(CERTIFICATE.to_owned(), ByteString(Vec::new()))]);
@@ -50,7 +56,7 @@ fn nothing_and_nothing_but_empty_values_are_empty() {
 #[test]
 fn every_damage_is_named() {
     let ca = ca(1);
-    for key in [GENERATION, PHASE, CERTIFICATE, KEY] {
+    for key in [GENERATION, CERTIFICATE, KEY] {
         let mut data = render(&ca);
         data.remove(key);
         assert_eq!(damage(&data), Damage::Missing(key));
@@ -61,7 +67,6 @@ fn every_damage_is_named() {
     }
     let broken = pem_of(&CertificateDer::from(vec![0x30, 0x03, 0x02, 0x01, 0x01]));
     assert_eq!(damage(&with(&ca, CERTIFICATE, &broken)), Damage::Illegible(CERTIFICATE));
-    assert_eq!(damage(&with(&ca, PHASE, "Published")), Damage::Phase);
     let other = KeyPair::generate().unwrap();
     assert_eq!(damage(&with(&ca, KEY, &other.serialize_pem())), Damage::KeyMismatch);
     let leaf = ca.leaf(&names(), now()).unwrap();

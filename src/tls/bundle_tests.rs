@@ -1,0 +1,78 @@
+use super::*;
+
+fn configuration(version: &str, bundles: &[&str]) -> MutatingWebhookConfiguration {
+    use base64::Engine;
+    let webhooks: Vec<Value> = bundles
+        .iter()
+        .enumerate()
+        .map(|(index, bundle)| {
+            let bundle = base64::engine::general_purpose::STANDARD.encode(bundle);
+            json!({
+                "name": format!("w{index}.example"), "sideEffects": "None", "admissionReviewVersions": ["v1"],
+                "clientConfig": { "caBundle": bundle, "service": { "name": "keeper", "namespace": "home" } }
+            })
+        })
+        .collect();
+    let metadata = json!({ "name": "keeper", "uid": "u", "resourceVersion": version });
+    serde_json::from_value(json!({ "metadata": metadata, "webhooks": webhooks })).unwrap()
+}
+
+#[test]
+fn the_patch_has_the_bundles_of_all_webhooks_and_nothing_else() {
+    assert_eq!(
+        patch_of(&configuration("1", &["", "x"]), "pem"),
+        json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "MutatingWebhookConfiguration",
+            "metadata": { "name": "keeper" },
+            "webhooks": [
+                { "name": "w0.example", "clientConfig": { "caBundle": "cGVt" } },
+                { "name": "w1.example", "clientConfig": { "caBundle": "cGVt" } }
+            ]
+        })
+    );
+}
+
+#[test]
+fn one_wrong_bundle_is_enough_to_write() {
+    for (bundles, right) in [(vec!["pem", "pem"], true), (vec!["pem", ""], false), (vec!["pem", "pem2"], false)] {
+        assert_eq!(Live::of(Some(&configuration("1", &bundles))).is("pem"), right, "{bundles:?}");
+    }
+    assert!(!Live::of::<MutatingWebhookConfiguration>(None).is("pem"));
+    assert!(!Live::Unknown.is("pem"));
+}
+
+#[test]
+fn an_event_from_before_the_own_write_is_old_news() {
+    let at = |version| configuration(version, &[]);
+    assert!(is_older(&at("9"), &at("10")));
+    assert!(!is_older(&at("10"), &at("10")));
+    assert!(!is_older(&at("11"), &at("10")));
+    assert!(!is_older(&at("x"), &at("10")));
+    let mut recreated = at("9");
+    recreated.metadata.uid = Some("other".to_owned());
+    assert!(!is_older(&recreated, &at("10")));
+}
+
+fn entry(manager: &str, time: &str, fields: &Value) -> ManagedFieldsEntry {
+    serde_json::from_value(json!({ "manager": manager, "time": time, "fieldsV1": fields })).unwrap()
+}
+
+#[test]
+fn the_manager_that_owns_the_bundle_is_named_else_the_last_writer() {
+    let bundle = json!({ "f:webhooks": { "k:{\"name\":\"w\"}": { "f:clientConfig": { "f:caBundle": {} } } } });
+    let other = json!({ "f:webhooks": { "k:{\"name\":\"w\"}": { "f:rules": {} } } });
+    let own = entry("keeper-ca-bundle", "2024-01-09T00:00:00Z", &bundle);
+    let gitops = entry("gitops", "2024-01-02T00:00:00Z", &bundle);
+    let kubectl = entry("kubectl-edit", "2024-01-03T00:00:00Z", &other);
+    let early = entry("installer", "2024-01-01T00:00:00Z", &other);
+    let of = |webhooks: usize, managers: &[&ManagedFieldsEntry]| {
+        let managers: Vec<_> = managers.iter().map(|&entry| entry.clone()).collect();
+        offender(&managers, "keeper-ca-bundle", webhooks)
+    };
+    let named = |managers: &[&ManagedFieldsEntry]| of(2, managers);
+    assert_eq!(named(&[&own, &early, &gitops, &kubectl]).as_deref(), Some("gitops"));
+    assert_eq!(named(&[&own, &kubectl, &early]).as_deref(), Some("kubectl-edit"));
+    assert_eq!(named(&[&own]), None);
+    assert_eq!(of(1, &[&own, &kubectl]).as_deref(), Some("keeper-ca-bundle"));
+}
