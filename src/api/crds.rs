@@ -2,7 +2,7 @@
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{Partition, PartitionSet, schema};
 
@@ -56,7 +56,7 @@ pub fn yaml() -> Result<String, Error> {
 fn definition(crd: &CustomResourceDefinition, rules: Vec<(&str, Value)>) -> Result<Value, Error> {
     let mut crd = serde_json::to_value(crd)?;
     let root = crd.pointer_mut(SCHEMA).ok_or_else(|| Error::MissingSchema(SCHEMA.to_owned()))?;
-    strip_nullable(root);
+    simplify(root);
     root["description"] = root.pointer("/properties/spec/description").cloned().unwrap_or_default();
     for (pointer, rule) in rules {
         let part = root.pointer_mut(pointer).and_then(Value::as_object_mut);
@@ -66,29 +66,35 @@ fn definition(crd: &CustomResourceDefinition, rules: Vec<(&str, Value)>) -> Resu
     Ok(crd)
 }
 
-/// An absent field and `null` mean the same here, as in Kubernetes' own types: without `nullable` the API server drops
-/// a `null` before anybody has to judge it. Formats that the API server does not know only make it warn.
-fn strip_nullable(schema: &mut Value) {
+/// Adapts what the types say to what the API server makes of it, in every part of a schema.
+fn simplify(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
-            strip_nullable_of(fields);
-            fields.values_mut().for_each(strip_nullable);
+            simplify_one(fields);
+            fields.values_mut().for_each(simplify);
         }
-        Value::Array(items) => items.iter_mut().for_each(strip_nullable),
+        Value::Array(items) => items.iter_mut().for_each(simplify),
         _ => {}
     }
 }
 
-fn strip_nullable_of(fields: &mut Map<String, Value>) {
+fn simplify_one(fields: &mut Map<String, Value>) {
+    // An absent field and `null` mean the same here, as in Kubernetes' own types: without `nullable` the API server
+    // drops a `null` before anybody has to judge it.
     if fields.get("nullable") == Some(&Value::Bool(true)) {
         fields.remove("nullable");
     }
     if let Some(Value::Array(choices)) = fields.get_mut("enum") {
         choices.retain(|choice| !choice.is_null());
     }
-    // A property may be called "default" or "format"; only schemas have these as keywords, and none of ours needs them.
+    // Of two meanings of `default` only the keyword is meant: it has no object as its value in our types.
     if fields.contains_key("type") && fields.get("default").is_some_and(|value| !value.is_object()) {
         fields.remove("default");
+    }
+    // All numbers that may be strings are quantities here.
+    if fields.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) {
+        fields.insert("pattern".to_owned(), schema::QUANTITY.into());
+        fields.insert("anyOf".to_owned(), json!([{ "type": "integer" }, { "type": "string" }]));
     }
 }
 

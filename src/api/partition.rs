@@ -1,4 +1,5 @@
 //! `Partition`: one replicated state machine of a set, made by the PartitionSet controller.
+#![allow(clippy::duplicated_attributes, reason = "the lint takes the printer columns' equal keys for one attribute")]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;

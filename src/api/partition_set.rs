@@ -1,4 +1,5 @@
 //! `PartitionSet`: what a user writes.
+#![allow(clippy::duplicated_attributes, reason = "the lint takes the printer columns' equal keys for one attribute")]
 
 use std::collections::BTreeMap;
 
@@ -140,8 +141,8 @@ pub struct TemplateSpec {
     #[schemars(length(max = 1024))]
     pub image: Option<String>,
 
-    /// When to pull the image: Always, IfNotPresent or Never. Kubernetes' own rule if left out: Always for the tag
-    /// `latest`, else IfNotPresent.
+    /// When to pull the image: `Always`, `IfNotPresent` or `Never`. Kubernetes' own rule if left out: `Always` for
+    /// the tag `latest`, else `IfNotPresent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["Always", "IfNotPresent", "Never"]))]
     pub image_pull_policy: Option<String>,

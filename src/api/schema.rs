@@ -74,16 +74,20 @@ fn template_spec_rules() -> Vec<Value> {
         }),
         json!({
             "rule": format!("{} == '' || {} != ''", text("self", "storageClass"), quantity("self")),
-            "message": "Required value: storageClass needs a size",
+            "message": "storageClass needs a size",
+            "reason": "FieldValueRequired",
+            "fieldPath": ".storageSize"
         }),
         json!({
             "rule": format!("{} == {}", text("self", "storageClass"), text("oldSelf", "storageClass")),
-            "message": "field is immutable",
+            "message": "field is immutable: the claim templates of a StatefulSet cannot change",
+            "reason": "FieldValueForbidden",
             "fieldPath": ".storageClass"
         }),
         json!({
             "rule": format!("{0} == {1} || ({0} != '' && {1} != '' && quantity({0}).compareTo(quantity({1})) == 0)", quantity("self"), quantity("oldSelf")),
-            "message": "field is immutable",
+            "message": "field is immutable: the claim templates of a StatefulSet cannot change",
+            "reason": "FieldValueForbidden",
             "fieldPath": ".storageSize"
         }),
         json!({
@@ -99,10 +103,14 @@ fn template_spec_rules() -> Vec<Value> {
         json!({
             "rule": "!has(self.env) || self.env.all(e, e.name != 'NODE_ID')",
             "message": "NODE_ID is set by the controller",
+            "reason": "FieldValueForbidden",
             "fieldPath": ".env"
         }),
     ]
 }
+
+/// What a quantity looks like: the pattern that Kubernetes' own tools generate for one.
+pub(super) const QUANTITY: &str = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$";
 
 /// Rules at the root of a PartitionSet, where the name is. The root is not ratcheted by the API server: each rule passes
 /// when what it judges did not change, or a stored object that breaks it could never lose a finalizer.

@@ -3,13 +3,11 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use futures::future::join_all;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::core::NamespaceResourceScope;
-use kube::{Api, Client, Resource};
+use kube::{Api, Client};
 
 use super::objects::{Keep, Known};
 use super::partition_set::CHILD_DELAY;
@@ -42,49 +40,51 @@ pub struct Caches {
 impl Caches {
     /// Watches everything, for ever. `controller` selects the children; `gate` makes, for each kind, what is called
     /// when its first list is in.
-    pub async fn run(
+    pub fn watch(
         self: Arc<Self>,
         client: Client,
         controller: &str,
         (sets, partitions): (Trigger, Trigger),
-        mut gate: impl FnMut(&str) -> Synced,
-    ) {
+        gate: impl FnMut(&'static str) -> Synced,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let gates = [
+            "partitionsets",
+            "partitions",
+            "configmaps",
+            "statefulsets",
+            "services",
+            "poddisruptionbudgets",
+            "endpointslices",
+            "endpoints",
+        ]
+        .map(gate);
         let ours = format!("{}={controller}", labels::MANAGED_BY);
         let route = Route { sets, partitions };
-        let children = |kind: &str, gate: &mut dyn FnMut(&str) -> Synced| (route.clone(), gate(kind));
-        let caches = &*self;
-        let everything: Vec<std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>>> = vec![
-            Box::pin(watch::run(Api::all(client.clone()), "", &caches.sets, route.clone(), gate("partitionsets"))),
-            {
-                let (sink, synced) = children("partitions", &mut gate);
-                Box::pin(watch::run(Api::all(client.clone()), "", &caches.partitions, Partitions(sink), synced))
-            },
-            child::<ConfigMap>(&client, &ours, &caches.config_maps, children("configmaps", &mut gate)),
-            child::<StatefulSet>(&client, &ours, &caches.stateful_sets, children("statefulsets", &mut gate)),
-            child::<Service>(&client, &ours, &caches.services, children("services", &mut gate)),
-            child::<PodDisruptionBudget>(
-                &client,
-                &ours,
-                &caches.disruption_budgets,
-                children("poddisruptionbudgets", &mut gate),
-            ),
-            child::<EndpointSlice>(&client, &ours, &caches.endpoint_slices, children("endpointslices", &mut gate)),
-            child::<Endpoints>(&client, &ours, &caches.endpoints, children("endpoints", &mut gate)),
-        ];
-        join_all(everything).await;
+        async move {
+            let [sets, partitions, config_maps, stateful_sets, services, budgets, slices, endpoints] = gates;
+            let (caches, ours) = (&*self, ours.as_str());
+            tokio::join!(
+                watch::run(Api::all(client.clone()), "", &caches.sets, route.clone(), sets),
+                watch::run(Api::all(client.clone()), "", &caches.partitions, Partitions(route.clone()), partitions),
+                children::<ConfigMap>(&client, ours, &caches.config_maps, &route, config_maps),
+                children::<StatefulSet>(&client, ours, &caches.stateful_sets, &route, stateful_sets),
+                children::<Service>(&client, ours, &caches.services, &route, services),
+                children::<PodDisruptionBudget>(&client, ours, &caches.disruption_budgets, &route, budgets),
+                children::<EndpointSlice>(&client, ours, &caches.endpoint_slices, &route, slices),
+                children::<Endpoints>(&client, ours, &caches.endpoints, &route, endpoints),
+            );
+        }
     }
 }
 
-fn child<'a, K>(
+async fn children<K: Keep>(
     client: &Client,
-    labels: &'a str,
-    cache: &'a Cache<Known<K::Facts>>,
-    (sink, synced): (Route, Synced),
-) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + 'a>>
-where
-    K: Keep + Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-{
-    Box::pin(watch::run::<K, _>(Api::all(client.clone()), labels, cache, Children(sink), synced))
+    labels: &str,
+    cache: &Cache<Known<K::Facts>>,
+    route: &Route,
+    synced: Synced,
+) {
+    watch::run::<K, _>(Api::all(client.clone()), labels, cache, Children(route.clone()), synced).await;
 }
 
 /// Tells the queues whom a change concerns.

@@ -230,6 +230,8 @@ fn keep_foreign(
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::needless_pass_by_value, reason = "fixtures read best with literals")]
+
     use serde_json::json;
 
     use super::*;

@@ -68,6 +68,9 @@ pub enum Done {
     Replaced,
 }
 
+/// Digests of what was wanted and of what came of it.
+type Settled = (u64, u64);
+
 /// Writes children through the API server.
 #[derive(Clone)]
 pub struct Writer {
@@ -75,7 +78,7 @@ pub struct Writer {
     metrics: Arc<Metrics>,
     /// Objects that others keep changing after every write of ours, or in which the API server fills in more than this
     /// version knows of: what was wanted and what came of it. They are not written again until either changes.
-    settled: Arc<Mutex<HashMap<(&'static str, ObjectKey), (u64, u64)>>>,
+    settled: Arc<Mutex<HashMap<(&'static str, ObjectKey), Settled>>>,
 }
 
 impl Writer {

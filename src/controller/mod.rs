@@ -5,7 +5,7 @@ pub mod context;
 mod digest;
 pub mod ensure;
 mod objects;
-mod pacing;
+pub mod pacing;
 pub mod partition;
 pub mod partition_set;
 pub mod settings;

@@ -102,11 +102,11 @@ impl<'a> Fields<'a> {
             use serde_path_to_error::Segment;
             let next = match segment {
                 Segment::Seq { index } => {
-                    field.push_str(&format!("[{index}]"));
+                    field = format!("{field}[{index}]");
                     at.get(*index)
                 }
                 Segment::Map { key } => {
-                    field.push_str(&format!(".{key}"));
+                    field = format!("{field}.{key}");
                     at.get(key)
                 }
                 Segment::Enum { .. } | Segment::Unknown => None,

@@ -250,17 +250,17 @@ pub(super) fn removal(new: &SetObject, old: &SetObject, violations: &mut Vec<Vio
     if to >= from || to < 1 {
         return;
     }
-    const ANNOTATION: &str = annotations::ALLOW_PARTITION_REMOVAL;
-    let agreed = new.annotations.get(ANNOTATION).map(String::as_str);
+    let allow = annotations::ALLOW_PARTITION_REMOVAL;
+    let agreed = new.annotations.get(allow).map(String::as_str);
     if agreed == Some(to.to_string().as_str()) {
         return;
     }
     let detail = match agreed {
         None => format!(
-            "reducing the number of partitions from {from} to {to} destroys the data of the removed ones; to agree, set the annotation {ANNOTATION}: \"{to}\""
+            "reducing the number of partitions from {from} to {to} destroys the data of the removed ones; to agree, set the annotation {allow}: \"{to}\""
         ),
         Some(other) => format!(
-            "reducing the number of partitions from {from} to {to} destroys the data of the removed ones, and the annotation {ANNOTATION} says {other:?} instead of \"{to}\""
+            "reducing the number of partitions from {from} to {to} destroys the data of the removed ones, and the annotation {allow} says {other:?} instead of \"{to}\""
         ),
     };
     violations.push(Violation::forbidden("spec.partitions", detail));

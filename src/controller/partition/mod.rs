@@ -50,7 +50,7 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
             }
             match build::children(partition, &identity, &context.settings, former_ip(context, &identity)) {
                 Err(violations) => (Vec::new(), Some(Trouble::from(violations))),
-                Ok(children) => apply(context, children).await,
+                Ok(children) => Box::pin(apply(context, children)).await,
             }
         }
     };

@@ -1,3 +1,5 @@
+#![allow(clippy::needless_pass_by_value, reason = "fixtures read best with literals")]
+
 use kube::ResourceExt;
 use serde_json::json;
 

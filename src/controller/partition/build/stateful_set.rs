@@ -100,5 +100,6 @@ fn config_hash(config: &ConfigMap) -> String {
         context.update(&[0]);
     }
     let hash = context.finish();
-    hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let first = hash.as_ref().first_chunk().copied().unwrap_or_default();
+    format!("{:016x}", u64::from_be_bytes(first))
 }
