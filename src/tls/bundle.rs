@@ -148,6 +148,11 @@ impl<K: Configuration> Keeper<K> {
             tracing::warn!(name, configuration = K::ROLE, "there is no such webhook configuration: nothing is judged");
         }
         self.live.store(Arc::new(Live::of(configuration.as_ref())));
+        let uid = |configuration: &Option<K>| configuration.as_ref().and_then(|object| object.meta().uid.clone());
+        if uid(&configuration) != uid(&memory.seen) {
+            // Another object: that it has no bundle yet is nobody's doing.
+            memory.right_with = None;
+        }
         memory.seen = configuration;
     }
 
@@ -175,6 +180,7 @@ impl<K: Configuration> Keeper<K> {
         let manager = self.names.field_manager();
         let managers = configuration.meta().managed_fields.as_deref().unwrap_or_default();
         let changed_by = offender(managers, &manager, configuration.webhooks().len());
+        let changed_by = changed_by.unwrap_or("whoever removed it").to_owned();
         let patch = Patch::Apply(patch_of(configuration, &desired));
         match self.configurations.patch(name, &PatchParams::apply(&manager).force(), &patch).await {
             Ok(written) => {
@@ -182,7 +188,6 @@ impl<K: Configuration> Keeper<K> {
                 if repaired {
                     let label = ConfigurationLabel { configuration: K::ROLE };
                     self.metrics.bundle_repairs.get_or_create(&label).inc();
-                    let changed_by = changed_by.as_deref().unwrap_or("unknown");
                     tracing::info!(name, configuration = K::ROLE, generation, changed_by, "repaired the CA bundle");
                 } else {
                     tracing::info!(name, configuration = K::ROLE, generation, "set the CA bundle");
@@ -226,15 +231,13 @@ fn patch_of<K: Configuration>(configuration: &K, bundle: &str) -> Value {
     })
 }
 
-/// Who changed one of `webhooks` bundles: another manager than `own` that owns one; `own`, that is, another replica, if
-/// it owns them all; of a bundle that was removed, whoever wrote last.
-fn offender(managers: &[ManagedFieldsEntry], own: &str, webhooks: usize) -> Option<String> {
+/// Who changed one of the bundles of so many `webhooks`: another manager than `own` that owns one, or `own`, that is,
+/// another replica, if it owns them all. Who removed a bundle leaves no trace.
+fn offender<'a>(managers: &'a [ManagedFieldsEntry], own: &str, webhooks: usize) -> Option<&'a str> {
     let is_own = |entry: &&ManagedFieldsEntry| entry.manager.as_deref() == Some(own);
-    let others = || managers.iter().filter(|entry| !is_own(entry));
-    let owner = others().find(|entry| owned_bundles(entry) > 0);
+    let other = managers.iter().find(|entry| !is_own(entry) && owned_bundles(entry) > 0);
     let replica = || managers.iter().filter(is_own).find(|entry| owned_bundles(entry) >= webhooks);
-    let last = || others().max_by(|one, other| one.time.cmp(&other.time));
-    owner.or_else(replica).or_else(last).and_then(|entry| entry.manager.clone())
+    other.or_else(replica)?.manager.as_deref()
 }
 
 fn owned_bundles(entry: &ManagedFieldsEntry) -> usize {

@@ -146,10 +146,10 @@ fn params(not_before: SystemTime, not_after: SystemTime) -> Result<CertificatePa
 
 /// Unique, so that no two CAs with different keys share a subject: verifiers choose the issuer by it.
 fn subject(names: &Names, generation: u64) -> Result<DistinguishedName, Error> {
-    let random: String = random::<4>()?.iter().map(|byte| format!("{byte:02x}")).collect();
+    let unique = u32::from_be_bytes(random()?);
     let mut subject = DistinguishedName::new();
     let name: String = names.controller().chars().take(NAME_IN_SUBJECT).collect();
-    subject.push(DnType::CommonName, format!("{name} CA {generation} {random}"));
+    subject.push(DnType::CommonName, format!("{name} CA {generation} {unique:08x}"));
     Ok(subject)
 }
 

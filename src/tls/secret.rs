@@ -142,6 +142,9 @@ impl Keeper {
 
     /// From now on leaves are made with `ca`, and the bundles trust it.
     fn hold(&self, ca: Arc<Ca>) {
+        if self.ca.borrow().as_ref().is_some_and(|held| held.certificate() == ca.certificate()) {
+            return;
+        }
         let not_after = ca.not_after.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let gauge = self.metrics.certificate_not_after.get_or_create_owned(&RoleLabel { role: "ca" });
         gauge.set(i64::try_from(not_after).unwrap_or(i64::MAX));
