@@ -33,6 +33,7 @@ pub struct Installation {
     dir: PathBuf,
     webhook_port: u16,
     container: Value,
+    printed: String,
     started: AtomicU32,
 }
 
@@ -46,7 +47,7 @@ impl Installation {
     pub fn new(control_plane: &ControlPlane) -> Result<Self> {
         let kubectl = control_plane.kubectl().in_namespace(NAMESPACE);
         let manifest = workspace().join(MANIFEST);
-        kubectl.attempt(&["create", "-f", &manifest.to_string_lossy()])?;
+        let printed = kubectl.attempt(&["create", "-f", &manifest.to_string_lossy()])?;
         kubectl.attempt(&["scale", "deployment", NAME, "--replicas=0"])?;
 
         // An alias has none of the fields that a Service with an address has.
@@ -64,7 +65,20 @@ impl Installation {
 
         let deployment: Value = serde_json::from_str(&kubectl.attempt(&["get", "deployment", NAME, "-o", "json"])?)?;
         let container = deployment["spec"]["template"]["spec"]["containers"][0].clone();
-        Ok(Self { kubectl, dir: control_plane.dir().to_owned(), webhook_port, container, started: AtomicU32::new(0) })
+        Ok(Self {
+            kubectl,
+            dir: control_plane.dir().to_owned(),
+            webhook_port,
+            container,
+            printed,
+            started: AtomicU32::new(0),
+        })
+    }
+
+    /// What kubectl printed when it created the objects of the manifest.
+    #[must_use]
+    pub fn printed(&self) -> &str {
+        &self.printed
     }
 
     /// The port that the installed webhooks name.
