@@ -265,7 +265,16 @@ fn build_controller() -> Result<PathBuf> {
         Some(profile) => profile,
     };
     let begun = Instant::now();
-    let mut child = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // Cargo tells a program that it runs about its package. Handed down, that
+    // would make the build scripts of dependencies (ring's) run again, and all
+    // that follows from them.
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
+            cargo.env_remove(name);
+        }
+    }
+    let mut child = cargo
         .current_dir(workspace())
         .args(["build", "--bin", name, "--profile", profile, "--message-format=json-render-diagnostics"])
         .stdin(Stdio::null())
