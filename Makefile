@@ -6,7 +6,7 @@
 # make manifests   the CRDs in deploy/atomix-controller.yaml, from the Rust types
 
 ARGS ?=
-IMAGE ?= docker.io/atomix/atomix-k8s-controller:latest
+IMAGE ?= atomix/atomix-k8s-controller:latest
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 BINARY = target/$(HOST)/release/atomix-controller
 MANIFEST = deploy/atomix-controller.yaml

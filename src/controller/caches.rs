@@ -105,15 +105,20 @@ impl Route {
 impl Sink<PartitionSet> for Route {
     type Kept = PartitionSet;
 
-    fn keep(&self, mut set: PartitionSet) -> PartitionSet {
-        set.metadata.managed_fields = None;
-        set.metadata.annotations.iter_mut().for_each(|annotations| drop(annotations.remove(LAST_APPLIED)));
-        set
+    fn keep(&self, set: PartitionSet) -> PartitionSet {
+        slim(set)
     }
 
     fn changed(&self, key: &ObjectKey, _: &PartitionSet) {
         self.sets.now(key.clone());
     }
+}
+
+/// A set without what only the API server and kubectl need.
+pub(super) fn slim(mut set: PartitionSet) -> PartitionSet {
+    set.metadata.managed_fields = None;
+    set.metadata.annotations.iter_mut().for_each(|annotations| drop(annotations.remove(LAST_APPLIED)));
+    set
 }
 
 struct Partitions(Route);

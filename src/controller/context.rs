@@ -47,11 +47,11 @@ pub struct StatusError(String);
 
 impl Context {
     /// Writes a status, and nothing else, of the very object that it was computed for. Fields of the status that are
-    /// not in `status` stay as they are.
+    /// not in `status` stay as they are. Returns none if the object is gone.
     ///
     /// # Errors
     /// [`StatusError`] with what the API server said.
-    pub(super) async fn patch_status<K>(&self, object: &K, status: &impl Serialize) -> Result<K, StatusError>
+    pub(super) async fn patch_status<K>(&self, object: &K, status: &impl Serialize) -> Result<Option<K>, StatusError>
     where
         K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope> + DeserializeOwned,
     {
@@ -59,11 +59,14 @@ impl Context {
         let api: Api<K> = Api::namespaced(self.client.clone(), &key.namespace);
         let patch = json!({ "metadata": { "uid": object.uid() }, "status": status });
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        let written = api
-            .patch_status(&key.name, &params, &Patch::Merge(&patch))
-            .await
-            .map_err(|error| StatusError(error_text(&error)))?;
-        self.metrics.api_write("status", "patch");
-        Ok(written)
+        match api.patch_status(&key.name, &params, &Patch::Merge(&patch)).await {
+            Ok(written) => {
+                self.metrics.api_write("status", "patch");
+                Ok(Some(written))
+            }
+            // Deleted meanwhile, or deleted and made again: the uid is another one then.
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(None),
+            Err(error) => Err(StatusError(error_text(&error))),
+        }
     }
 }

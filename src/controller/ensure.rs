@@ -138,6 +138,26 @@ impl Writer {
         Ok(Done::Replaced)
     }
 
+    /// Deletes an object that `owner` had and should have no longer. Nothing happens if there is none, or if it is
+    /// somebody else's. Returns whether there was something to delete.
+    ///
+    /// # Errors
+    /// As [`Self::delete`].
+    pub async fn remove<K: Keep>(
+        &self,
+        key: &ObjectKey,
+        owner: &str,
+        cache: &Cache<Known<K::Facts>>,
+    ) -> Result<bool, Error> {
+        let known = cache
+            .get(key)
+            .filter(|known| !known.deleting && known.owner.as_ref().is_some_and(|known| known.uid == owner));
+        match known {
+            Some(known) => self.delete::<K>(key, &known.uid).await.map(|()| true),
+            None => Ok(false),
+        }
+    }
+
     /// Deletes an object that is no longer wanted, if it is still the one that the cache knows.
     ///
     /// # Errors
@@ -202,7 +222,7 @@ fn check_owner<K: Keep>(wanted: &K, owner: Option<&Owner>, deleting: bool) -> Re
         (Some(owner), _) => {
             Err(Error::Collision { kind, name, owner: format!("belongs to {} {:?}", owner.kind, owner.name) })
         }
-        (None, _) => Err(Error::Collision { kind, name, owner: "was not made by this controller".to_owned() }),
+        (None, _) => Err(Error::Collision { kind, name, owner: "has no owner".to_owned() }),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The Partition controller: one StatefulSet of Atomix nodes and what makes it reachable.
 
 mod build;
+mod claims;
 pub mod identity;
 mod status;
 
@@ -50,7 +51,12 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
             }
             match build::children(partition, &identity, &context.settings, former_ip(context, &identity)) {
                 Err(violations) => (Vec::new(), Some(Trouble::from(violations))),
-                Ok(children) => Box::pin(apply(context, children)).await,
+                Ok(children) => {
+                    let retained = claims::retained(context, &children.stateful_set).await;
+                    let outcome = Box::pin(apply(context, children)).await;
+                    tell_of_claims(context, partition, &retained);
+                    outcome
+                }
             }
         }
     };
@@ -136,15 +142,19 @@ async fn apply(context: &Context, children: Children) -> (Vec<Deed>, Option<Trou
 
 /// A partition that has shrunk to one pod has no budget any more.
 async fn remove_budget(context: &Context, pods: &StatefulSet) -> Option<Result<Done, Error>> {
-    let name = names::disruption_budget(&pods.name_any());
-    let key = ObjectKey::new(pods.namespace().unwrap_or_default(), name);
-    let known = context.caches.disruption_budgets.get(&key)?;
-    let owner = controller_of(&pods.metadata).map(|owner| owner.uid.as_str());
-    if known.deleting || known.owner.as_ref().map(|owner| owner.uid.as_str()) != owner {
-        return None;
+    let key = ObjectKey::new(pods.namespace().unwrap_or_default(), names::disruption_budget(&pods.name_any()));
+    let owner = controller_of(&pods.metadata)?;
+    let budgets = &context.caches.disruption_budgets;
+    let removed = context.writer.remove::<PodDisruptionBudget>(&key, &owner.uid, budgets).await;
+    removed.map(|removed| removed.then_some(Done::Nothing)).transpose()
+}
+
+/// Tells people that a new partition starts with the data of a former one.
+fn tell_of_claims(context: &Context, partition: &Partition, retained: &[String]) {
+    if !retained.is_empty() {
+        let note = format!("claims that an earlier partition has left are used again: {}", retained.join(", "));
+        context.events.publish(partition, Severity::Warning, "RetainedClaims", note);
     }
-    let deleted = context.writer.delete::<PodDisruptionBudget>(&key, &known.uid).await;
-    Some(deleted.map(|()| Done::Nothing))
 }
 
 /// Tells people of what was put right. Making the children of a new partition is no news.
@@ -185,10 +195,11 @@ async fn write_status(context: &Context, key: &ObjectKey, partition: &Partition,
     }
     announce(context, partition, &before, &status);
     match context.patch_status(partition, &status).await {
-        Ok(written) => {
+        Ok(Some(written)) => {
             context.caches.partitions.observe(key_of(&written), version_of(&written), written.known());
             Written::Yes
         }
+        Ok(None) => Written::No,
         Err(error) => {
             tracing::warn!(partition = %key, %error, "status not written, trying again");
             Written::Failed

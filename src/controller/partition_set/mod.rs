@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
+use k8s_openapi::api::core::v1::Endpoints;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -16,6 +18,7 @@ use tokio::time::Instant;
 pub use self::build::slice_name;
 use self::plan::{Existing, Plan};
 use super::Context;
+use super::caches;
 use super::ensure::Done;
 use super::trouble::Trouble;
 use crate::api::conditions::{self, READY, STALLED};
@@ -32,6 +35,8 @@ use crate::watch::version_of;
 pub const CHILD_DELAY: Duration = Duration::from_millis(20);
 /// Partitions of one set that are written at the same time.
 const CONCURRENT_WRITES: usize = 8;
+/// Reason of the conditions of a set for which nothing is written.
+const PAUSED: &str = "Paused";
 
 /// Whether the user has asked that nothing be written for the set.
 #[must_use]
@@ -53,10 +58,11 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
     let trouble = if is_paused(&set) {
         Some(Trouble {
             stalled: false,
-            reason: "Paused",
+            reason: PAUSED,
             message: format!("the annotation {} is set: nothing is written for this set", annotations::PAUSED),
         })
     } else if violations.is_empty() {
+        resume(context, &key, &set);
         let trouble = apply(context, &key, &set, &object).await;
         if let Some(trouble) = &trouble {
             tracing::info!(set = %key, reason = trouble.reason, message = trouble.message, "set cannot be completed yet");
@@ -65,10 +71,20 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
     } else {
         Some(Trouble::from(violations))
     };
-    let retry = trouble.as_ref().is_some_and(|trouble| !matches!(trouble.reason, "Paused" | "InvalidSpec"));
+    let retry = trouble.as_ref().is_some_and(|trouble| !matches!(trouble.reason, PAUSED | "InvalidSpec"));
     match write_status(context, &key, &set, &object, trouble.as_ref()).await {
         Outcome::Done if retry => Outcome::Failed,
         outcome => outcome,
+    }
+}
+
+/// Partitions of a set that was paused have missed what happened meanwhile.
+fn resume(context: &Context, key: &ObjectKey, set: &PartitionSet) {
+    let conditions = set.status.iter().flat_map(|status| &status.conditions);
+    if conditions.into_iter().any(|condition| condition.reason == PAUSED) {
+        for (name, _) in context.caches.partitions.with_prefix(&key.namespace, &format!("{}-", key.name)) {
+            context.partitions.now(ObjectKey::new(key.namespace.as_str(), name));
+        }
     }
 }
 
@@ -113,22 +129,10 @@ async fn apply(context: &Context, key: &ObjectKey, set: &PartitionSet, object: &
     let mut troubles: Vec<Trouble> = refused.into_iter().collect();
     troubles.extend(group_service.err().map(Trouble::from));
     troubles.extend(partitions.into_iter().filter_map(|(_, done)| done.err()).map(Trouble::from));
-    let mut published = false;
-    if let Some(plan::GroupEndpoints { slices, legacy }) = endpoints {
-        published = true;
-        for slice in &slices {
-            if let Err(error) = writer.ensure(slice, &caches.endpoint_slices).await {
-                published = false;
-                troubles.push(error.into());
-            }
-        }
-        if let Some(legacy) = &legacy
-            && let Err(error) = writer.ensure(legacy, &caches.endpoints).await
-        {
-            published = false;
-            troubles.push(error.into());
-        }
-    }
+    let published = match endpoints {
+        Some(endpoints) => publish(context, key, set, endpoints, &mut troubles).await,
+        None => false,
+    };
     for (name, uid) in surplus.iter().filter(|_| published) {
         let partition = ObjectKey::new(key.namespace.as_str(), name.as_str());
         match writer.delete::<Partition>(&partition, uid).await {
@@ -140,6 +144,34 @@ async fn apply(context: &Context, key: &ObjectKey, set: &PartitionSet, object: &
         }
     }
     Trouble::first(troubles)
+}
+
+/// Writes the endpoints of the group and removes those that are none any more. Returns whether readers see what they
+/// should.
+async fn publish(
+    context: &Context,
+    key: &ObjectKey,
+    set: &PartitionSet,
+    endpoints: plan::GroupEndpoints,
+    troubles: &mut Vec<Trouble>,
+) -> bool {
+    let plan::GroupEndpoints { slices, legacy, stale_slices } = endpoints;
+    let (writer, caches, uid) = (&context.writer, &*context.caches, set.uid().unwrap_or_default());
+    let before = troubles.len();
+    for slice in &slices {
+        troubles.extend(writer.ensure(slice, &caches.endpoint_slices).await.err().map(Trouble::from));
+    }
+    for name in stale_slices {
+        let stale = ObjectKey::new(key.namespace.as_str(), name);
+        let removed = writer.remove::<EndpointSlice>(&stale, &uid, &caches.endpoint_slices).await;
+        troubles.extend(removed.err().map(Trouble::from));
+    }
+    let legacy = match &legacy {
+        Some(legacy) => writer.ensure(legacy, &caches.endpoints).await.err(),
+        None => writer.remove::<Endpoints>(key, &uid, &caches.endpoints).await.err(),
+    };
+    troubles.extend(legacy.map(Trouble::from));
+    troubles.len() == before
 }
 
 fn tell(context: &Context, set: &PartitionSet, partitions: &[(Partition, Result<Done, super::ensure::Error>)]) {
@@ -182,12 +214,12 @@ async fn write_status(
         return Outcome::Again(wait);
     }
     match context.patch_status(&**set, &status).await {
-        Ok(mut written) => {
+        Ok(Some(written)) => {
             announce(context, set, &before, &status);
-            written.metadata.managed_fields = None;
-            context.caches.sets.observe(key.clone(), version_of(&written), written);
+            context.caches.sets.observe(key.clone(), version_of(&written), caches::slim(written));
             Outcome::Done
         }
+        Ok(None) => Outcome::Done,
         Err(error) => {
             tracing::warn!(set = %key, %error, "status not written, trying again");
             Outcome::Failed

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Endpoints, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::ResourceExt;
 
 use super::super::digest::digest;
 use super::super::objects::Known;
@@ -55,6 +56,8 @@ pub(super) struct GroupEndpoints {
     pub slices: Vec<EndpointSlice>,
     /// The same for readers of core/v1 Endpoints, if they are wanted.
     pub legacy: Option<Endpoints>,
+    /// Names of slices of families in which the partitions have no addresses any more.
+    pub stale_slices: Vec<String>,
 }
 
 /// The plan for `set`, of which `object` is the form with its defaults.
@@ -111,7 +114,9 @@ fn endpoints(set: &PartitionSet, existing: &Existing, count: i64, settings: &Set
         .filter_map(|(family, addresses)| Some((family, addresses?)))
         .collect();
     let (_, first) = families.first()?;
+    let stale = ["IPv4", "IPv6"].into_iter().filter(|family| families.iter().all(|(used, _)| used != family));
     Some(GroupEndpoints {
+        stale_slices: stale.map(|family| build::slice_name(&set.name_any(), family)).collect(),
         legacy: settings.legacy_endpoints.then(|| build::legacy_endpoints(set, first, settings)),
         slices: families.iter().map(|(family, addresses)| build::slice(set, family, addresses, settings)).collect(),
     })

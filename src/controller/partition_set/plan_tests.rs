@@ -146,4 +146,7 @@ fn both_address_families_get_a_slice_where_every_partition_has_both() {
     let families: Vec<_> =
         endpoints.slices.iter().map(|slice| (slice.address_type.as_str(), slice.name_any())).collect();
     assert_eq!(families, [("IPv4", "g-ipv4".to_owned()), ("IPv6", "g-ipv6".to_owned())]);
+    assert!(endpoints.stale_slices.is_empty());
+    existing.partitions.get_mut(&1).unwrap().addresses.pop();
+    assert_eq!(planned(&set, &existing).endpoints.unwrap().stale_slices, ["g-ipv6"]);
 }

@@ -1,0 +1,31 @@
+//! Claims that an earlier partition of the same name has left, with its data on them: a new one finds them again.
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+
+use super::super::Context;
+use crate::watch::key_of;
+
+/// Names of the claims that exist for a StatefulSet that does not exist yet. None are looked for if it has no storage.
+pub(super) async fn retained(context: &Context, wanted: &StatefulSet) -> Vec<String> {
+    let key = key_of(wanted);
+    let spec = wanted.spec.as_ref();
+    let Some(labels) = spec
+        .filter(|spec| spec.volume_claim_templates.is_some())
+        .filter(|_| context.caches.stateful_sets.get(&key).is_none())
+        .and_then(|spec| spec.selector.match_labels.as_ref())
+    else {
+        return Vec::new();
+    };
+    let selector: Vec<String> = labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(context.client.clone(), &key.namespace);
+    match claims.list_metadata(&ListParams::default().labels(&selector.join(","))).await {
+        Ok(claims) => claims.iter().map(ResourceExt::name_any).collect(),
+        Err(error) => {
+            tracing::debug!(partition = %key, %error, "cannot tell whether claims were retained");
+            Vec::new()
+        }
+    }
+}
