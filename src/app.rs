@@ -35,10 +35,10 @@ const IDENTITY_RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no usable way to the API server.
-    #[error("finding the API server: {0}")]
+    #[error("finding the API server")]
     Client(#[from] kube::Error),
     /// An address cannot be listened on.
-    #[error("listening on {address}: {source}")]
+    #[error("listening on {address}")]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -46,8 +46,8 @@ pub enum Error {
         source: std::io::Error,
     },
     /// Signals cannot be waited for.
-    #[error("waiting for signals: {0}")]
-    Signals(std::io::Error),
+    #[error("waiting for signals")]
+    Signals(#[source] std::io::Error),
     /// No TLS.
     #[error(transparent)]
     Tls(#[from] tls::Error),

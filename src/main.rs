@@ -39,7 +39,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 fn serve(options: Run) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&options.log).context("reading --log")?;
+    // Whoever made a request reports how it failed; the client need not as well.
+    let directives = format!("kube_client::client::builder=off,{}", options.log);
+    let filter = EnvFilter::try_new(directives).context("reading --log")?;
     tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
     rustls::crypto::ring::default_provider()
         .install_default()
