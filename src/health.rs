@@ -78,7 +78,7 @@ pub struct Report {
 }
 
 impl Readiness {
-    /// Nothing to wait for yet.
+    /// Not ready, since nothing says yet what to wait for.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -134,6 +134,8 @@ impl Readiness {
             ready &= result.is_ok() || (was_ready && *counts == Counts::UntilReady);
             checks.push((name.clone(), result));
         }
+        // Before anything was added, nobody knows what to wait for.
+        ready &= !checks.is_empty();
         if ready && !was_ready {
             inner.was_ready.store(true, Ordering::Release);
             tracing::info!("ready");
@@ -263,6 +265,8 @@ mod tests {
     #[tokio::test]
     async fn draining_is_not_ready_and_alive() {
         let readiness = Readiness::new();
+        assert!(!readiness.report().ready, "nothing is known of what to wait for");
+        readiness.gate("all").open();
         assert!(readiness.report().ready);
         readiness.drain();
         assert_eq!(get(&readiness, "/readyz").await.0, StatusCode::SERVICE_UNAVAILABLE);
