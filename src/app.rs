@@ -19,6 +19,7 @@ use crate::cli::Run;
 use crate::controller::caches::Synced;
 use crate::controller::ensure::Writer;
 use crate::controller::pacing::Pacing;
+use crate::controller::partition_set::KeptDigests;
 use crate::controller::{Caches, Context, FIELD_MANAGER, partition, partition_set};
 use crate::events::Events;
 use crate::health::{self, Gate, Readiness};
@@ -163,6 +164,7 @@ fn start_controllers(
         sets,
         partitions,
         pacing: Pacing::default(),
+        digests: KeptDigests::default(),
         client,
     });
     let (stop, workers) = (stop.clone(), usize::from(options.workers));

@@ -30,7 +30,7 @@ fn set_size(spec: &str) -> String {
 pub(super) fn partition_set_spec() -> Value {
     json!([
         {
-            "rule": "!has(self.maxUnavailablePartitions) || self.maxUnavailablePartitions <= (has(self.partitions) ? self.partitions : 1)",
+            "rule": "!has(self.maxUnavailablePartitions) || self.maxUnavailablePartitions <= (has(self.partitions) ? self.partitions : 1) || (has(self.partitions) && self.partitions < 1)",
             "message": "must be less than or equal to spec.partitions",
             "fieldPath": ".maxUnavailablePartitions"
         },

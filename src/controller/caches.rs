@@ -10,7 +10,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::{Api, Client};
 
 use super::objects::{Keep, Known};
-use super::partition_set::CHILD_DELAY;
+use super::partition_set::{CHILD_DELAY, PARTITION_DELAY};
 use crate::api::names::{self, ObjectKey};
 use crate::api::{Partition, PartitionSet, labels};
 use crate::cache::Cache;
@@ -97,7 +97,7 @@ struct Route {
 impl Route {
     fn set_of(&self, partition: &ObjectKey) {
         if let Some((set, _)) = names::split_partition(&partition.name) {
-            self.sets.after(ObjectKey::new(partition.namespace.as_str(), set), CHILD_DELAY);
+            self.sets.after(ObjectKey::new(partition.namespace.as_str(), set), PARTITION_DELAY);
         }
     }
 }

@@ -12,6 +12,7 @@ use super::caches::Caches;
 use super::digest::FIELD_MANAGER;
 use super::ensure::{Writer, error_text};
 use super::pacing::Pacing;
+use super::partition_set::KeptDigests;
 use super::settings::Settings;
 use crate::api::names::ObjectKey;
 use crate::events::Events;
@@ -38,6 +39,8 @@ pub struct Context {
     pub partitions: Trigger,
     /// When the status of which object was last written.
     pub pacing: Pacing,
+    /// What the partitions of each set should be.
+    pub digests: KeptDigests,
 }
 
 /// Why a status could not be written.

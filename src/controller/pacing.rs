@@ -1,4 +1,5 @@
-//! How often a status is written: what matters at once, mere progress not more than once a second.
+//! How often a status is written: what matters at once, mere progress after a second and then ever more rarely, so that
+//! a large set costs hardly more writes than a small one.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,12 +9,19 @@ use tokio::time::Instant;
 
 use crate::api::names::ObjectKey;
 
-/// Least time between two writes of a status that differ only in how far things are.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// Least time between two writes of a status that differ only in how far things are: the first such time, and the most
+/// that it grows to while nothing else happens.
+const INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(8));
 
 /// When each object's status was last written.
 #[derive(Debug, Default)]
-pub struct Pacing(Mutex<HashMap<ObjectKey, Instant>>);
+pub struct Pacing(Mutex<HashMap<ObjectKey, Written>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Written {
+    at: Instant,
+    next: Duration,
+}
 
 impl Pacing {
     /// Says that a status is about to be written, if it may be: else how long to wait. A write that is `urgent` may be
@@ -23,13 +31,15 @@ impl Pacing {
     /// How long to wait, if it may not.
     pub fn admit(&self, key: &ObjectKey, urgent: bool, now: Instant) -> Result<(), Duration> {
         let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(last) = written.get(key) {
-            let waited = now.saturating_duration_since(*last);
-            if !urgent && waited < INTERVAL {
-                return Err(INTERVAL.saturating_sub(waited));
+        let mut next = INTERVAL.0;
+        if let Some(last) = written.get(key).filter(|_| !urgent) {
+            let waited = now.saturating_duration_since(last.at);
+            if waited < last.next {
+                return Err(last.next.saturating_sub(waited));
             }
+            next = INTERVAL.1.min(last.next * 2);
         }
-        written.insert(key.clone(), now);
+        written.insert(key.clone(), Written { at: now, next });
         Ok(())
     }
 
@@ -46,11 +56,25 @@ mod tests {
     #[test]
     fn progress_waits_and_what_matters_does_not() {
         let (pacing, key, start) = (Pacing::default(), ObjectKey::new("n", "a"), Instant::now());
-        assert_eq!(pacing.admit(&key, false, start), Ok(()));
-        let later = start + Duration::from_millis(400);
-        assert_eq!(pacing.admit(&key, false, later), Err(Duration::from_millis(600)));
-        assert_eq!(pacing.admit(&key, true, later), Ok(()));
-        assert_eq!(pacing.admit(&key, false, later + INTERVAL), Ok(()));
-        assert_eq!(pacing.admit(&ObjectKey::new("n", "b"), false, later), Ok(()));
+        let at = |millis| start + Duration::from_millis(millis);
+        assert_eq!(pacing.admit(&key, false, at(0)), Ok(()));
+        assert_eq!(pacing.admit(&key, false, at(400)), Err(Duration::from_millis(600)));
+        assert_eq!(pacing.admit(&key, true, at(400)), Ok(()));
+        assert_eq!(pacing.admit(&key, false, at(1400)), Ok(()));
+        assert_eq!(pacing.admit(&ObjectKey::new("n", "b"), false, at(1400)), Ok(()));
+    }
+
+    #[test]
+    fn progress_is_told_ever_more_rarely_until_something_else_happens() {
+        let (pacing, key, start) = (Pacing::default(), ObjectKey::new("n", "a"), Instant::now());
+        let writes = |from: u64, to: u64| {
+            (from..to)
+                .filter(|second| pacing.admit(&key, false, start + Duration::from_secs(*second)).is_ok())
+                .collect()
+        };
+        let times: Vec<u64> = writes(0, 32);
+        assert_eq!(times, [0, 1, 3, 7, 15, 23, 31]);
+        assert_eq!(pacing.admit(&key, true, start + Duration::from_secs(32)), Ok(()));
+        assert_eq!(writes(33, 37), [33, 35]);
     }
 }

@@ -3,6 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::shape;
 use super::violation::Violation;
 
 /// Name of a JSON value's type as the API server's messages have it.
@@ -94,6 +95,14 @@ impl<'a> Fields<'a> {
                 None
             }
         }
+    }
+
+    /// Like [`Self::typed`] for a field of a template, whose schema asks for more than reading it does.
+    pub(super) fn shaped<T: DeserializeOwned>(&self, key: &str, violations: &mut Vec<Violation>) -> Option<T> {
+        if let Some(value) = self.get(key) {
+            shape::check(key, value, &self.path(key), violations);
+        }
+        self.typed(key, violations)
     }
 
     fn unreadable(&self, key: &str, value: &Value, error: &serde_path_to_error::Error<serde_json::Error>) -> Violation {

@@ -11,6 +11,7 @@ pub mod judge;
 mod labels;
 pub mod quantity;
 mod read;
+mod shape;
 mod validate;
 pub mod violation;
 mod warnings;

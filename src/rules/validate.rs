@@ -15,6 +15,8 @@ use crate::api::{
 
 /// Longest `spec.image`, in bytes.
 const MAX_IMAGE: usize = 1024;
+/// Most labels, and most annotations, of a template.
+const MAX_METADATA: usize = 256;
 const PULL_POLICIES: [&str; 3] = ["Always", "IfNotPresent", "Never"];
 const RETENTION_ACTIONS: [&str; 2] = ["Retain", "Delete"];
 const MEMBER_PORTS: [&str; 2] = ["split", "shared"];
@@ -30,9 +32,11 @@ pub(super) fn set(set: &SetObject, violations: &mut Vec<Violation>) {
     if let Some(metadata) = &spec.template.metadata {
         let path = "spec.template.metadata";
         if let Some(map) = &metadata.labels {
+            at_most(map.len(), MAX_METADATA, &format!("{path}.labels"), violations);
             labels::labels(map, &format!("{path}.labels"), violations);
         }
         if let Some(map) = &metadata.annotations {
+            at_most(map.len(), MAX_METADATA, &format!("{path}.annotations"), violations);
             labels::annotations(map, &format!("{path}.annotations"), violations);
             if let Some(ports) = map.get(annotations::MEMBER_PORTS)
                 && !MEMBER_PORTS.contains(&ports.as_str())
@@ -173,7 +177,10 @@ fn env(env: &[EnvVar], path: &str, violations: &mut Vec<Violation>) {
         let field = format!("{path}[{index}].name");
         let name = variable.name.as_str();
         if name.is_empty() {
-            violations.push(Violation::required(field, ""));
+            // One that is absent altogether is reported already.
+            if !violations.iter().any(|violation| violation.field == field) {
+                violations.push(Violation::required(field, ""));
+            }
         } else if name == "NODE_ID" {
             violations.push(Violation::forbidden(field, "NODE_ID is set by the controller"));
         } else if !name.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'=') {

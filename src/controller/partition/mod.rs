@@ -21,7 +21,7 @@ use self::identity::Identity;
 use super::Context;
 use super::ensure::{Done, Error};
 use super::objects::{Keep, controller_of};
-use super::partition_set::{CHILD_DELAY, is_paused, slice_name};
+use super::partition_set::{PARTITION_DELAY, is_paused, slice_name};
 use super::trouble::Trouble;
 use crate::api::conditions::{self, STALLED};
 use crate::api::labels::annotations;
@@ -67,7 +67,7 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
     let written = write_status(context, &key, partition, trouble.as_ref()).await;
     let changed = written == Written::Yes || done.iter().any(|(_, _, done)| *done != Done::Nothing);
     if changed && let Some((set, _)) = names::split_partition(&key.name) {
-        context.sets.after(ObjectKey::new(key.namespace.as_str(), set), CHILD_DELAY);
+        context.sets.after(ObjectKey::new(key.namespace.as_str(), set), PARTITION_DELAY);
     }
     match written {
         Written::Failed => Outcome::Failed,

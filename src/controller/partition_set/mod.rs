@@ -4,7 +4,8 @@ mod build;
 mod plan;
 mod status;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
@@ -33,6 +34,8 @@ use crate::watch::version_of;
 
 /// How long a change of a child waits for more of them before its owner is reconciled.
 pub const CHILD_DELAY: Duration = Duration::from_millis(20);
+/// How long a change of a partition waits for more of them before its set is reconciled.
+pub const PARTITION_DELAY: Duration = Duration::from_millis(50);
 /// Partitions of one set that are written at the same time.
 const CONCURRENT_WRITES: usize = 8;
 /// Reason of the conditions of a set for which nothing is written.
@@ -48,6 +51,7 @@ pub fn is_paused(set: &PartitionSet) -> bool {
 pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
     let Some(set) = context.caches.sets.get(&key) else {
         context.pacing.forget(&key);
+        context.digests.forget(&key);
         return Outcome::Done;
     };
     if set.metadata.deletion_timestamp.is_some() {
@@ -88,6 +92,28 @@ fn resume(context: &Context, key: &ObjectKey, set: &PartitionSet) {
     }
 }
 
+/// Digests kept from one plan of a set to the next.
+#[derive(Debug, Default)]
+pub struct KeptDigests(Mutex<HashMap<ObjectKey, plan::Digests>>);
+
+impl KeptDigests {
+    fn with<T>(&self, key: &ObjectKey, plan: impl FnOnce(&mut plan::Digests) -> T) -> T {
+        // One set is reconciled once at a time: nobody else wants its digests meanwhile.
+        let mut digests = self.lock().remove(key).unwrap_or_default();
+        let result = plan(&mut digests);
+        self.lock().insert(key.clone(), digests);
+        result
+    }
+
+    fn forget(&self, key: &ObjectKey) {
+        self.lock().remove(key);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ObjectKey, plan::Digests>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// What exists of a set, read off the caches.
 fn gather(context: &Context, key: &ObjectKey, set: &PartitionSet) -> Existing {
     let uid = set.uid().unwrap_or_default();
@@ -111,7 +137,7 @@ fn gather(context: &Context, key: &ObjectKey, set: &PartitionSet) -> Existing {
 async fn apply(context: &Context, key: &ObjectKey, set: &PartitionSet, object: &SetObject) -> Option<Trouble> {
     let existing = gather(context, key, set);
     let Plan { group_service, partitions, endpoints, surplus, refused } =
-        plan::plan(set, object, &existing, &context.settings);
+        context.digests.with(key, |digests| plan::plan(set, object, &existing, &context.settings, digests));
     let (writer, caches) = (&context.writer, &*context.caches);
     let group_service = writer.ensure(&group_service, &caches.services);
     let partitions = stream::iter(partitions)
@@ -192,7 +218,8 @@ fn tell(context: &Context, set: &PartitionSet, partitions: &[(Partition, Result<
         } else {
             names.join(", ")
         };
-        let note = format!("{} partitions {verb}: {listed}", names.len());
+        let plural = if names.len() == 1 { "" } else { "s" };
+        let note = format!("{} partition{plural} {verb}: {listed}", names.len());
         tracing::info!(set = %set.name_any(), namespace = set.namespace(), reason, note, "partitions written");
         context.events.publish(set, Severity::Normal, reason, note);
     }

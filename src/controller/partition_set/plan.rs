@@ -60,8 +60,37 @@ pub(super) struct GroupEndpoints {
     pub stale_slices: Vec<String>,
 }
 
+/// The digests that the partitions of a set should have, by index. They depend on nothing but the set's identity and
+/// spec, and making them for a thousand partitions takes a while: worth keeping from one plan to the next.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Digests {
+    of: (Option<String>, Option<i64>),
+    by_index: BTreeMap<i64, u64>,
+}
+
+impl Digests {
+    fn get(&mut self, index: i64, template: &build::PartitionTemplate<'_>) -> u64 {
+        *self.by_index.entry(index).or_insert_with(|| digest(&template.partition(index)))
+    }
+
+    /// Forgets what was kept of another spec.
+    fn keep_for(&mut self, set: &PartitionSet) {
+        let of = (set.metadata.uid.clone(), set.metadata.generation);
+        if self.of != of {
+            *self = Self { of, by_index: BTreeMap::new() };
+        }
+    }
+}
+
 /// The plan for `set`, of which `object` is the form with its defaults.
-pub(super) fn plan(set: &PartitionSet, object: &SetObject, existing: &Existing, settings: &Settings) -> Plan {
+pub(super) fn plan(
+    set: &PartitionSet,
+    object: &SetObject,
+    existing: &Existing,
+    settings: &Settings,
+    digests: &mut Digests,
+) -> Plan {
+    digests.keep_for(set);
     let asked = object.spec.partitions.unwrap_or(DEFAULT_COUNT);
     let highest = existing.partitions.keys().next_back().copied().unwrap_or_default();
     let agreed = object.annotations.get(annotations::ALLOW_PARTITION_REMOVAL).map(String::as_str);
@@ -77,17 +106,16 @@ pub(super) fn plan(set: &PartitionSet, object: &SetObject, existing: &Existing, 
     let count = if refused.is_some() { highest } else { asked };
     let template = build::PartitionTemplate::new(set, object, settings);
     let partitions = (1..=count).filter_map(|index| {
-        let wanted = template.partition(index);
-        let right = existing
-            .partitions
-            .get(&index)
-            .is_some_and(|member| !member.known.deleting && member.known.digest == digest(&wanted));
-        (!right).then_some(wanted)
+        let wanted = digests.get(index, &template);
+        let member = existing.partitions.get(&index);
+        let right = member.is_some_and(|member| !member.known.deleting && member.known.digest == wanted);
+        (!right).then(|| template.partition(index))
     });
+    let partitions = partitions.collect();
     let surplus = existing.partitions.range(count + 1..).rev().filter(|(_, member)| !member.known.deleting);
     Plan {
         group_service: build::group_service(set, settings),
-        partitions: partitions.collect(),
+        partitions,
         endpoints: endpoints(set, existing, count, settings),
         surplus: surplus
             .map(|(index, member)| (names::partition(&object.name, *index), member.known.uid.clone()))

@@ -23,7 +23,7 @@ fn set(partitions: i64, annotations: serde_json::Value) -> PartitionSet {
 fn planned(set: &PartitionSet, existing: &Existing) -> Plan {
     let mut object = SetObject::from(set);
     assert!(crate::rules::judge::stored(&mut object).is_empty());
-    plan(set, &object, existing, &settings::fixture())
+    plan(set, &object, existing, &settings::fixture(), &mut Digests::default())
 }
 
 /// Partitions 1 to `count` as `set` wants them, with a Service each for the first `reachable`.
@@ -133,6 +133,23 @@ fn only_partitions_that_differ_are_written() {
     after.spec.template.spec.image = Some("new".to_owned());
     assert!(planned(&before, &existing).partitions.is_empty());
     assert_eq!(planned(&after, &existing).partitions.len(), 3);
+}
+
+#[test]
+fn kept_digests_are_dropped_when_the_spec_changes() {
+    let mut digests = Digests::default();
+    let plan_of = |set: &PartitionSet, existing: &Existing, digests: &mut Digests| {
+        let mut object = SetObject::from(set);
+        assert!(crate::rules::judge::stored(&mut object).is_empty());
+        plan(set, &object, existing, &settings::fixture(), digests).partitions.len()
+    };
+    let before = set(2, json!({}));
+    let existing = existing(&before, 2, 2);
+    assert_eq!(plan_of(&before, &existing, &mut digests), 0);
+    let mut after = before;
+    after.spec.template.spec.image = Some("new".to_owned());
+    after.metadata.generation = Some(2);
+    assert_eq!(plan_of(&after, &existing, &mut digests), 2);
 }
 
 #[test]
