@@ -84,7 +84,8 @@ async fn run_until(options: Run, stop: CancellationToken) -> Result<(), Error> {
         namespace = options.controller_namespace,
         "starting"
     );
-    // Probes are answered from the start, and until the very end.
+    // Probes are answered from the start, and until the very end; ready only when all that it takes is registered.
+    let assembled = readiness.gate("start");
     let health_stop = CancellationToken::new();
     let health = tokio::spawn(health::serve(
         health_listener,
@@ -118,6 +119,7 @@ async fn run_until(options: Run, stop: CancellationToken) -> Result<(), Error> {
     });
 
     start_controllers(&options, client, &caches, &readiness, &metrics, &tasks, &stop);
+    assembled.open();
     stop.cancelled().await;
     readiness.drain();
     tasks.close();

@@ -8,6 +8,8 @@ use super::{Partition, PartitionSet, schema};
 
 /// Where the structural schema of the one version stands in a CRD.
 const SCHEMA: &str = "/spec/versions/0/schema/openAPIV3Schema";
+/// What `spec` is, in both kinds.
+const SPEC: &str = "What the object should be.";
 
 /// Why the CRDs could not be made: a programming error that the unit tests would show.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +59,9 @@ fn definition(crd: &CustomResourceDefinition, rules: Vec<(&str, Value)>) -> Resu
     let mut crd = serde_json::to_value(crd)?;
     let root = crd.pointer_mut(SCHEMA).ok_or_else(|| Error::MissingSchema(SCHEMA.to_owned()))?;
     simplify(root);
-    root["description"] = root.pointer("/properties/spec/description").cloned().unwrap_or_default();
+    // The derive knows one text, that of the Rust struct: it is about the whole object.
+    let about = root.pointer_mut("/properties/spec/description").map(|text| std::mem::replace(text, SPEC.into()));
+    root["description"] = about.unwrap_or_default();
     for (pointer, rule) in rules {
         let part = root.pointer_mut(pointer).and_then(Value::as_object_mut);
         let part = part.ok_or_else(|| Error::MissingSchema(pointer.to_owned()))?;
@@ -86,6 +90,11 @@ fn simplify_one(fields: &mut Map<String, Value>) {
     }
     if let Some(Value::Array(choices)) = fields.get_mut("enum") {
         choices.retain(|choice| !choice.is_null());
+    }
+    // Doc comments are wrapped as source code; `kubectl explain` wraps by itself.
+    if let Some(Value::String(text)) = fields.get_mut("description") {
+        let paragraphs = text.split("\n\n").map(|paragraph| paragraph.split('\n').collect::<Vec<_>>().join(" "));
+        *text = paragraphs.collect::<Vec<_>>().join("\n\n");
     }
     // Of two meanings of `default` only the keyword is meant: it has no object as its value in our types.
     if fields.contains_key("type") && fields.get("default").is_some_and(|value| !value.is_object()) {

@@ -127,7 +127,9 @@ mod tests {
         let resources = json!({"requests": {"cpu": 0.5}, "limits": {"cpu": 1, "memory": "1.5Gi"}});
         assert_eq!(
             found("resources", &resources),
-            [r#"resources.requests[cpu]: Invalid value: "number": must be an integer, or a string such as 500m or 2Gi"#]
+            [
+                r#"resources.requests[cpu]: Invalid value: "number": must be an integer, or a string such as 500m or 2Gi"#
+            ]
         );
         assert_eq!(found("storageSize", &json!(0.5)).len(), 1);
     }

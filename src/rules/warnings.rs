@@ -56,11 +56,10 @@ fn template(spec: &TemplateSpec, warnings: &mut Vec<String>) {
 }
 
 fn metadata(set: &SetObject, warnings: &mut Vec<String>) {
-    if let Some(value) =
-        set.annotations.get(annotations::PAUSED).filter(|value| !["true", "false"].contains(&value.as_str()))
-    {
+    let paused = set.annotations.get(annotations::PAUSED);
+    if paused.is_some_and(|value| !["true", "false"].contains(&value.as_str())) {
         warnings.push(format!(
-            "metadata.annotations[{}]: {value:.20?} is neither \"true\" nor \"false\": the set is not paused",
+            "metadata.annotations[{}]: is neither \"true\" nor \"false\": the set is not paused",
             annotations::PAUSED
         ));
     }
