@@ -1,0 +1,105 @@
+//! Every object that a set consists of, compared whole with the files below
+//! `expected/`.
+//!
+//! After an intended change, write those files anew and look at the difference:
+//!
+//! ```sh
+//! UPDATE_EXPECTED=1 cargo test -p webhook-tests --test controllers children
+//! git diff webhook-tests/tests/controllers/expected
+//! ```
+
+use std::fs;
+
+use serde_json::Value;
+use webhook_tests::{Kubectl, binaries};
+
+use crate::support::objects::{Object, of_group, of_partition};
+use crate::support::whole::{Whole, assert_same, compare, expected};
+use crate::support::{create_ready, sandbox, text};
+
+const EVERYTHING: &str = include_str!("fixtures/journal.yaml");
+
+fn compare_all(kubectl: &Kubectl, fixture: &str, objects: &[Object]) {
+    let whole = Whole::new(kubectl);
+    for object in objects {
+        compare(fixture, object, &whole.of(kubectl.get_json(&[object.0, &object.1])));
+    }
+}
+
+#[test]
+fn the_seed_documents_set_has_exactly_the_objects_of_the_contract() {
+    let (_namespace, kubectl) = sandbox("seed");
+    let example = fs::read_to_string(binaries::workspace().join("deploy/examples/raft.yaml")).expect("the example");
+    create_ready(&kubectl, &example, "raft");
+
+    compare_all(&kubectl, "seed", &of_group("raft"));
+    compare_all(&kubectl, "seed", &of_partition("raft", 1));
+
+    // The others differ from the first by its number, and in nothing else.
+    let whole = Whole::new(&kubectl);
+    for index in 2..=6 {
+        for (first, other) in of_partition("raft", 1).iter().zip(of_partition("raft", index)) {
+            let wanted = of_another_index(&expected("seed", first), index);
+            assert_same(&other, &wanted, &whole.of(kubectl.get_json(&[other.0, &other.1])));
+        }
+    }
+}
+
+/// What partition 1 has, for another partition.
+fn of_another_index(first: &Value, index: u32) -> Value {
+    let text = first
+        .to_string()
+        .replace("raft-1", &format!("raft-{index}"))
+        .replace(r#"partition":"1""#, &format!(r#"partition":"{index}""#))
+        .replace(r#"{\"partition\":1,"#, &format!(r#"{{\"partition\":{index},"#));
+    serde_json::from_str(&text).expect("JSON")
+}
+
+#[test]
+fn everything_that_a_set_can_say_reaches_its_objects() {
+    let (_namespace, kubectl) = sandbox("everything");
+    kubectl.create_stdin("apiVersion: v1\nkind: Secret\nmetadata: {name: registry}\n");
+    create_ready(&kubectl, EVERYTHING, "journal");
+
+    compare_all(&kubectl, "everything", &of_group("journal"));
+    compare_all(&kubectl, "everything", &of_partition("journal", 1));
+}
+
+#[test]
+fn the_nodes_files_are_byte_for_byte_those_of_the_contract() {
+    let (_namespace, kubectl) = sandbox("files");
+    let namespace = kubectl.namespace();
+    let set = "
+        apiVersion: k8s.atomix.io/v1alpha1
+        kind: PartitionSet
+        metadata: {name: g}
+        spec:
+          template:
+            metadata: {annotations: {k8s.atomix.io/member-ports: MEMBER-PORTS}}
+            spec: {protocol: raft, size: 1, config: \"CONFIG\"}";
+    let member =
+        |ports: &str| format!(r#"{{"id":"g-1-0","host":"g-1-0.g-1-hs.{namespace}.svc.cluster.local",{ports}}}"#);
+    let cases = [
+        ("split", r#""port":5679,"apiPort":5678,"protocolPort":5679"#, "", "{}"),
+        ("shared", r#""port":5678"#, "electionTimeout: 2500ms", r#"{"electionTimeout":"2.5s"}"#),
+        // The original wrote durations as numbers of nanoseconds, which the nodes refuse.
+        (
+            "shared",
+            r#""port":5678"#,
+            "{election_timeout: 1m, heartbeatInterval: 500ms, storage: {level: MAPPED}}",
+            r#"{"electionTimeout":"60s","heartbeatInterval":"0.5s","storage":{"level":"MAPPED"}}"#,
+        ),
+    ];
+    for (form, ports, config, protocol) in cases {
+        kubectl.apply_stdin(&set.replace("MEMBER-PORTS", form).replace("CONFIG", config));
+        let partition = format!(
+            r#"{{"partition":{{"partition":1,"group":{{"name":"g","namespace":"{namespace}"}}}},"controller":{{"id":"atomix-controller","host":"atomix-controller.kube-system.svc.cluster.local","port":5679}},"members":[{}]}}"#,
+            member(ports)
+        );
+        kubectl.wait_until(&["configmaps", "g-1-config"], crate::support::SOON, |found| {
+            found.first().is_some_and(|files| {
+                text(files, "/data/partition.json") == partition && text(files, "/data/protocol.json") == protocol
+            })
+        });
+    }
+}

@@ -1,0 +1,174 @@
+//! What is deleted or edited behind the controller's back comes back as it was.
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use webhook_tests::{EventKind, Kubectl};
+
+use crate::support::objects::{Object, of_group, of_partition};
+use crate::support::whole::{Whole, assert_same, read};
+use crate::support::{SOON, addresses, await_ready, create_ready, sandbox, set, text};
+
+/// The controller's own account: only it may change the spec of a Partition.
+const CONTROLLER: &str = "--as=system:serviceaccount:kube-system:atomix-controller";
+
+/// Everything of the set `w`, as it is now, in its general form.
+fn everything(kubectl: &Kubectl, whole: &Whole) -> Vec<(Object, Value)> {
+    let objects = of_group("w").into_iter().chain(of_partition("w", 1));
+    objects.map(|object| (object.clone(), whole.of(kubectl.get_json(&[object.0, &object.1])))).collect()
+}
+
+/// Waits until an object satisfies the predicate and is what it should be.
+#[track_caller]
+fn await_same(kubectl: &Kubectl, whole: &Whole, object: &Object, wanted: &Value, also: impl Fn(&Value) -> bool) {
+    let found = kubectl.try_wait_until(&[object.0, &object.1], SOON, |found| {
+        found.first().is_some_and(|found| also(found) && whole.of(found.clone()) == *wanted)
+    });
+    if found.is_err() {
+        assert_same(object, wanted, &whole.of(kubectl.get_json(&[object.0, &object.1])));
+        panic!("{} {} is what it should be, but was not made anew", object.0, object.1);
+    }
+}
+
+#[test]
+fn every_child_that_is_deleted_comes_back_as_it_was() {
+    let (_namespace, kubectl) = sandbox("deleted");
+    create_ready(&kubectl, &set("w", 1, "raft", 3), "w");
+    let whole = Whole::new(&kubectl);
+    let before = everything(&kubectl, &whole);
+    for (object, wanted) in before.iter().filter(|((kind, _), _)| *kind != "partition") {
+        let uid = kubectl.get_json(&[object.0, &object.1])["metadata"]["uid"].clone();
+        kubectl.ok(&["delete", object.0, &object.1, "--wait=false"]);
+        await_same(&kubectl, &whole, object, wanted, |found| found["metadata"]["uid"] != uid);
+    }
+    await_ready(&kubectl, "w");
+    for (object, wanted) in &before {
+        await_same(&kubectl, &whole, object, wanted, |_| true);
+    }
+}
+
+#[test]
+fn every_child_that_is_edited_comes_back_as_it_was_and_keeps_foreign_labels() {
+    let (_namespace, kubectl) = sandbox("edited");
+    create_ready(&kubectl, &set("w", 1, "raft", 3), "w");
+    let whole = Whole::new(&kubectl);
+    for (object, wanted) in everything(&kubectl, &whole) {
+        let (kind, name) = (object.0, object.1.as_str());
+        // Somebody adds a label and an annotation of their own, and edits a label and the content of ours.
+        let mut edit = edit_of(&object);
+        edit["metadata"] = json!({
+            "labels": {"team": "theirs", "app.kubernetes.io/instance": "stranger"},
+            "annotations": {"example.com/note": "theirs"},
+        });
+        kubectl.ok(&[
+            "patch",
+            kind,
+            name,
+            "--type=merge",
+            "-p",
+            &edit.to_string(),
+            CONTROLLER,
+            "--as-group=system:masters",
+        ]);
+        let mut wanted = wanted;
+        wanted["metadata"]["labels"]["team"] = "theirs".into();
+        wanted["metadata"]["annotations"]["example.com/note"] = "theirs".into();
+        await_same(&kubectl, &whole, &object, &wanted, |_| true);
+        // The label by which the controller finds its own: without it, the object seems gone.
+        kubectl.ok(&["label", kind, name, "app.kubernetes.io/managed-by-"]);
+        await_same(&kubectl, &whole, &object, &wanted, |_| true);
+    }
+}
+
+/// An edit of what the object says.
+fn edit_of(object: &Object) -> Value {
+    match (object.0, object.1.as_str()) {
+        ("partition", _) => json!({"spec": {"image": "stranger"}}),
+        ("configmap", _) => json!({"data": {"partition.json": "{}", "stranger": "x"}}),
+        ("statefulset", _) => {
+            json!({"spec": {"replicas": 5, "minReadySeconds": 1, "template": {"spec": {"priorityClassName": "system-node-critical"}}}})
+        }
+        ("service", "w-1") => json!({"spec": {"selector": {"partition": "2"}, "ports": [{"name": "api", "port": 1}]}}),
+        ("service", "w-1-hs") => json!({"spec": {"publishNotReadyAddresses": false}}),
+        ("service", "w") => json!({"spec": {"ports": [{"name": "a", "port": 1}, {"name": "api", "port": 5678}]}}),
+        ("poddisruptionbudget", _) => json!({"spec": {"maxUnavailable": 3}}),
+        ("endpointslice", _) => json!({"endpoints": []}),
+        ("endpoints", _) => json!({"subsets": null}),
+        (kind, name) => panic!("how to edit {kind} {name}?"),
+    }
+}
+
+#[test]
+fn a_deleted_service_of_a_partition_gets_its_address_again_and_the_endpoints_stay_complete() {
+    let (_namespace, kubectl) = sandbox("address");
+    create_ready(&kubectl, &set("w", 2, "raft", 1), "w");
+    let before = kubectl.get_json(&["service", "w-1"]);
+    let mut slices = kubectl.watch(&["endpointslice", "w-ipv4"]);
+    let deadline = Instant::now() + SOON;
+    while slices.next(deadline).expect("a slice").kind != EventKind::Synced {}
+
+    kubectl.ok(&["delete", "service", "w-1", "--wait=false"]);
+    let after = kubectl.wait_until(&["service", "w-1"], SOON, |found| {
+        found.first().is_some_and(|service| service["metadata"]["uid"] != before["metadata"]["uid"])
+    });
+    assert_eq!(text(&after[0], "/spec/clusterIP"), text(&before, "/spec/clusterIP"));
+
+    // What has happened to the slice is seen before this is.
+    await_ready(&kubectl, "w");
+    kubectl.ok(&["annotate", "endpointslice", "w-ipv4", "seen=yes"]);
+    loop {
+        let event = slices.next(deadline).expect("the annotation");
+        assert_ne!(event.kind, EventKind::Deleted);
+        assert_eq!(addresses(&event.object).len(), 2, "{:#}", event.object);
+        if text(&event.object, "/metadata/annotations/seen") == "yes" {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_deleted_partition_comes_back_with_all_that_it_had() {
+    let (_namespace, kubectl) = sandbox("partition");
+    create_ready(&kubectl, &set("w", 2, "raft", 3), "w");
+    let whole = Whole::new(&kubectl);
+    let before = everything(&kubectl, &whole);
+    let uid = kubectl.get_json(&["partition", "w-1"])["metadata"]["uid"].clone();
+
+    kubectl.ok(&["delete", "partition", "w-1", "--wait=false"]);
+    let partition = kubectl.wait_until(&["partition", "w-1"], SOON, |found| {
+        found.first().is_some_and(|partition| partition["metadata"]["uid"] != uid)
+    });
+    let uid = &partition[0]["metadata"]["uid"];
+    for (object, wanted) in &before {
+        await_same(&kubectl, &whole, object, wanted, |found| {
+            let owner = &found["metadata"]["ownerReferences"][0];
+            owner["kind"] == "PartitionSet" || owner["uid"] == *uid
+        });
+    }
+    await_ready(&kubectl, "w");
+    assert_eq!(addresses(&kubectl.get_json(&["endpointslice", "w-ipv4"])).len(), 2);
+}
+
+#[test]
+fn what_was_put_right_is_told_by_an_event() {
+    let (_namespace, kubectl) = sandbox("told");
+    create_ready(&kubectl, &set("w", 1, "raft", 1), "w");
+    let wanted = read(&kubectl, &("configmap", "w-1-config".to_owned()));
+    kubectl.ok(&["patch", "configmap", "w-1-config", "--type=merge", "-p", r#"{"data":{"protocol.json":"?"}}"#]);
+    kubectl.ok(&["delete", "service", "w-1-hs", "--wait=false"]);
+    for (reason, note) in [
+        ("Restored", "ConfigMap w-1-config differed from what the Partition says and has been put right"),
+        ("Recreated", "Service w-1-hs was missing and has been created again"),
+    ] {
+        kubectl.wait_until(&["events.events.k8s.io", "-n", kubectl.namespace()], SOON, |events| {
+            events
+                .iter()
+                .any(|event| event["reason"] == reason && event["note"] == note && event["regarding"]["name"] == "w-1")
+        });
+    }
+    assert_same(
+        &("configmap", "w-1-config".to_owned()),
+        &wanted,
+        &read(&kubectl, &("configmap", "w-1-config".to_owned())),
+    );
+}

@@ -1,0 +1,9 @@
+//! What the controllers promise, on a real API server: the objects of a set,
+//! that they stay as they are, and what people see of it all.
+
+mod changes;
+mod children;
+mod deletion;
+mod healing;
+mod status;
+mod support;

@@ -1,0 +1,179 @@
+//! What people and tools see of a set.
+
+use std::thread;
+
+use serde_json::{Value, json};
+use webhook_tests::Kubectl;
+
+use crate::support::{SOON, await_ready, condition, create_ready, is_ready, items, sandbox, set, text};
+
+/// The events about an object, as (type, reason, note).
+#[track_caller]
+fn await_event(kubectl: &Kubectl, object: &str, kind: &str, reason: &str, note: &str) {
+    let of_object = format!("regarding.name={object}");
+    kubectl.wait_until(&["events.events.k8s.io", "--field-selector", &of_object], SOON, |events| {
+        events
+            .iter()
+            .any(|event| event["type"] == kind && event["reason"] == reason && text(event, "/note").contains(note))
+    });
+}
+
+/// The lines of `kubectl get`, without the column of ages.
+fn table(kubectl: &Kubectl, arguments: &[&str]) -> Vec<String> {
+    let printed = kubectl.ok(&[&["get"], arguments].concat());
+    let mut lines: Vec<Vec<&str>> = printed.lines().map(|line| line.split_whitespace().collect()).collect();
+    for line in &mut lines {
+        line.pop();
+    }
+    lines.iter().map(|line| line.join(" ")).collect()
+}
+
+#[test]
+fn a_ready_set_says_so_in_its_status_and_its_partitions_in_theirs() {
+    let (_namespace, kubectl) = sandbox("status");
+    kubectl.create_stdin(&set("w", 2, "raft", 3));
+    kubectl.ok(&["wait", "--for=condition=Ready", "--timeout=60s", "partitionset/w"]);
+    kubectl.ok(&["wait", "--for=jsonpath={.status.readyPartitions}=2", "--timeout=60s", "partitionset/w"]);
+    kubectl.ok(&["wait", "--for=condition=Ready", "--timeout=60s", "partition", "--all"]);
+
+    let set = kubectl.get_json(&["partitionset", "w"]);
+    let status = &set["status"];
+    assert_eq!(status["observedGeneration"], set["metadata"]["generation"]);
+    assert_eq!((&status["partitions"], &status["readyPartitions"]), (&json!(2), &json!(2)));
+    let conditions = status["conditions"].as_array().expect("conditions");
+    assert_eq!(conditions.len(), 1, "Reconciling and Stalled are there only while they are true: {conditions:#?}");
+    let ready = condition(&set, "Ready").expect("a condition");
+    assert_eq!(
+        (text(ready, "/reason"), text(ready, "/message")),
+        ("AllPartitionsReady", "2 of 2 partitions are ready")
+    );
+
+    let partition = kubectl.get_json(&["partition", "w-2"]);
+    let status = &partition["status"];
+    assert_eq!(status["observedGeneration"], partition["metadata"]["generation"]);
+    assert_eq!((&status["replicas"], &status["readyReplicas"]), (&json!(3), &json!(3)));
+    assert_eq!(text(status, "/image"), "atomix/atomix-raft-node:latest");
+    let ready = condition(&partition, "Ready").expect("a condition");
+    assert_eq!((text(ready, "/reason"), text(ready, "/message")), ("PodsReady", "3 of 3 pods are ready"));
+    // The selector is one that kubectl takes.
+    let selected = items(&kubectl, &["pods", "-l", text(status, "/selector")]);
+    assert_eq!(selected.len(), 3);
+    assert!(selected.iter().all(|pod| text(pod, "/metadata/name").starts_with("w-2-")));
+
+    await_event(&kubectl, "w", "Normal", "PartitionsCreated", "2 partitions created: w-1, w-2");
+    await_event(&kubectl, "w", "Normal", "Ready", "2 of 2 partitions are ready");
+}
+
+#[test]
+fn kubectl_get_shows_the_columns_that_people_look_for() {
+    let (_namespace, kubectl) = sandbox("columns");
+    create_ready(&kubectl, &set("w", 2, "raft", 3), "w");
+    for name in ["partitionsets", "partitionset", "pset"] {
+        assert_eq!(table(&kubectl, &[name]), ["NAME PARTITIONS READY PROTOCOL SIZE", "w 2 2 raft 3"]);
+    }
+    for name in ["partitions", "partition", "atomixpart"] {
+        assert_eq!(table(&kubectl, &[name]), ["NAME SIZE READY PROTOCOL GROUP", "w-1 3 3 raft w", "w-2 3 3 raft w"]);
+    }
+    assert_eq!(table(&kubectl, &["pset", "-o", "wide"])[1], "w 2 2 raft 3 AllPartitionsReady");
+    let category = kubectl.ok(&["get", "atomix", "-o", "name"]);
+    assert_eq!(
+        category.lines().collect::<Vec<_>>(),
+        ["partition.k8s.atomix.io/w-1", "partition.k8s.atomix.io/w-2", "partitionset.k8s.atomix.io/w"]
+    );
+}
+
+#[test]
+fn a_pod_that_ceases_to_be_ready_shows_in_the_set() {
+    let (_namespace, kubectl) = sandbox("unready");
+    create_ready(&kubectl, &set("w", 2, "raft", 3), "w");
+    let stage = |stage: &str| {
+        kubectl.ok(&["annotate", "pod", "w-2-1", "--overwrite", &format!("webhook-tests.atomix.io/stage={stage}")]);
+    };
+    stage("never-ready");
+    let found = kubectl.wait_until(&["partitionset", "w"], SOON, |found| !is_ready(&found[0]));
+    assert_eq!(found[0]["status"]["readyPartitions"], 1);
+    let message = "1 of 2 partitions are ready; waiting for w-2";
+    for (kind, reason) in [("Ready", "PartitionsNotReady"), ("Reconciling", "WaitingForPartitions")] {
+        let condition = condition(&found[0], kind).expect("a condition");
+        assert_eq!((text(condition, "/reason"), text(condition, "/message")), (reason, message));
+    }
+    await_event(&kubectl, "w", "Warning", "NotReady", message);
+    let partition = kubectl.get_json(&["partition", "w-2"]);
+    assert_eq!(condition(&partition, "Ready").expect("a condition")["message"], "2 of 3 pods are ready");
+    // Clients keep seeing all partitions: their number decides where a key is.
+    assert_eq!(crate::support::addresses(&kubectl.get_json(&["endpointslice", "w-ipv4"])).len(), 2);
+    stage("ready");
+    await_ready(&kubectl, "w");
+}
+
+#[test]
+fn a_set_that_says_no_size_is_ready_with_one_pod_and_not_without_any() {
+    // The original ran no pods then, and called that ready.
+    let (_namespace, kubectl) = sandbox("sizeless");
+    kubectl.create_stdin(
+        "{apiVersion: k8s.atomix.io/v1alpha1, kind: PartitionSet, metadata: {name: w}, spec: {template: {spec: {protocol: raft}}}}",
+    );
+    await_ready(&kubectl, "w");
+    let pods = items(&kubectl, &["pods"]);
+    assert_eq!(pods.len(), 1);
+    assert_eq!(pods[0]["status"]["phase"], "Running");
+}
+
+#[test]
+fn objects_of_others_are_never_touched_and_named_in_the_way() {
+    thread::scope(|scope| {
+        for (name, kind) in [("w-1", "service"), ("w", "service"), ("w-2", "statefulset"), ("w-1-config", "configmap")]
+        {
+            scope.spawn(move || collide(kind, name));
+        }
+    });
+}
+
+/// An object of somebody else has a name that the set `w` needs.
+fn collide(kind: &str, name: &str) {
+    let (_namespace, kubectl) = sandbox(&format!("foreign-{kind}"));
+    kubectl.create_stdin(&foreign(kind, name).to_string());
+    let content =
+        |object: &Value| (object["spec"].clone(), object["data"].clone(), object["metadata"]["labels"].clone());
+    let before = kubectl.get_json(&[kind, name]);
+
+    kubectl.create_stdin(&set("w", 2, "raft", 3));
+    let stalled = kubectl.wait_until(&["partitionset", "w"], SOON, |found| condition(&found[0], "Stalled").is_some());
+    let stalled = condition(&stalled[0], "Stalled").expect("a condition");
+    let message = format!("{name:?} exists and has no owner: it is left alone; delete or rename it");
+    assert!(text(stalled, "/message").contains(&message), "{stalled:#}");
+    if name == "w" {
+        assert_eq!(stalled["reason"], "NameCollision");
+        await_event(&kubectl, "w", "Warning", "NameCollision", &message);
+    } else {
+        let partition = &name[..3];
+        kubectl.wait_until(&["partition", partition], SOON, |found| {
+            condition(&found[0], "Stalled").is_some_and(|stalled| stalled["reason"] == "NameCollision")
+        });
+        await_event(&kubectl, partition, "Warning", "NameCollision", &message);
+        assert_eq!(stalled["reason"], "PartitionStalled");
+        await_event(&kubectl, "w", "Warning", "PartitionStalled", &message);
+    }
+    assert_eq!(content(&kubectl.get_json(&[kind, name])), content(&before), "it was changed");
+
+    // It goes on by itself when the other object goes.
+    kubectl.ok(&["delete", kind, name]);
+    let set = await_ready(&kubectl, "w");
+    assert!(condition(&set, "Stalled").is_none());
+}
+
+fn foreign(kind: &str, name: &str) -> Value {
+    let metadata = json!({"name": name, "labels": {"of": "somebody"}});
+    match kind {
+        "service" => {
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": 80}]}})
+        }
+        "configmap" => json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"a": "b"}}),
+        "statefulset" => json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": metadata, "spec": {
+            "replicas": 0, "serviceName": "x", "selector": {"matchLabels": {"a": "b"}}, "template": {
+                "metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]},
+            },
+        }}),
+        other => panic!("what is a {other} like?"),
+    }
+}
