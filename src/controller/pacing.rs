@@ -1,4 +1,4 @@
-//! How often a status is written: what matters at once, mere progress after a second and then ever more rarely, so that
+//! How often a status is written: what matters at once, mere progress after three seconds and then ever more rarely, so that
 //! a large set costs hardly more writes than a small one.
 
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use crate::api::names::ObjectKey;
 
 /// Least time between two writes of a status that differ only in how far things are: the first such time, and the most
 /// that it grows to while nothing else happens.
-const INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(8));
+const INTERVAL: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(12));
 
 /// When each object's status was last written.
 #[derive(Debug, Default)]
@@ -58,10 +58,10 @@ mod tests {
         let (pacing, key, start) = (Pacing::default(), ObjectKey::new("n", "a"), Instant::now());
         let at = |millis| start + Duration::from_millis(millis);
         assert_eq!(pacing.admit(&key, false, at(0)), Ok(()));
-        assert_eq!(pacing.admit(&key, false, at(400)), Err(Duration::from_millis(600)));
+        assert_eq!(pacing.admit(&key, false, at(400)), Err(Duration::from_millis(2600)));
         assert_eq!(pacing.admit(&key, true, at(400)), Ok(()));
-        assert_eq!(pacing.admit(&key, false, at(1400)), Ok(()));
-        assert_eq!(pacing.admit(&ObjectKey::new("n", "b"), false, at(1400)), Ok(()));
+        assert_eq!(pacing.admit(&key, false, at(3400)), Ok(()));
+        assert_eq!(pacing.admit(&ObjectKey::new("n", "b"), false, at(3400)), Ok(()));
     }
 
     #[test]
@@ -72,9 +72,9 @@ mod tests {
                 .filter(|second| pacing.admit(&key, false, start + Duration::from_secs(*second)).is_ok())
                 .collect()
         };
-        let times: Vec<u64> = writes(0, 32);
-        assert_eq!(times, [0, 1, 3, 7, 15, 23, 31]);
-        assert_eq!(pacing.admit(&key, true, start + Duration::from_secs(32)), Ok(()));
-        assert_eq!(writes(33, 37), [33, 35]);
+        let times: Vec<u64> = writes(0, 60);
+        assert_eq!(times, [0, 3, 9, 21, 33, 45, 57]);
+        assert_eq!(pacing.admit(&key, true, start + Duration::from_secs(60)), Ok(()));
+        assert_eq!(writes(61, 70), [63, 69]);
     }
 }
