@@ -3,15 +3,47 @@
 //! A write's answer is put in at once, so that a reconciler sees its own writes; an older state that a watch delivers
 //! later does not replace a newer one.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::api::names::ObjectKey;
 
+/// Deletions that are remembered: more than can be overtaken by answers to own writes that are still under way.
+const REMEMBERED: usize = 1024;
+
 /// The known objects of one kind, reduced to what is needed of them (`T`).
 #[derive(Debug)]
-pub struct Cache<T> {
-    objects: RwLock<BTreeMap<ObjectKey, Versioned<T>>>,
+pub struct Cache<T>(RwLock<State<T>>);
+
+#[derive(Debug)]
+struct State<T> {
+    objects: BTreeMap<ObjectKey, Versioned<T>>,
+    gone: Gone,
+}
+
+/// The last deletions and their versions. The answer to an own write may be taken in after the watch has told of the
+/// object's deletion: it must not bring the object back.
+#[derive(Debug, Default)]
+struct Gone {
+    versions: HashMap<ObjectKey, u64>,
+    order: VecDeque<ObjectKey>,
+}
+
+impl Gone {
+    fn remember(&mut self, key: &ObjectKey, version: u64) {
+        if self.versions.insert(key.clone(), version).is_none() {
+            self.order.push_back(key.clone());
+        }
+        while self.order.len() > REMEMBERED {
+            if let Some(oldest) = self.order.pop_front() {
+                self.versions.remove(&oldest);
+            }
+        }
+    }
+
+    fn includes(&self, key: &ObjectKey, version: u64) -> bool {
+        self.versions.get(key).is_some_and(|gone| version <= *gone)
+    }
 }
 
 #[derive(Debug)]
@@ -22,7 +54,7 @@ struct Versioned<T> {
 
 impl<T> Default for Cache<T> {
     fn default() -> Self {
-        Self { objects: RwLock::default() }
+        Self(RwLock::new(State { objects: BTreeMap::new(), gone: Gone::default() }))
     }
 }
 
@@ -30,7 +62,7 @@ impl<T> Cache<T> {
     /// The object of that key, if it is known to exist.
     #[must_use]
     pub fn get(&self, key: &ObjectKey) -> Option<Arc<T>> {
-        self.read().get(key).map(|known| Arc::clone(&known.value))
+        self.read().objects.get(key).map(|known| Arc::clone(&known.value))
     }
 
     /// The objects of a namespace whose names start with `prefix`, by name.
@@ -38,6 +70,7 @@ impl<T> Cache<T> {
     pub fn with_prefix(&self, namespace: &str, prefix: &str) -> Vec<(String, Arc<T>)> {
         let from = ObjectKey::new(namespace, prefix);
         self.read()
+            .objects
             .range(from..)
             .take_while(|(key, _)| key.namespace == namespace && key.name.starts_with(prefix))
             .map(|(key, known)| (key.name.clone(), Arc::clone(&known.value)))
@@ -46,8 +79,8 @@ impl<T> Cache<T> {
 
     /// Takes in a state of an object, unless that one or a newer one is known. Returns whether it was news.
     pub fn observe(&self, key: ObjectKey, version: u64, value: T) -> bool {
-        let mut objects = self.write();
-        let news = objects.get(&key).is_none_or(|known| known.version < version);
+        let State { objects, gone } = &mut *self.write();
+        let news = objects.get(&key).is_none_or(|known| known.version < version) && !gone.includes(&key, version);
         if news {
             objects.insert(key, Versioned { version, value: Arc::new(value) });
         }
@@ -56,16 +89,17 @@ impl<T> Cache<T> {
 
     /// Takes in that an object is gone, unless it is known to have been made again since.
     pub fn forget(&self, key: &ObjectKey, version: u64) {
-        let mut objects = self.write();
-        if objects.get(key).is_some_and(|known| known.version <= version) {
+        let State { objects, gone } = &mut *self.write();
+        if objects.get(key).is_none_or(|known| known.version <= version) {
             objects.remove(key);
+            gone.remember(key, version);
         }
     }
 
     /// Drops everything but `kept`, after a full list; returns what was dropped.
     pub fn retain(&self, kept: &HashSet<ObjectKey>) -> Vec<(ObjectKey, Arc<T>)> {
         let mut dropped = Vec::new();
-        self.write().retain(|key, known| {
+        self.write().objects.retain(|key, known| {
             let keep = kept.contains(key);
             if !keep {
                 dropped.push((key.clone(), Arc::clone(&known.value)));
@@ -75,13 +109,13 @@ impl<T> Cache<T> {
         dropped
     }
 
-    // A poisoned lock means that a reader or writer panicked between two consistent states: the map itself is sound.
-    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<ObjectKey, Versioned<T>>> {
-        self.objects.read().unwrap_or_else(PoisonError::into_inner)
+    // A poisoned lock means that a reader or writer panicked between two consistent states: the maps are sound.
+    fn read(&self) -> RwLockReadGuard<'_, State<T>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<ObjectKey, Versioned<T>>> {
-        self.objects.write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> RwLockWriteGuard<'_, State<T>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -102,6 +136,27 @@ mod tests {
         assert_eq!(cache.get(&key("a")).as_deref(), Some(&"own write"));
         cache.forget(&key("a"), 6);
         assert_eq!(cache.get(&key("a")), None);
+    }
+
+    #[test]
+    fn a_late_answer_does_not_bring_back_what_is_gone() {
+        let cache = Cache::default();
+        cache.observe(key("a"), 4, "old");
+        cache.forget(&key("a"), 7);
+        assert!(!cache.observe(key("a"), 6, "answer to an own write before the deletion"));
+        assert_eq!(cache.get(&key("a")), None);
+        assert!(cache.observe(key("a"), 8, "made again"));
+    }
+
+    #[test]
+    fn only_so_many_deletions_are_remembered() {
+        let cache = Cache::default();
+        for version in 0..2000 {
+            cache.forget(&key(&format!("a-{version}")), version);
+            cache.observe(key("b"), version, ());
+        }
+        let state = cache.read();
+        assert_eq!((state.gone.versions.len(), state.gone.order.len()), (REMEMBERED, REMEMBERED));
     }
 
     #[test]

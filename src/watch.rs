@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt::Debug;
 
 use futures::{StreamExt, TryStreamExt};
-use kube::core::DeserializeGuard;
+use kube::core::{DeserializeGuard, error_boundary::InvalidObject};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource, ResourceExt};
@@ -35,7 +35,11 @@ pub fn key_of(object: &impl ResourceExt) -> ObjectKey {
 
 /// Version of an object as a number: Kubernetes defines resource versions of one resource to be comparable so.
 pub fn version_of(object: &impl ResourceExt) -> u64 {
-    object.resource_version().and_then(|version| version.parse().ok()).unwrap_or_default()
+    version_in(object.meta().resource_version.as_deref())
+}
+
+fn version_in(text: Option<&str>) -> u64 {
+    text.and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
 /// Watches the objects of `api` that `labels` selects and keeps `cache` equal to them, for ever; `synced` is called
@@ -90,12 +94,10 @@ pub async fn run<K, S>(
                 cache.forget(&key, version);
                 sink.changed(&key, &sink.keep(object));
             }
-            Event::Delete(DeserializeGuard(Err(invalid))) => {
-                let key = ObjectKey::new(
-                    invalid.metadata.namespace.unwrap_or_default(),
-                    invalid.metadata.name.unwrap_or_default(),
-                );
-                cache.forget(&key, u64::MAX);
+            Event::Delete(DeserializeGuard(Err(InvalidObject { metadata, .. }))) => {
+                let version = version_in(metadata.resource_version.as_deref());
+                let key = ObjectKey::new(metadata.namespace.unwrap_or_default(), metadata.name.unwrap_or_default());
+                cache.forget(&key, version);
             }
         }
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::caches::Caches;
 use super::digest::FIELD_MANAGER;
-use super::ensure::{Writer, error_text};
+use super::ensure::{Writer, bounded, error_text};
 use super::pacing::Pacing;
 use super::partition_set::KeptDigests;
 use super::settings::Settings;
@@ -62,7 +62,7 @@ impl Context {
         let api: Api<K> = Api::namespaced(self.client.clone(), &key.namespace);
         let patch = json!({ "metadata": { "uid": object.uid() }, "status": status });
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        match api.patch_status(&key.name, &params, &Patch::Merge(&patch)).await {
+        match bounded(api.patch_status(&key.name, &params, &Patch::Merge(&patch))).await {
             Ok(written) => {
                 self.metrics.api_write("status", "patch");
                 Ok(Some(written))

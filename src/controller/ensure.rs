@@ -2,7 +2,9 @@
 //! right, and never touched if it is somebody else's.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
@@ -68,6 +70,9 @@ pub enum Done {
     Replaced,
 }
 
+/// Longest that one call to the API server may take: as long as the API server itself lets a request take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Digests of what was wanted and of what came of it.
 type Settled = (u64, u64);
 
@@ -102,7 +107,7 @@ impl Writer {
             return self.replace(wanted, target, cache).await;
         }
         let api: Api<K> = Api::namespaced(self.client.clone(), &key.namespace);
-        match api.create(&params(), wanted).await {
+        match bounded(api.create(&params(), wanted)).await {
             Ok(stored) => {
                 self.metrics.api_write(kind::<K>(), "create");
                 self.observe(&stored, target, cache);
@@ -119,7 +124,7 @@ impl Writer {
     async fn replace<K: Keep>(&self, wanted: &K, target: u64, cache: &Cache<Known<K::Facts>>) -> Result<Done, Error> {
         let key = key_of(wanted);
         let api: Api<K> = Api::namespaced(self.client.clone(), &key.namespace);
-        let stored = api.get(&key.name).await.map_err(|error| failure(wanted, &error))?;
+        let stored = bounded(api.get(&key.name)).await.map_err(|error| failure(wanted, &error))?;
         let owner = controller_of(stored.meta()).map(|owner| Owner {
             kind: owner.kind.clone(),
             name: owner.name.clone(),
@@ -132,7 +137,8 @@ impl Writer {
             return Ok(Done::Nothing);
         }
         let replacement = digest::replacement(wanted, &stored);
-        let stored = api.replace(&key.name, &params(), &replacement).await.map_err(|error| failure(wanted, &error))?;
+        let stored =
+            bounded(api.replace(&key.name, &params(), &replacement)).await.map_err(|error| failure(wanted, &error))?;
         self.metrics.api_write(kind::<K>(), "update");
         self.observe(&stored, target, cache);
         Ok(Done::Replaced)
@@ -166,7 +172,7 @@ impl Writer {
         let api: Api<K> = Api::namespaced(self.client.clone(), &key.namespace);
         let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
-        match api.delete(&key.name, &params).await {
+        match bounded(api.delete(&key.name, &params)).await {
             Ok(_) => {
                 self.metrics.api_write(kind::<K>(), "delete");
                 Ok(())
@@ -204,6 +210,12 @@ fn kind<K: Keep>() -> &'static str {
         std::borrow::Cow::Borrowed(kind) => kind,
         std::borrow::Cow::Owned(_) => "Other",
     }
+}
+
+/// A call that gives up: an API server that takes a request and does not answer must not hold a worker for ever.
+pub(super) async fn bounded<T>(call: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+    let timed = tokio::time::timeout(CALL_TIMEOUT, call).await;
+    timed.unwrap_or_else(|elapsed| Err(kube::Error::Service(Box::new(elapsed))))
 }
 
 fn params() -> PostParams {
