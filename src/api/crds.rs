@@ -30,15 +30,20 @@ pub enum Error {
 /// # Errors
 /// [`Error`] if the types and the rules no longer fit together.
 pub fn definitions() -> Result<[Value; 2], Error> {
-    let set = definition(
-        &PartitionSet::crd(),
-        vec![
-            ("", schema::partition_set_root()),
-            ("/properties/spec", schema::partition_set_spec()),
-            ("/properties/spec/properties/template/properties/spec", schema::template_spec()),
-        ],
-    )?;
-    let partition = definition(&Partition::crd(), vec![("/properties/spec", schema::partition_spec())])?;
+    const SET_SPEC: &str = "/properties/spec";
+    const TEMPLATE: &str = "/properties/spec/properties/template/properties/spec";
+    const PARTITION_SPEC: &str = "/properties/spec";
+    let at = |place: &'static str| {
+        schema::template_fields().into_iter().map(move |(pointer, rule)| (format!("{place}{pointer}"), rule))
+    };
+    let set = [
+        (String::new(), schema::partition_set_root()),
+        (SET_SPEC.to_owned(), schema::partition_set_spec()),
+        (TEMPLATE.to_owned(), schema::template_spec()),
+    ];
+    let set = definition(&PartitionSet::crd(), set.into_iter().chain(at(TEMPLATE)))?;
+    let partition = [(PARTITION_SPEC.to_owned(), schema::partition_spec())];
+    let partition = definition(&Partition::crd(), partition.into_iter().chain(at(PARTITION_SPEC)))?;
     Ok([set, partition])
 }
 
@@ -55,7 +60,7 @@ pub fn yaml() -> Result<String, Error> {
     Ok(text)
 }
 
-fn definition(crd: &CustomResourceDefinition, rules: Vec<(&str, Value)>) -> Result<Value, Error> {
+fn definition(crd: &CustomResourceDefinition, rules: impl Iterator<Item = (String, Value)>) -> Result<Value, Error> {
     let mut crd = serde_json::to_value(crd)?;
     let root = crd.pointer_mut(SCHEMA).ok_or_else(|| Error::MissingSchema(SCHEMA.to_owned()))?;
     simplify(root);
@@ -63,8 +68,8 @@ fn definition(crd: &CustomResourceDefinition, rules: Vec<(&str, Value)>) -> Resu
     let about = root.pointer_mut("/properties/spec/description").map(|text| std::mem::replace(text, SPEC.into()));
     root["description"] = about.unwrap_or_default();
     for (pointer, rule) in rules {
-        let part = root.pointer_mut(pointer).and_then(Value::as_object_mut);
-        let part = part.ok_or_else(|| Error::MissingSchema(pointer.to_owned()))?;
+        let part = root.pointer_mut(&pointer).and_then(Value::as_object_mut);
+        let part = part.ok_or(Error::MissingSchema(pointer))?;
         part.insert("x-kubernetes-validations".to_owned(), rule);
     }
     Ok(crd)

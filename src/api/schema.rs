@@ -29,16 +29,16 @@ fn set_size(spec: &str) -> String {
 /// Rules of a PartitionSet's spec.
 pub(super) fn partition_set_spec() -> Value {
     json!([
-        {
-            "rule": "!has(self.maxUnavailablePartitions) || self.maxUnavailablePartitions <= (has(self.partitions) ? self.partitions : 1) || (has(self.partitions) && self.partitions < 1)",
-            "message": "must be less than or equal to spec.partitions",
-            "fieldPath": ".maxUnavailablePartitions"
-        },
-        {
-            "rule": "!has(self.partitionSize) || !has(self.template.spec.size) || self.partitionSize == self.template.spec.size",
-            "message": "must be equal to spec.template.spec.size",
-            "fieldPath": ".partitionSize"
-        },
+        ratcheted(
+            "!has(self.maxUnavailablePartitions) || self.maxUnavailablePartitions <= (has(self.partitions) ? self.partitions : 1) || (has(self.partitions) && self.partitions < 1)",
+            &["maxUnavailablePartitions", "partitions"],
+            &json!({ "message": "must be less than or equal to spec.partitions", "fieldPath": ".maxUnavailablePartitions" }),
+        ),
+        ratcheted(
+            "!has(self.partitionSize) || !has(self.template.spec.size) || self.partitionSize == self.template.spec.size",
+            &["partitionSize", "template.spec.size"],
+            &json!({ "message": "must be equal to spec.template.spec.size", "fieldPath": ".partitionSize" }),
+        ),
         {
             "rule": format!("oldSelf.template.spec.protocol != 'raft' || self.template.spec.protocol != 'raft' || {} == {}", set_size("self"), set_size("oldSelf")),
             "message": "field is immutable with the raft protocol",
@@ -72,12 +72,15 @@ fn template_spec_rules() -> Vec<Value> {
             "message": "field is immutable",
             "fieldPath": ".protocol"
         }),
-        json!({
-            "rule": format!("{} == '' || {} != ''", text("self", "storageClass"), quantity("self")),
-            "message": "storageClass needs a size",
-            "reason": "FieldValueRequired",
-            "fieldPath": ".storageSize"
-        }),
+        ratcheted(
+            &format!("{} == '' || {} != ''", text("self", "storageClass"), quantity("self")),
+            &["storageClass"],
+            &json!({
+                "message": "storageClass needs a size",
+                "reason": "FieldValueRequired",
+                "fieldPath": ".storageSize"
+            }),
+        ),
         json!({
             "rule": format!("{} == {}", text("self", "storageClass"), text("oldSelf", "storageClass")),
             "message": "field is immutable: the claim templates of a StatefulSet cannot change",
@@ -90,23 +93,42 @@ fn template_spec_rules() -> Vec<Value> {
             "reason": "FieldValueForbidden",
             "fieldPath": ".storageSize"
         }),
-        json!({
-            "rule": "!has(self.pullPolicy) || !has(self.imagePullPolicy) || self.pullPolicy == self.imagePullPolicy",
-            "message": "must be equal to imagePullPolicy",
-            "fieldPath": ".pullPolicy"
-        }),
-        json!({
-            "rule": "!has(self.storageSize) || (isQuantity(string(self.storageSize)) && quantity(string(self.storageSize)).isGreaterThan(quantity('0')))",
-            "message": "must be a quantity greater than 0, for instance 8Gi",
-            "fieldPath": ".storageSize"
-        }),
-        json!({
-            "rule": "!has(self.env) || self.env.all(e, e.name != 'NODE_ID')",
-            "message": "NODE_ID is set by the controller",
-            "reason": "FieldValueForbidden",
-            "fieldPath": ".env"
-        }),
+        ratcheted(
+            "!has(self.pullPolicy) || !has(self.imagePullPolicy) || self.pullPolicy == self.imagePullPolicy",
+            &["pullPolicy", "imagePullPolicy"],
+            &json!({ "message": "must be equal to imagePullPolicy", "fieldPath": ".pullPolicy" }),
+        ),
     ]
+}
+
+/// Rules of one field of a template each, which the API server ratchets by itself: pointers below the template, and what
+/// holds there.
+pub(super) fn template_fields() -> [(&'static str, Value); 2] {
+    let size = json!([{
+        "rule": "isQuantity(string(self)) && quantity(string(self)).isGreaterThan(quantity('0'))",
+        "message": "must be a quantity greater than 0, for instance 8Gi"
+    }]);
+    let variable = json!([{
+        "rule": "self.name != 'NODE_ID'",
+        "message": "NODE_ID is set by the controller",
+        "reason": "FieldValueForbidden",
+        "fieldPath": ".name"
+    }]);
+    [("/properties/storageSize", size), ("/properties/env/items", variable)]
+}
+
+/// A rule about several fields that passes when none of them changed. The API server would ask it again whenever
+/// anything changes in the object that holds them, and so hold what is stored against an edit of something else.
+fn ratcheted(rule: &str, fields: &[&str], rest: &Value) -> Value {
+    let unchanged = fields.iter().map(|field| {
+        let (new, old) = (format!("self.{field}"), format!("oldSelf.value().{field}"));
+        format!("has({new}) == has({old}) && (!has({new}) || {new} == {old})")
+    });
+    let unchanged = unchanged.collect::<Vec<_>>().join(" && ");
+    let mut whole = rest.clone();
+    whole["rule"] = format!("({rule}) || (oldSelf.hasValue() && {unchanged})").into();
+    whole["optionalOldSelf"] = true.into();
+    whole
 }
 
 /// What a quantity looks like: the pattern that Kubernetes' own tools generate for one.
