@@ -1,0 +1,399 @@
+//! What is rejected, in the words that kubectl prints.
+
+use serde_json::{Value, json};
+use webhook_tests::harness;
+
+use crate::manifests::{backup, raft, set, with, without};
+use crate::verdicts::{accepts, invalid, invalid_in_many_ways, namespace, rejects};
+
+/// Each value at a pointer makes a legal set an illegal one, for one reason.
+fn each_is_rejected(prefix: &str, base: &Value, cases: &[(&str, Value, &str)]) {
+    let namespace = namespace(prefix);
+    let kubectl = namespace.kubectl();
+    let name = base["metadata"]["name"].as_str().expect("a name");
+    for (pointer, value, violation) in cases {
+        rejects(&kubectl, &with(base.clone(), pointer, value.clone()), &invalid(name, violation));
+    }
+    assert_eq!(kubectl.ok(&["get", "pset", "-o", "name"]), "", "nothing is stored");
+}
+
+#[test]
+fn all_violations_are_told_at_once() {
+    let namespace = namespace("all");
+    let template = json!({"spec": {"size": -1, "protocol": "paxos", "config": "electionTimout: 5s"}});
+    rejects(
+        &namespace.kubectl(),
+        &set("raft", json!({"partitions": 0, "template": template})),
+        "The PartitionSet \"raft\" is invalid: \n\
+         * spec.partitions: Invalid value: 0: must be greater than or equal to 1\n\
+         * spec.template.spec.size: Invalid value: -1: must be greater than or equal to 1\n\
+         * spec.template.spec.protocol: Unsupported value: \"paxos\": supported values: \"raft\", \"backup\", \"log\"\n\
+         * spec.template.spec.config.electionTimout: Unsupported value: \"electionTimout\": supported values: \
+         \"electionTimeout\", \"heartbeatInterval\", \"memberGroupStrategy\", \"storage\", \"compaction\"",
+    );
+}
+
+#[test]
+fn what_must_be_there_is_asked_for() {
+    let namespace = namespace("missing");
+    let kubectl = namespace.kubectl();
+    for (pointer, violation) in [
+        ("/spec", "spec: Required value"),
+        ("/spec/template", "spec.template: Required value"),
+        ("/spec/template/spec", "spec.template.spec: Required value"),
+        ("/spec/template/spec/protocol", "spec.template.spec.protocol: Required value: one of raft, backup, log"),
+    ] {
+        rejects(&kubectl, &without(raft("raft"), pointer), &invalid("raft", violation));
+    }
+}
+
+#[test]
+fn counts_have_bounds() {
+    const PARTITIONS: &str = "/spec/partitions";
+    const UNAVAILABLE: &str = "/spec/maxUnavailablePartitions";
+    const SIZE: &str = "/spec/template/spec/size";
+    each_is_rejected(
+        "bounds",
+        &raft("raft"),
+        &[
+            (PARTITIONS, json!(0), "spec.partitions: Invalid value: 0: must be greater than or equal to 1"),
+            (PARTITIONS, json!(1001), "spec.partitions: Invalid value: 1001: must be less than or equal to 1000"),
+            (PARTITIONS, json!("six"), "spec.partitions: Invalid value: \"string\": must be an integer"),
+            (PARTITIONS, json!(1.5), "spec.partitions: Invalid value: \"number\": must be an integer"),
+            (SIZE, json!(0), "spec.template.spec.size: Invalid value: 0: must be greater than or equal to 1"),
+            (SIZE, json!(22), "spec.template.spec.size: Invalid value: 22: must be less than or equal to 21"),
+            (
+                UNAVAILABLE,
+                json!(0),
+                "spec.maxUnavailablePartitions: Invalid value: 0: must be greater than or equal to 1",
+            ),
+            (
+                UNAVAILABLE,
+                json!(3),
+                "spec.maxUnavailablePartitions: Invalid value: 3: must be less than or equal to spec.partitions (2)",
+            ),
+            (
+                "/spec/template/spec/terminationGracePeriodSeconds",
+                json!(-1),
+                "spec.template.spec.terminationGracePeriodSeconds: Invalid value: -1: must be greater than or equal to 0",
+            ),
+        ],
+    );
+    let alone = without(backup("backup"), SIZE);
+    each_is_rejected(
+        "bounds",
+        &alone,
+        &[(
+            "/spec/partitionSize",
+            json!(22),
+            "spec.template.spec.size: Invalid value: 22: must be less than or equal to 21",
+        )],
+    );
+}
+
+#[test]
+fn two_names_of_one_field_may_not_contradict_each_other() {
+    each_is_rejected(
+        "aliases",
+        &with(raft("raft"), "/spec/template/spec/imagePullPolicy", json!("Always")),
+        &[
+            (
+                "/spec/partitionSize",
+                json!(5),
+                "spec.partitionSize: Invalid value: 5: must be equal to spec.template.spec.size (3), of which it is \
+                 another name: set one of the two",
+            ),
+            (
+                "/spec/template/spec/pullPolicy",
+                json!("Never"),
+                "spec.template.spec.pullPolicy: Invalid value: \"Never\": must be equal to \
+                 spec.template.spec.imagePullPolicy (Always), of which it is another name: set one of the two",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn choices_are_listed() {
+    const POLICIES: &str = r#"supported values: "Always", "IfNotPresent", "Never""#;
+    const ACTIONS: &str = r#"supported values: "Retain", "Delete""#;
+    each_is_rejected(
+        "choices",
+        &raft("raft"),
+        &[
+            (
+                "/spec/template/spec/protocol",
+                json!("Raft"),
+                r#"spec.template.spec.protocol: Unsupported value: "Raft": supported values: "raft", "backup", "log""#,
+            ),
+            (
+                "/spec/template/spec/imagePullPolicy",
+                json!("Sometimes"),
+                &format!("spec.template.spec.imagePullPolicy: Unsupported value: \"Sometimes\": {POLICIES}"),
+            ),
+            (
+                "/spec/persistentVolumeClaimRetentionPolicy/whenScaled",
+                json!("Keep"),
+                &format!(
+                    "spec.persistentVolumeClaimRetentionPolicy.whenScaled: Unsupported value: \"Keep\": {ACTIONS}"
+                ),
+            ),
+            (
+                "/spec/persistentVolumeClaimRetentionPolicy/whenDeleted",
+                json!("retain"),
+                &format!(
+                    "spec.persistentVolumeClaimRetentionPolicy.whenDeleted: Unsupported value: \"retain\": {ACTIONS}"
+                ),
+            ),
+            (
+                "/spec/template/metadata/annotations/k8s.atomix.io~1member-ports",
+                json!("both"),
+                "spec.template.metadata.annotations[k8s.atomix.io/member-ports]: Unsupported value: \"both\": \
+                 supported values: \"split\", \"shared\"",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn environment_variables_have_names_of_their_own() {
+    const ENV: &str = "/spec/template/spec/env";
+    let many: Vec<Value> = (0..257).map(|number| json!({"name": format!("V{number}")})).collect();
+    each_is_rejected(
+        "env",
+        &raft("raft"),
+        &[
+            (
+                ENV,
+                json!([{"name": "NODE_ID", "value": "me"}]),
+                "spec.template.spec.env[0].name: Forbidden: NODE_ID is set by the controller",
+            ),
+            (ENV, json!([{"name": "A"}, {"name": "A"}]), r#"spec.template.spec.env[1].name: Duplicate value: "A""#),
+            (ENV, json!([{"value": "secret"}]), "spec.template.spec.env[0].name: Required value"),
+            (
+                ENV,
+                json!([{"name": "A=B"}]),
+                "spec.template.spec.env[0].name: Invalid value: \"A=B\": must consist of printable ASCII characters \
+                 other than '='",
+            ),
+            (
+                ENV,
+                json!([{"name": "A", "value": 5}]),
+                "spec.template.spec.env[0].value: Invalid value: \"integer\": must be a string",
+            ),
+            (ENV, Value::from(many), "spec.template.spec.env: Too many: 257: must have at most 256 items"),
+        ],
+    );
+}
+
+#[test]
+fn storage_and_resources_are_quantities() {
+    const CLASS: &str = "/spec/template/spec/storageClass";
+    const SIZE: &str = "/spec/template/spec/storageSize";
+    const RESOURCES: &str = "/spec/template/spec/resources";
+    each_is_rejected(
+        "storage",
+        &raft("raft"),
+        &[
+            (CLASS, json!("fast"), "spec.template.spec.storageSize: Required value: storageClass needs a size"),
+            (
+                SIZE,
+                json!("0"),
+                "spec.template.spec.storageSize: Invalid value: \"0\": must be a quantity greater than 0, for instance 8Gi",
+            ),
+            (
+                SIZE,
+                json!("8GB"),
+                "spec.template.spec.storageSize: Invalid value: \"8GB\": must be a quantity greater than 0, for instance 8Gi",
+            ),
+            (
+                RESOURCES,
+                json!({"limits": {"cpu": "much"}}),
+                "spec.template.spec.resources.limits[cpu]: Invalid value: \"much\": must be a quantity, for instance \
+                 500m or 2Gi",
+            ),
+            (
+                RESOURCES,
+                json!({"requests": {"memory": "-1Gi"}}),
+                "spec.template.spec.resources.requests[memory]: Invalid value: \"-1Gi\": must be a quantity, for \
+                 instance 500m or 2Gi",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn texts_have_a_form_and_an_end() {
+    const IMAGE: &str = "/spec/template/spec/image";
+    const NAME: &str = "must be the name of an object: lower case letters, digits, '-' and '.', starting and ending \
+                        with a letter or digit";
+    const VALUE: &str = "a label value must have at most 63 letters, digits, '-', '_' or '.', and start and end with \
+                         a letter or digit";
+    const KEY: &str = "a key must be a name of at most 63 letters, digits, '-', '_' or '.', with an optional DNS \
+                       prefix and '/' before it";
+    each_is_rejected(
+        "texts",
+        &raft("raft"),
+        &[
+            (IMAGE, json!("x".repeat(1025)), "spec.template.spec.image: Too long: may not be more than 1024 bytes"),
+            (IMAGE, json!("a b"), "spec.template.spec.image: Invalid value: \"a b\": must not contain white space"),
+            (
+                "/spec/template/spec/config",
+                json!(format!("#{}", "x".repeat(16 * 1024))),
+                "spec.template.spec.config: Too long: may not be more than 16384 bytes",
+            ),
+            (
+                "/spec/template/spec/serviceAccountName",
+                json!("Me"),
+                &format!("spec.template.spec.serviceAccountName: Invalid value: \"Me\": {NAME}"),
+            ),
+            (
+                "/spec/template/spec/priorityClassName",
+                json!("a_b"),
+                &format!("spec.template.spec.priorityClassName: Invalid value: \"a_b\": {NAME}"),
+            ),
+            (
+                "/spec/template/metadata/labels",
+                json!({"tier": "-"}),
+                &format!("spec.template.metadata.labels[tier]: Invalid value: \"-\": {VALUE}"),
+            ),
+            (
+                "/spec/template/metadata/annotations",
+                json!({"a b": "c"}),
+                &format!("spec.template.metadata.annotations: Invalid value: \"a b\": {KEY}"),
+            ),
+            (
+                "/spec/template/spec/nodeSelector",
+                json!({"disk": "s s d"}),
+                &format!("spec.template.spec.nodeSelector[disk]: Invalid value: \"s s d\": {VALUE}"),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_field_that_does_not_exist_never_arrives() {
+    let namespace = namespace("unknown");
+    rejects(
+        &namespace.kubectl(),
+        &with(raft("raft"), "/spec/partition", json!(3)),
+        "Error from server (BadRequest): error when creating \"STDIN\": PartitionSet in version \"v1alpha1\" cannot be \
+         handled as a PartitionSet: strict decoding error: unknown field \"spec.partition\"",
+    );
+}
+
+#[test]
+fn values_of_variables_stay_secret() {
+    let namespace = namespace("secret");
+    let env = json!([{"name": "A=", "value": "s3cret"}, {"name": "B", "value": ["s3cret"]}, "s3cret"]);
+    let object = with(raft("raft"), "/spec/template/spec/env", env);
+    let said = namespace.kubectl().feed_fails(&["create", "-f", "-"], &object.to_string());
+    assert!(said.contains("spec.template.spec.env") && !said.contains("s3cret"), "{said}");
+    assert!(!harness().controller().log().contains("s3cret"), "in the log as well");
+}
+
+#[test]
+fn protocols_options_are_checked_strictly() {
+    const CONFIG: &str = "/spec/template/spec/config";
+    let options = |field: &str, rest: &str| format!("spec.template.spec.config{field}: {rest}");
+    const DURATION: &str = "must be a duration greater than 0 with a unit, such as 5s, 500ms or 1m";
+    each_is_rejected(
+        "options",
+        &raft("raft"),
+        &[
+            (
+                CONFIG,
+                json!("electionTimout: 5s"),
+                &options(
+                    ".electionTimout",
+                    "Unsupported value: \"electionTimout\": supported values: \"electionTimeout\", \
+                     \"heartbeatInterval\", \"storage\", \"compaction\"",
+                ),
+            ),
+            (
+                CONFIG,
+                json!("electionTimeout: 5"),
+                &options(".electionTimeout", &format!("Invalid value: \"integer\": {DURATION}")),
+            ),
+            (
+                CONFIG,
+                json!("electionTimeout: 5 seconds"),
+                &options(".electionTimeout", &format!("Invalid value: \"5 seconds\": {DURATION}")),
+            ),
+            (
+                CONFIG,
+                json!("heartbeatInterval: 10s"),
+                &options(".heartbeatInterval", "Invalid value: \"10s\": must be less than electionTimeout (5s)"),
+            ),
+            (
+                CONFIG,
+                json!("electionTimeout: 200ms"),
+                &options(
+                    ".electionTimeout",
+                    "Invalid value: \"0.2s\": must be greater than heartbeatInterval (0.5s by default)",
+                ),
+            ),
+            (
+                CONFIG,
+                json!("electionTimeout: 5s\nelection_timeout: 6s"),
+                &options(".election_timeout", "Duplicate value: \"electionTimeout\""),
+            ),
+            (
+                CONFIG,
+                json!("storage:\n  level: disk"),
+                &options(".storage.level", "Unsupported value: \"disk\": supported values: \"DISK\", \"MAPPED\""),
+            ),
+            (
+                CONFIG,
+                json!("storage: {flushOnCommit: 1}"),
+                &options(".storage.flushOnCommit", "Invalid value: \"integer\": must be true or false"),
+            ),
+            (
+                CONFIG,
+                json!("storage: {segmentSize: -1}"),
+                &options(".storage.segmentSize", "Invalid value: -1: must be an integer from 0 to 4294967295"),
+            ),
+            (
+                CONFIG,
+                json!("compaction: {freeDiskBuffer: -0.5}"),
+                &options(".compaction.freeDiskBuffer", "Invalid value: -0.5: must be greater than or equal to 0"),
+            ),
+            (CONFIG, json!("just text"), &options("", "Invalid value: \"string\": must be a YAML mapping of options")),
+        ],
+    );
+}
+
+#[test]
+fn options_that_are_no_yaml_say_where() {
+    let namespace = namespace("yaml");
+    let object = with(raft("raft"), "/spec/template/spec/config", json!("storage:\n  level: [\n"));
+    let said = namespace.kubectl().feed_fails(&["create", "-f", "-"], &object.to_string());
+    let beginning =
+        invalid("raft", "spec.template.spec.config: Invalid value: \"storage:\\n  level: [\\n\": must be YAML: ");
+    assert!(said.starts_with(&beginning) && said.contains("line"), "{said}");
+}
+
+/// Contract, section 7: `backup` was unknown to the original, and `log` was run as Raft.
+#[test]
+fn backup_and_log_are_known() {
+    let namespace = namespace("known");
+    let kubectl = namespace.kubectl();
+    for (name, protocol) in [("backup", "backup"), ("log", "log")] {
+        let given = with(backup(name), "/spec/template/spec/protocol", json!(protocol));
+        let given = with(given, "/spec/template/spec/config", json!("memberGroupStrategy: ZONE_AWARE"));
+        assert_eq!(accepts(&kubectl, &given)["spec"]["template"]["spec"]["protocol"], protocol);
+    }
+    rejects(
+        &kubectl,
+        &with(backup("other"), "/spec/template/spec/config", json!("electionTimeout: 5s\nstorage: {}")),
+        &invalid_in_many_ways(
+            "other",
+            &[
+                "spec.template.spec.config.electionTimeout: Unsupported value: \"electionTimeout\": supported values: \
+                 \"memberGroupStrategy\"",
+                "spec.template.spec.config.storage: Unsupported value: \"storage\": supported values: \
+                 \"memberGroupStrategy\"",
+            ],
+        ),
+    );
+}

@@ -1,0 +1,129 @@
+//! What is legal and unwise is said, as kubectl prints it, and done all the same.
+
+use serde_json::{Value, json};
+
+use crate::manifests::{backup, raft, with, without};
+use crate::verdicts::{accepts, namespace, patches};
+
+/// Creating the set prints these warnings in this order. Nothing is stored: some of these sets are large.
+fn warns(cases: &[(Value, &[&str])]) {
+    let namespace = namespace("warnings");
+    let kubectl = namespace.kubectl();
+    for (object, warnings) in cases {
+        let output = kubectl.feed(&["create", "--dry-run=server", "-f", "-"], &object.to_string());
+        assert!(output.status.success(), "{}", output.stderr);
+        let expected: String = warnings.iter().map(|warning| format!("Warning: {warning}\n")).collect();
+        assert_eq!(output.stderr, expected, "of {object}");
+    }
+}
+
+#[test]
+fn nothing_is_said_of_a_usual_set() {
+    warns(&[(raft("raft"), &[]), (backup("backup"), &[])]);
+}
+
+#[test]
+fn many_partitions_may_not_fit_an_answer_of_the_dns() {
+    let many = |count: u32| with(raft("raft"), "/spec/partitions", json!(count));
+    warns(&[
+        (many(299), &[]),
+        (
+            many(300),
+            &[
+                "spec.partitions: the DNS answer of a group of 300 partitions may be truncated; clients should find them \
+               over the Atomix API",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn raft_partitions_should_be_of_odd_sizes_from_three_up() {
+    let sized = |size: u32| with(raft("raft"), "/spec/template/spec/size", json!(size));
+    let quorum = |size: u32| {
+        format!(
+            "spec.template.spec.size: a Raft partition of {size} cannot lose a pod, nor be rolled, without losing its \
+             quorum, and nodes keep their state in memory; use 3 or more"
+        )
+    };
+    warns(&[
+        (without(raft("raft"), "/spec/template/spec/size"), &[&quorum(1)]),
+        (sized(2), &[&quorum(2)]),
+        (sized(4), &["spec.template.spec.size: a Raft partition of 4 tolerates no more failures than one of 3"]),
+        (sized(5), &[]),
+        (with(backup("backup"), "/spec/template/spec/size", json!(4)), &[]),
+    ]);
+}
+
+#[test]
+fn backup_and_log_need_an_image() {
+    let bare = |protocol: &str| {
+        let set = with(backup("a"), "/spec/template/spec/protocol", json!(protocol));
+        without(set, "/spec/template/spec/image")
+    };
+    let missing = |protocol: &str| {
+        format!(
+            "spec.template.spec.image: the default image of the {protocol} protocol is not known to be published; set an \
+             image here, or the controller's --{protocol}-image"
+        )
+    };
+    warns(&[(bare("backup"), &[&missing("backup")]), (bare("log"), &[&missing("log")])]);
+}
+
+#[test]
+fn claims_that_were_retained_are_found_again() {
+    warns(&[(
+        with(raft("raft"), "/spec/template/spec/storageSize", json!("1Gi")),
+        &[
+            "spec.template.spec.storageSize: new partitions use again any PersistentVolumeClaims that were retained for \
+           their pods (data-raft-1-0 and so on), with the data on them",
+        ],
+    )]);
+}
+
+#[test]
+fn labels_and_annotations_of_the_controller_cannot_be_chosen() {
+    let labels = json!({"app": "mine", "app.kubernetes.io/name": "mine", "tier": "one"});
+    let set = with(raft("raft"), "/spec/template/metadata/labels", labels);
+    let set = with(set, "/spec/template/metadata/annotations", json!({"k8s.atomix.io/group": "mine"}));
+    warns(&[(
+        set,
+        &[
+            "spec.template.metadata.labels[app]: is set by the controller; the value here is not used",
+            "spec.template.metadata.labels[app.kubernetes.io/name]: is set by the controller; the value here is not used",
+            "spec.template.metadata.annotations[k8s.atomix.io/group]: is set by the controller; the value here is not used",
+        ],
+    )]);
+}
+
+#[test]
+fn paused_is_true_or_false() {
+    let paused = |value: &str| with(raft("raft"), "/metadata/annotations/k8s.atomix.io~1paused", json!(value));
+    warns(&[
+        (paused("true"), &[]),
+        (paused("false"), &[]),
+        (
+            paused("yes"),
+            &["metadata.annotations[k8s.atomix.io/paused]: is neither \"true\" nor \"false\": the set is not paused"],
+        ),
+    ]);
+}
+
+#[test]
+fn growing_re_homes_keys_and_an_edit_of_something_else_says_nothing() {
+    let namespace = namespace("warnings");
+    let kubectl = namespace.kubectl();
+    accepts(&kubectl, &with(raft("raft"), "/spec/template/spec/storageSize", json!("1Gi")));
+    assert_eq!(
+        patches(&kubectl, "raft", &json!({"spec": {"partitions": 3}})),
+        "Warning: spec.partitions: growing from 2 to 3 re-homes keys (clients pick a partition by hash modulo the \
+         number), and no data moves\n\
+         Warning: spec.template.spec.storageSize: new partitions use again any PersistentVolumeClaims that were retained \
+         for their pods (data-raft-3-0 and so on), with the data on them\n\
+         partitionset.k8s.atomix.io/raft patched\n"
+    );
+    assert_eq!(
+        patches(&kubectl, "raft", &json!({"metadata": {"labels": {"a": "b"}}})),
+        "partitionset.k8s.atomix.io/raft patched\n"
+    );
+}
