@@ -105,6 +105,20 @@ fn what_has_a_uid_is_answered_by_a_review() {
     lives();
 }
 
+/// Contract, section 7: fields that were nil in a request crashed the original's process.
+#[test]
+fn null_fields_are_answered() {
+    for field in
+        ["kind", "resource", "subResource", "name", "namespace", "operation", "userInfo", "object", "oldObject"]
+    {
+        for path in BOTH {
+            let response = review(path, &but(&format!("/request/{field}"), json!(null)));
+            assert_eq!(response["uid"], "good", "{field} at {path}");
+        }
+    }
+    lives();
+}
+
 #[test]
 fn objects_of_any_form_are_judged() {
     for object in [
@@ -193,11 +207,11 @@ fn a_review_of_two_objects_of_full_size_is_answered() {
 
 #[test]
 fn other_methods_paths_and_types_are_refused() {
+    const JSON: &str = "application/json";
     let body = good().to_string();
     let status = |method: &str, path: &str, content_type: &str| {
         exchange(&request(method, path, content_type, body.as_bytes())).expect("an answer").status
     };
-    const JSON: &str = "application/json";
     for method in ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"] {
         assert_eq!(status(method, "/mutate", JSON), 405, "{method}");
     }

@@ -10,6 +10,7 @@ mod deletion;
 mod hostile;
 mod manifests;
 mod names;
+mod options;
 mod partitions;
 mod ratcheting;
 mod rejections;

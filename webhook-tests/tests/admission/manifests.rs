@@ -14,7 +14,8 @@ pub fn backup(name: &str) -> Value {
 
 /// A set of any spec.
 pub fn set(name: &str, spec: Value) -> Value {
-    json!({"apiVersion": "k8s.atomix.io/v1alpha1", "kind": "PartitionSet", "metadata": {"name": name}, "spec": spec})
+    let empty = json!({"apiVersion": "k8s.atomix.io/v1alpha1", "kind": "PartitionSet", "metadata": {"name": name}});
+    with(empty, "/spec", spec)
 }
 
 /// The object with `value` at a pointer; parents that are missing are made.

@@ -20,7 +20,7 @@ struct Old {
 }
 
 fn template(spec: Value) -> Value {
-    json!({"spec": {"template": {"spec": spec}}})
+    with(json!({}), "/spec/template/spec", spec)
 }
 
 /// A set that breaks one rule by what stands at a pointer.
@@ -34,7 +34,8 @@ fn breaking(
     Old { name, set: with(raft(name), pointer, value), worse, better }
 }
 
-fn olds() -> Vec<Old> {
+/// Old sets that break a rule of one field.
+fn of_one_field() -> Vec<Old> {
     vec![
         breaking(
             "config",
@@ -67,6 +68,42 @@ fn olds() -> Vec<Old> {
             ),
             Some(json!({"spec": {"partitions": 2}})),
         ),
+        breaking(
+            "amount",
+            "/spec/template/spec/storageSize",
+            json!("0"),
+            (
+                template(json!({"storageSize": "much"})),
+                "spec.template.spec.storageSize: Invalid value: \"much\": must be a quantity greater than 0, for instance 8Gi",
+            ),
+            None,
+        ),
+        breaking(
+            "env",
+            "/spec/template/spec/env",
+            json!([{"name": "NODE_ID", "value": "me"}]),
+            (
+                template(json!({"env": [{"name": "NODE_ID", "value": "me"}, {"name": "A"}, {"name": "A"}]})),
+                "spec.template.spec.env[2].name: Duplicate value: \"A\"",
+            ),
+            Some(template(json!({"env": [{"name": "A"}]}))),
+        ),
+        breaking(
+            "1st",
+            "/spec/partitions",
+            json!(2),
+            (
+                json!({"spec": {"partitions": 0}}),
+                "spec.partitions: Invalid value: 0: must be greater than or equal to 1",
+            ),
+            None,
+        ),
+    ]
+}
+
+/// Old sets that break a rule of two fields.
+fn of_two_fields() -> Vec<Old> {
+    vec![
         breaking(
             "unavailable",
             "/spec/maxUnavailablePartitions",
@@ -110,47 +147,21 @@ fn olds() -> Vec<Old> {
             ),
             None,
         ),
-        breaking(
-            "amount",
-            "/spec/template/spec/storageSize",
-            json!("0"),
-            (
-                template(json!({"storageSize": "much"})),
-                "spec.template.spec.storageSize: Invalid value: \"much\": must be a quantity greater than 0, for instance 8Gi",
-            ),
-            None,
-        ),
-        breaking(
-            "env",
-            "/spec/template/spec/env",
-            json!([{"name": "NODE_ID", "value": "me"}]),
-            (
-                template(json!({"env": [{"name": "NODE_ID", "value": "me"}, {"name": "A"}, {"name": "A"}]})),
-                "spec.template.spec.env[2].name: Duplicate value: \"A\"",
-            ),
-            Some(template(json!({"env": [{"name": "A"}]}))),
-        ),
-        breaking(
-            "1st",
-            "/spec/partitions",
-            json!(2),
-            (
-                json!({"spec": {"partitions": 0}}),
-                "spec.partitions: Invalid value: 0: must be greater than or equal to 1",
-            ),
-            None,
-        ),
     ]
+}
+
+fn olds() -> impl Iterator<Item = Old> {
+    of_one_field().into_iter().chain(of_two_fields())
 }
 
 /// Everything that is stored before the schema has rules.
 pub fn old_sets() -> Vec<Value> {
     let plain = set("plain", json!({"template": {"spec": {"protocol": "raft"}}}));
-    olds().into_iter().map(|old| old.set).chain([plain]).collect()
+    olds().map(|old| old.set).chain([plain]).collect()
 }
 
 fn finalizers(kubectl: &Kubectl, name: &str, list: Value) {
-    patches(kubectl, name, &json!({"metadata": {"finalizers": list}}));
+    patches(kubectl, name, &with(json!({}), "/metadata/finalizers", list));
 }
 
 /// One life for each old set. All are independent of each other, and kubectl is what takes the time.

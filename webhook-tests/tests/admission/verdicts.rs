@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 use webhook_tests::{Kubectl, Namespace, harness};
 
+use crate::manifests::with;
+
 /// A namespace on the shared control plane, where the controller answers.
 pub fn namespace(prefix: &str) -> Namespace {
     Namespace::new(harness().kubectl(), prefix)
@@ -35,6 +37,18 @@ pub fn patches(kubectl: &Kubectl, set: &str, patch: &Value) -> String {
 pub fn refuses(kubectl: &Kubectl, set: &str, patch: &Value, text: &str) {
     let said = kubectl.fails(&["patch", "pset", set, "--type=merge", "-p", &patch.to_string()]);
     assert_eq!(said, format!("{text}\n"), "of {patch}");
+}
+
+/// Each value at a pointer makes a legal set an illegal one, for one reason.
+#[track_caller]
+pub fn each_is_rejected(prefix: &str, base: &Value, cases: &[(&str, Value, &str)]) {
+    let namespace = namespace(prefix);
+    let kubectl = namespace.kubectl();
+    let name = base["metadata"]["name"].as_str().expect("a name");
+    for (pointer, value, violation) in cases {
+        rejects(&kubectl, &with(base.clone(), pointer, value.clone()), &invalid(name, violation));
+    }
+    assert_eq!(kubectl.ok(&["get", "pset", "-o", "name"]), "", "nothing is stored");
 }
 
 /// As kubectl prints the one thing that is wrong with a set.

@@ -12,7 +12,7 @@ fn warns(cases: &[(Value, &[&str])]) {
     for (object, warnings) in cases {
         let output = kubectl.feed(&["create", "--dry-run=server", "-f", "-"], &object.to_string());
         assert!(output.status.success(), "{}", output.stderr);
-        let expected: String = warnings.iter().map(|warning| format!("Warning: {warning}\n")).collect();
+        let expected = warnings.iter().fold(String::new(), |lines, warning| lines + "Warning: " + warning + "\n");
         assert_eq!(output.stderr, expected, "of {object}");
     }
 }

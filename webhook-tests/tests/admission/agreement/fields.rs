@@ -4,21 +4,38 @@ use serde_json::{Value, json};
 
 use super::corpus::Expected::{self, Illegal, IllegalForFunctions, Legal, Same};
 
-/// Places in a set, and what may stand there or not.
-pub fn fields() -> Vec<(&'static str, Expected, Vec<Value>)> {
-    let counted = |count: usize| (0..count).map(|n| (format!("k{n}"), json!("v"))).collect::<Value>();
-    let variables = |count: usize| (0..count).map(|n| json!({"name": format!("V{n}")})).collect::<Value>();
-    let many = |item: Value, count: usize| Value::Array(vec![item; count]);
-    let no_integer = || vec![json!("1"), json!(1.5), json!(true), json!([]), json!({}), json!(1e20)];
+/// A place in a set, what is expected of it, and values to put there.
+type Field = (&'static str, Expected, Vec<Value>);
+
+/// All of them.
+pub fn fields() -> impl Iterator<Item = Field> {
+    [of_a_set(), of_a_template(), of_containers(), of_pods()].into_iter().flatten()
+}
+
+fn no_integers() -> Vec<Value> {
+    vec![json!("1"), json!(1.5), json!(true), json!([]), json!({}), json!(1e20)]
+}
+
+/// A map with so many entries.
+fn counted(count: usize) -> Value {
+    (0..count).map(|n| (format!("k{n}"), json!("v"))).collect()
+}
+
+fn many(item: &Value, count: usize) -> Value {
+    Value::Array(vec![item.clone(); count])
+}
+
+/// Of the set itself, and the parts of it.
+fn of_a_set() -> Vec<Field> {
     vec![
         ("/spec/partitions", Legal, vec![json!(1), json!(299), json!(1000), json!(null)]),
         ("/spec/partitions", Illegal, vec![json!(0), json!(-1), json!(1001), json!(i64::MAX), json!(i64::MIN)]),
-        ("/spec/partitions", Illegal, no_integer()),
+        ("/spec/partitions", Illegal, no_integers()),
         ("/spec/partitionSize", Illegal, vec![json!(0), json!(-3), json!(22), json!(4), json!(i64::MAX)]),
-        ("/spec/partitionSize", Illegal, no_integer()),
+        ("/spec/partitionSize", Illegal, no_integers()),
         ("/spec/maxUnavailablePartitions", Legal, vec![json!(1), json!(null)]),
         ("/spec/maxUnavailablePartitions", Illegal, vec![json!(0), json!(-1), json!(4), json!(1001)]),
-        ("/spec/maxUnavailablePartitions", Illegal, no_integer()),
+        ("/spec/maxUnavailablePartitions", Illegal, no_integers()),
         (
             "/spec/persistentVolumeClaimRetentionPolicy",
             Legal,
@@ -74,9 +91,18 @@ pub fn fields() -> Vec<(&'static str, Expected, Vec<Value>)> {
         ("/spec/template/metadata/annotations", Illegal, vec![counted(257)]),
         ("/spec/template/metadata/labels", Legal, vec![counted(256)]),
         ("/spec/template/metadata/labels", Illegal, vec![counted(257)]),
+        ("/spec/template/spec", Illegal, vec![json!([]), json!("x"), json!(null)]),
+        ("/spec/template", Illegal, vec![json!([]), json!(1), json!(null), json!({})]),
+        ("/spec", Illegal, vec![json!([]), json!("x"), json!(null), json!({})]),
+    ]
+}
+
+/// Of the template, where the types are plain.
+fn of_a_template() -> Vec<Field> {
+    vec![
         ("/spec/template/spec/size", Legal, vec![json!(1), json!(2), json!(7), json!(21), json!(null)]),
         ("/spec/template/spec/size", Illegal, vec![json!(0), json!(-1), json!(22), json!(i64::MAX)]),
-        ("/spec/template/spec/size", Illegal, no_integer()),
+        ("/spec/template/spec/size", Illegal, no_integers()),
         (
             "/spec/template/spec/protocol",
             Illegal,
@@ -118,6 +144,19 @@ pub fn fields() -> Vec<(&'static str, Expected, Vec<Value>)> {
             vec![json!("always"), json!(""), json!("Sometimes"), json!(1)],
         ),
         ("/spec/template/spec/pullPolicy", Illegal, vec![json!("always"), json!(""), json!("Sometimes"), json!([])]),
+        ("/spec/template/spec/priorityClassName", Legal, vec![json!(""), json!("system-node-critical"), json!(null)]),
+        ("/spec/template/spec/priorityClassName", IllegalForFunctions, vec![json!("A"), json!("a b")]),
+        ("/spec/template/spec/serviceAccountName", Legal, vec![json!("a.b")]),
+        ("/spec/template/spec/serviceAccountName", Illegal, vec![json!("x".repeat(254)), json!(1)]),
+        ("/spec/template/spec/terminationGracePeriodSeconds", Legal, vec![json!(0), json!(30), json!(null)]),
+        ("/spec/template/spec/terminationGracePeriodSeconds", Illegal, vec![json!(-1), json!(1.5), json!("30")]),
+    ]
+}
+
+/// Of the template, where the types are those of Kubernetes' containers.
+fn of_containers() -> Vec<Field> {
+    let variables = |count: usize| (0..count).map(|n| json!({"name": format!("V{n}")})).collect::<Value>();
+    vec![
         (
             "/spec/template/spec/env",
             Legal,
@@ -193,14 +232,35 @@ pub fn fields() -> Vec<(&'static str, Expected, Vec<Value>)> {
             vec![json!({"claims": [{}]}), json!({"claims": [{"name": "a"}, {"name": "a"}]})],
         ),
         (
+            "/spec/template/spec/securityContext",
+            Legal,
+            vec![json!({}), json!({"runAsUser": 1000, "capabilities": {"drop": ["ALL"]}})],
+        ),
+        (
+            "/spec/template/spec/securityContext",
+            Illegal,
+            vec![json!([]), json!({"runAsUser": "root"}), json!({"privileged": "yes"})],
+        ),
+        (
+            "/spec/template/spec/securityContext",
+            Same,
+            vec![json!({"seccompProfile": {}}), json!({"appArmorProfile": {}})],
+        ),
+    ]
+}
+
+/// Of the template, where the types are those of Kubernetes' pods.
+fn of_pods() -> Vec<Field> {
+    vec![
+        (
             "/spec/template/spec/imagePullSecrets",
             Legal,
-            vec![json!([]), json!([{"name": "s"}]), many(json!({"name": "s"}), 64)],
+            vec![json!([]), json!([{"name": "s"}]), many(&json!({"name": "s"}), 64)],
         ),
         (
             "/spec/template/spec/imagePullSecrets",
             Illegal,
-            vec![json!("s"), json!(["s"]), many(json!({"name": "s"}), 65)],
+            vec![json!("s"), json!(["s"]), many(&json!({"name": "s"}), 65)],
         ),
         ("/spec/template/spec/imagePullSecrets", Same, vec![json!([{}]), json!([null])]),
         ("/spec/template/spec/nodeSelector", Legal, vec![json!({}), json!({"zone": "a"}), counted(64)]),
@@ -214,7 +274,7 @@ pub fn fields() -> Vec<(&'static str, Expected, Vec<Value>)> {
         (
             "/spec/template/spec/tolerations",
             Illegal,
-            vec![json!({}), json!(["k"]), json!([{"tolerationSeconds": "5"}]), many(json!({"key": "k"}), 65)],
+            vec![json!({}), json!(["k"]), json!([{"tolerationSeconds": "5"}]), many(&json!({"key": "k"}), 65)],
         ),
         (
             "/spec/template/spec/topologySpreadConstraints",
@@ -251,25 +311,6 @@ pub fn fields() -> Vec<(&'static str, Expected, Vec<Value>)> {
                 json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "k"}]}]}}}),
             ],
         ),
-        ("/spec/template/spec/priorityClassName", Legal, vec![json!(""), json!("system-node-critical"), json!(null)]),
-        ("/spec/template/spec/priorityClassName", IllegalForFunctions, vec![json!("A"), json!("a b")]),
-        ("/spec/template/spec/serviceAccountName", Legal, vec![json!("a.b")]),
-        ("/spec/template/spec/serviceAccountName", Illegal, vec![json!("x".repeat(254)), json!(1)]),
-        (
-            "/spec/template/spec/securityContext",
-            Legal,
-            vec![json!({}), json!({"runAsUser": 1000, "capabilities": {"drop": ["ALL"]}})],
-        ),
-        (
-            "/spec/template/spec/securityContext",
-            Illegal,
-            vec![json!([]), json!({"runAsUser": "root"}), json!({"privileged": "yes"})],
-        ),
-        (
-            "/spec/template/spec/securityContext",
-            Same,
-            vec![json!({"seccompProfile": {}}), json!({"appArmorProfile": {}})],
-        ),
         (
             "/spec/template/spec/podSecurityContext",
             Legal,
@@ -285,10 +326,5 @@ pub fn fields() -> Vec<(&'static str, Expected, Vec<Value>)> {
             Same,
             vec![json!({"sysctls": [{"name": "a"}]}), json!({"seccompProfile": {"localhostProfile": "x"}})],
         ),
-        ("/spec/template/spec/terminationGracePeriodSeconds", Legal, vec![json!(0), json!(30), json!(null)]),
-        ("/spec/template/spec/terminationGracePeriodSeconds", Illegal, vec![json!(-1), json!(1.5), json!("30")]),
-        ("/spec/template/spec", Illegal, vec![json!([]), json!("x"), json!(null)]),
-        ("/spec/template", Illegal, vec![json!([]), json!(1), json!(null), json!({})]),
-        ("/spec", Illegal, vec![json!([]), json!("x"), json!(null), json!({})]),
     ]
 }
