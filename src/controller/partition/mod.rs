@@ -31,6 +31,10 @@ use crate::events::Severity;
 use crate::queue::Outcome;
 use crate::watch::{key_of, version_of};
 
+/// Milliseconds to wait before a deleted Service is asked for again at the address that it had: the API server tells of the deletion
+/// before it gives the address free.
+const FORMER_ADDRESS_RETRIES: [u64; 5] = [50, 100, 200, 400, 800];
+
 /// Brings the children of one Partition to what it says, and its status to what is true.
 pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
     let Some(known) = context.caches.partitions.get(&key) else {
@@ -111,10 +115,18 @@ async fn apply(context: &Context, children: Children) -> (Vec<Deed>, Option<Trou
     };
     let client_service = async {
         let mut service = service;
-        let asked = service.spec.as_mut().and_then(|spec| spec.cluster_ip.clone());
-        match writer.ensure(&service, &caches.services).await {
+        let asked = service.spec.as_ref().is_some_and(|spec| spec.cluster_ip.is_some());
+        let mut result = writer.ensure(&service, &caches.services).await;
+        for wait in FORMER_ADDRESS_RETRIES {
+            if !asked || !matches!(result, Err(Error::Refused { .. })) {
+                return result;
+            }
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+            result = writer.ensure(&service, &caches.services).await;
+        }
+        match result {
             // Somebody else has the former address by now.
-            Err(Error::Refused { .. }) if asked.is_some() => {
+            Err(Error::Refused { .. }) if asked => {
                 service.spec.iter_mut().for_each(|spec| spec.cluster_ip = None);
                 writer.ensure(&service, &caches.services).await
             }
