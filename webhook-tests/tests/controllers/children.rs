@@ -20,9 +20,8 @@ use crate::support::{create_ready, sandbox, text};
 const EVERYTHING: &str = include_str!("fixtures/journal.yaml");
 
 fn compare_all(kubectl: &Kubectl, fixture: &str, objects: &[Object]) {
-    let whole = Whole::new(kubectl);
-    for object in objects {
-        compare(fixture, object, &whole.of(kubectl.get_json(&[object.0, &object.1])));
+    for (object, actual) in objects.iter().zip(Whole::new(kubectl).all(kubectl, objects)) {
+        compare(fixture, object, &actual);
     }
 }
 
@@ -38,9 +37,9 @@ fn the_seed_documents_set_has_exactly_the_objects_of_the_contract() {
     // The others differ from the first by its number, and in nothing else.
     let whole = Whole::new(&kubectl);
     for index in 2..=6 {
-        for (first, other) in of_partition("raft", 1).iter().zip(of_partition("raft", index)) {
-            let wanted = of_another_index(&expected("seed", first), index);
-            assert_same(&other, &wanted, &whole.of(kubectl.get_json(&[other.0, &other.1])));
+        let others = of_partition("raft", index);
+        for ((first, other), actual) in of_partition("raft", 1).iter().zip(&others).zip(whole.all(&kubectl, &others)) {
+            assert_same(other, &of_another_index(&expected("seed", first), index), &actual);
         }
     }
 }

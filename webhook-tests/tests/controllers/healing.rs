@@ -7,15 +7,16 @@ use webhook_tests::{EventKind, Kubectl};
 
 use crate::support::objects::{Object, of_group, of_partition};
 use crate::support::whole::{Whole, assert_same, read};
-use crate::support::{SOON, addresses, await_ready, create_ready, sandbox, set, text};
+use crate::support::{SOON, addresses, await_ready, condition, create_ready, sandbox, set, text};
 
 /// The controller's own account: only it may change the spec of a Partition.
 const CONTROLLER: &str = "--as=system:serviceaccount:kube-system:atomix-controller";
 
 /// Everything of the set `w`, as it is now, in its general form.
 fn everything(kubectl: &Kubectl, whole: &Whole) -> Vec<(Object, Value)> {
-    let objects = of_group("w").into_iter().chain(of_partition("w", 1));
-    objects.map(|object| (object.clone(), whole.of(kubectl.get_json(&[object.0, &object.1])))).collect()
+    let objects: Vec<Object> = of_group("w").into_iter().chain(of_partition("w", 1)).collect();
+    let now = whole.all(kubectl, &objects);
+    objects.into_iter().zip(now).collect()
 }
 
 /// Waits until an object satisfies the predicate and is what it should be.
@@ -124,6 +125,28 @@ fn a_deleted_service_of_a_partition_gets_its_address_again_and_the_endpoints_sta
             break;
         }
     }
+}
+
+#[test]
+fn where_the_former_address_is_taken_there_is_another_and_the_endpoints_follow() {
+    let (_namespace, kubectl) = sandbox("taken");
+    create_ready(&kubectl, &set("w", 2, "raft", 1), "w");
+    let before = kubectl.get_json(&["service", "w-1"]);
+    let address = text(&before, "/spec/clusterIP");
+    kubectl.ok(&["annotate", "partitionset", "w", "k8s.atomix.io/paused=true"]);
+    kubectl.wait_until(&["partitionset", "w"], SOON, |found| {
+        condition(&found[0], "Ready").is_some_and(|ready| ready["reason"] == "Paused")
+    });
+    kubectl.ok(&["delete", "service", "w-1"]);
+    kubectl.ok(&["create", "service", "clusterip", "thief", "--tcp=80", "--clusterip", address]);
+    kubectl.ok(&["annotate", "partitionset", "w", "k8s.atomix.io/paused-"]);
+
+    let after = kubectl.wait_until(&["service", "w-1"], SOON, |found| !found.is_empty());
+    let other = text(&after[0], "/spec/clusterIP");
+    assert_ne!(other, address);
+    kubectl.wait_until(&["endpointslice", "w-ipv4"], SOON, |found| addresses(&found[0])[0] == other);
+    kubectl.wait_until(&["endpoints", "w"], SOON, |found| found[0]["subsets"][0]["addresses"][0]["ip"] == other);
+    await_ready(&kubectl, "w");
 }
 
 #[test]

@@ -54,6 +54,13 @@ impl Whole {
         object
     }
 
+    /// These objects as they are now, in the same order.
+    pub fn all(&self, kubectl: &Kubectl, objects: &[Object]) -> Vec<Value> {
+        let names: Vec<String> = objects.iter().map(|(kind, name)| format!("{kind}/{name}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        items(kubectl, &names).into_iter().map(|object| self.of(object)).collect()
+    }
+
     fn rename(&self, value: &mut Value) {
         match value {
             Value::String(text) => match self.addresses.get(text) {
