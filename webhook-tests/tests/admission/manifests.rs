@@ -1,6 +1,11 @@
 //! `PartitionSets` to begin with, and small changes of them.
+//!
+//! They are paused: whether a set may be written does not depend on what is built of it, and not building it leaves the
+//! machine to kubectl.
 
 use serde_json::{Map, Value, json};
+
+const PAUSED: &str = "/metadata/annotations/k8s.atomix.io~1paused";
 
 /// The seed document's set, with fewer and smaller partitions.
 pub fn raft(name: &str) -> Value {
@@ -15,7 +20,12 @@ pub fn backup(name: &str) -> Value {
 /// A set of any spec.
 pub fn set(name: &str, spec: Value) -> Value {
     let empty = json!({"apiVersion": "k8s.atomix.io/v1alpha1", "kind": "PartitionSet", "metadata": {"name": name}});
-    with(empty, "/spec", spec)
+    with(with(empty, PAUSED, json!("true")), "/spec", spec)
+}
+
+/// The set with the controller at work on it.
+pub fn running(set: Value) -> Value {
+    without(set, PAUSED)
 }
 
 /// The object with `value` at a pointer; parents that are missing are made.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use webhook_tests::Kubectl;
 
-use crate::manifests::{raft, with, without};
+use crate::manifests::{raft, running, with, without};
 use crate::verdicts::{accepts, invalid, namespace, patches, refuses, rejects};
 
 const LABEL: &str = "must be a DNS-1035 label, because a Service is named after it: at most 63 lower case letters, \
@@ -77,7 +77,7 @@ fn known(kubectl: &Kubectl, set: &str) {
 fn two_sets_do_not_want_the_same_services() {
     let namespace = namespace("names");
     let kubectl = namespace.kubectl();
-    accepts(&kubectl, &sized("x", 3));
+    accepts(&kubectl, &running(sized("x", 3)));
     known(&kubectl, "x");
     for name in ["x-3", "x-3-hs"] {
         let violation = format!(
@@ -85,7 +85,7 @@ fn two_sets_do_not_want_the_same_services() {
         );
         rejects(&kubectl, &raft(name), &invalid(name, &violation));
     }
-    accepts(&kubectl, &raft("x-4"));
+    accepts(&kubectl, &running(raft("x-4")));
     accepts(&kubectl, &raft("x-hs"));
     known(&kubectl, "x-4");
     refuses(
@@ -104,7 +104,7 @@ fn two_sets_do_not_want_the_same_services() {
 fn a_new_set_does_not_want_the_services_of_another() {
     let namespace = namespace("names");
     let kubectl = namespace.kubectl();
-    accepts(&kubectl, &raft("y-2-hs"));
+    accepts(&kubectl, &running(raft("y-2-hs")));
     known(&kubectl, "y-2-hs");
     rejects(
         &kubectl,

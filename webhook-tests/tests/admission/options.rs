@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::manifests::{backup, raft, with};
-use crate::verdicts::{accepts, each_is_rejected, invalid, invalid_in_many_ways, namespace, rejects};
+use crate::verdicts::{accepts, each_is_rejected, invalid, invalid_in_many_ways, namespace, rejects, void};
 
 #[test]
 fn protocols_options_are_checked_strictly() {
@@ -11,7 +11,6 @@ fn protocols_options_are_checked_strictly() {
     const CONFIG: &str = "/spec/template/spec/config";
     let options = |field: &str, rest: &str| format!("spec.template.spec.config{field}: {rest}");
     each_is_rejected(
-        "options",
         &raft("raft"),
         &[
             (
@@ -78,9 +77,8 @@ fn protocols_options_are_checked_strictly() {
 
 #[test]
 fn options_that_are_no_yaml_say_where() {
-    let namespace = namespace("yaml");
     let object = with(raft("raft"), "/spec/template/spec/config", json!("storage:\n  level: [\n"));
-    let said = namespace.kubectl().feed_fails(&["create", "-f", "-"], &object.to_string());
+    let said = void().kubectl().feed_fails(&["create", "-f", "-"], &object.to_string());
     let beginning =
         invalid("raft", "spec.template.spec.config: Invalid value: \"storage:\\n  level: [\\n\": must be YAML: ");
     assert!(said.starts_with(&beginning) && said.contains("line"), "{said}");

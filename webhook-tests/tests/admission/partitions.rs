@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use webhook_tests::{Kubectl, Namespace};
 
 use crate::SOON;
-use crate::manifests::{raft, with};
+use crate::manifests::{raft, running, with};
 use crate::verdicts::{accepts, namespace, patches};
 
 const DENIED: &str = "admission webhook \"validate.partitions.k8s.atomix.io\" denied the request: Partitions are made by \
@@ -15,7 +15,7 @@ const OWN: [&str; 2] = ["--as=system:serviceaccount:kube-system:atomix-controlle
 fn two_partitions() -> Namespace {
     let namespace = namespace("partitions");
     let kubectl = namespace.kubectl();
-    accepts(&kubectl, &raft("raft"));
+    accepts(&kubectl, &running(raft("raft")));
     kubectl.wait_until(&["partitions"], SOON, |found| found.len() == 2);
     namespace
 }

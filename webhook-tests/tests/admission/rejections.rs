@@ -4,14 +4,13 @@ use serde_json::{Value, json};
 use webhook_tests::harness;
 
 use crate::manifests::{backup, raft, set, with, without};
-use crate::verdicts::{each_is_rejected, invalid, namespace, rejects};
+use crate::verdicts::{each_is_rejected, invalid, rejects, void};
 
 #[test]
 fn all_violations_are_told_at_once() {
-    let namespace = namespace("all");
     let template = json!({"spec": {"size": -1, "protocol": "paxos", "config": "electionTimout: 5s"}});
     rejects(
-        &namespace.kubectl(),
+        &void().kubectl(),
         &set("raft", json!({"partitions": 0, "template": template})),
         "The PartitionSet \"raft\" is invalid: \n\
          * spec.partitions: Invalid value: 0: must be greater than or equal to 1\n\
@@ -24,8 +23,7 @@ fn all_violations_are_told_at_once() {
 
 #[test]
 fn what_must_be_there_is_asked_for() {
-    let namespace = namespace("missing");
-    let kubectl = namespace.kubectl();
+    let kubectl = void().kubectl();
     for (pointer, violation) in [
         ("/spec", "spec: Required value"),
         ("/spec/template", "spec.template: Required value"),
@@ -42,7 +40,6 @@ fn counts_have_bounds() {
     const UNAVAILABLE: &str = "/spec/maxUnavailablePartitions";
     const SIZE: &str = "/spec/template/spec/size";
     each_is_rejected(
-        "bounds",
         &raft("raft"),
         &[
             (PARTITIONS, json!(0), "spec.partitions: Invalid value: 0: must be greater than or equal to 1"),
@@ -70,7 +67,6 @@ fn counts_have_bounds() {
     );
     let alone = without(backup("backup"), SIZE);
     each_is_rejected(
-        "bounds",
         &alone,
         &[(
             "/spec/partitionSize",
@@ -83,7 +79,6 @@ fn counts_have_bounds() {
 #[test]
 fn two_names_of_one_field_may_not_contradict_each_other() {
     each_is_rejected(
-        "aliases",
         &with(raft("raft"), "/spec/template/spec/imagePullPolicy", json!("Always")),
         &[
             (
@@ -107,7 +102,6 @@ fn choices_are_listed() {
     const POLICIES: &str = r#"supported values: "Always", "IfNotPresent", "Never""#;
     const ACTIONS: &str = r#"supported values: "Retain", "Delete""#;
     each_is_rejected(
-        "choices",
         &raft("raft"),
         &[
             (
@@ -149,7 +143,6 @@ fn environment_variables_have_names_of_their_own() {
     const ENV: &str = "/spec/template/spec/env";
     let many: Vec<Value> = (0..257).map(|number| json!({"name": format!("V{number}")})).collect();
     each_is_rejected(
-        "env",
         &raft("raft"),
         &[
             (
@@ -181,7 +174,6 @@ fn storage_and_resources_are_quantities() {
     const SIZE: &str = "/spec/template/spec/storageSize";
     const RESOURCES: &str = "/spec/template/spec/resources";
     each_is_rejected(
-        "storage",
         &raft("raft"),
         &[
             (CLASS, json!("fast"), "spec.template.spec.storageSize: Required value: storageClass needs a size"),
@@ -221,7 +213,6 @@ fn texts_have_a_form_and_an_end() {
     const KEY: &str = "a key must be a name of at most 63 letters, digits, '-', '_' or '.', with an optional DNS \
                        prefix and '/' before it";
     each_is_rejected(
-        "texts",
         &raft("raft"),
         &[
             (IMAGE, json!("x".repeat(1025)), "spec.template.spec.image: Too long: may not be more than 1024 bytes"),
@@ -262,9 +253,8 @@ fn texts_have_a_form_and_an_end() {
 
 #[test]
 fn a_field_that_does_not_exist_never_arrives() {
-    let namespace = namespace("unknown");
     rejects(
-        &namespace.kubectl(),
+        &void().kubectl(),
         &with(raft("raft"), "/spec/partition", json!(3)),
         "Error from server (BadRequest): error when creating \"STDIN\": PartitionSet in version \"v1alpha1\" cannot be \
          handled as a PartitionSet: strict decoding error: unknown field \"spec.partition\"",
@@ -273,10 +263,9 @@ fn a_field_that_does_not_exist_never_arrives() {
 
 #[test]
 fn values_of_variables_stay_secret() {
-    let namespace = namespace("secret");
     let env = json!([{"name": "A=", "value": "s3cret"}, {"name": "B", "value": ["s3cret"]}, "s3cret"]);
     let object = with(raft("raft"), "/spec/template/spec/env", env);
-    let said = namespace.kubectl().feed_fails(&["create", "-f", "-"], &object.to_string());
+    let said = void().kubectl().feed_fails(&["create", "-f", "-"], &object.to_string());
     assert!(said.contains("spec.template.spec.env") && !said.contains("s3cret"), "{said}");
     assert!(!harness().controller().log().contains("s3cret"), "in the log as well");
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::SOON;
-use crate::manifests::{raft, with};
+use crate::manifests::{raft, running, with};
 use crate::verdicts::{accepts, annotations, namespace, patches, spec};
 
 #[test]
@@ -61,7 +61,7 @@ fn scale_respects_names_that_another_set_has() {
     let namespace = namespace("scale");
     let kubectl = namespace.kubectl();
     accepts(&kubectl, &raft("x"));
-    accepts(&kubectl, &raft("x-3"));
+    accepts(&kubectl, &running(raft("x-3")));
     kubectl.wait_until(&["partitions", "-l", "group=x-3"], SOON, |found| !found.is_empty());
     assert_eq!(
         kubectl.fails(&["scale", "pset", "x", "--replicas=3"]),

@@ -1,5 +1,7 @@
 //! What a specification is made of: who writes what, and what kubectl then says.
 
+use std::sync::OnceLock;
+
 use serde_json::{Value, json};
 use webhook_tests::{Kubectl, Namespace, harness};
 
@@ -8,6 +10,12 @@ use crate::manifests::with;
 /// A namespace on the shared control plane, where the controller answers.
 pub fn namespace(prefix: &str) -> Namespace {
     Namespace::new(harness().kubectl(), prefix)
+}
+
+/// A namespace on the shared control plane for tests that store nothing.
+pub fn void() -> &'static Namespace {
+    static SHARED: OnceLock<Namespace> = OnceLock::new();
+    SHARED.get_or_init(|| namespace("void"))
 }
 
 /// `kubectl create` of the object succeeds; what the API server stored.
@@ -41,9 +49,8 @@ pub fn refuses(kubectl: &Kubectl, set: &str, patch: &Value, text: &str) {
 
 /// Each value at a pointer makes a legal set an illegal one, for one reason.
 #[track_caller]
-pub fn each_is_rejected(prefix: &str, base: &Value, cases: &[(&str, Value, &str)]) {
-    let namespace = namespace(prefix);
-    let kubectl = namespace.kubectl();
+pub fn each_is_rejected(base: &Value, cases: &[(&str, Value, &str)]) {
+    let kubectl = void().kubectl();
     let name = base["metadata"]["name"].as_str().expect("a name");
     for (pointer, value, violation) in cases {
         rejects(&kubectl, &with(base.clone(), pointer, value.clone()), &invalid(name, violation));

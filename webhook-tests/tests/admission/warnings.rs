@@ -3,12 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::manifests::{backup, raft, with, without};
-use crate::verdicts::{accepts, namespace, patches};
+use crate::verdicts::{accepts, namespace, patches, void};
 
 /// Creating the set prints these warnings in this order. Nothing is stored: some of these sets are large.
 fn warns(cases: &[(Value, &[&str])]) {
-    let namespace = namespace("warnings");
-    let kubectl = namespace.kubectl();
+    let kubectl = void().kubectl();
     for (object, warnings) in cases {
         let output = kubectl.feed(&["create", "--dry-run=server", "-f", "-"], &object.to_string());
         assert!(output.status.success(), "{}", output.stderr);
