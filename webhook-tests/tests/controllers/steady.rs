@@ -15,8 +15,9 @@ const OF_A_PARTITION: usize = 6 + 2;
 /// Writes of a set: its three objects, and its status when it is made and when it is ready.
 const OF_THE_SET: usize = 3 + 2;
 
-/// Least seconds between two statuses of which the second says no more than how far things are.
-const PROGRESS: f64 = 3.0;
+/// Least seconds between two statuses of which the second says no more than how far things are: three, of which a busy
+/// API server may take away one by taking the first late.
+const PROGRESS: f64 = 2.0;
 
 /// Writes but for events, which nobody waits for.
 fn writes(entries: &[AuditEntry]) -> Vec<&AuditEntry> {
