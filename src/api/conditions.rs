@@ -43,6 +43,13 @@ pub fn settle(before: &[Condition], drafts: Vec<Draft>, generation: Option<i64>,
         .collect()
 }
 
+/// Whether two lists of conditions say the same but for their messages, which tell how far things are.
+#[must_use]
+pub fn same_outline(left: &[Condition], right: &[Condition]) -> bool {
+    let outline = |condition: &Condition| (condition.type_.clone(), condition.status.clone(), condition.reason.clone());
+    left.iter().map(outline).eq(right.iter().map(outline))
+}
+
 /// The condition of a type, if there is one.
 #[must_use]
 pub fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {

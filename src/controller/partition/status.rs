@@ -51,13 +51,9 @@ fn drafts(size: i64, counts: PodCounts, trouble: Option<&Trouble>) -> Vec<Draft>
 
 /// Whether more than the progress differs.
 pub(super) fn is_urgent(before: &PartitionStatus, after: &PartitionStatus) -> bool {
-    let outline = |status: &PartitionStatus| {
-        let conditions = status.conditions.iter();
-        conditions.map(|c| (c.type_.clone(), c.status.clone(), c.reason.clone())).collect::<Vec<_>>()
-    };
     before.observed_generation != after.observed_generation
         || before.image != after.image
-        || outline(before) != outline(after)
+        || !conditions::same_outline(&before.conditions, &after.conditions)
 }
 
 #[cfg(test)]

@@ -92,11 +92,8 @@ fn list(set: &str, indexes: &[i64]) -> String {
 
 /// Whether more than the progress differs.
 pub(super) fn is_urgent(before: &PartitionSetStatus, after: &PartitionSetStatus) -> bool {
-    let outline = |status: &PartitionSetStatus| {
-        let conditions = status.conditions.iter();
-        conditions.map(|c| (c.type_.clone(), c.status.clone(), c.reason.clone())).collect::<Vec<_>>()
-    };
-    before.observed_generation != after.observed_generation || outline(before) != outline(after)
+    before.observed_generation != after.observed_generation
+        || !conditions::same_outline(&before.conditions, &after.conditions)
 }
 
 #[cfg(test)]
