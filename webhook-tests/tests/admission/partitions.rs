@@ -12,7 +12,7 @@ const DENIED: &str = "admission webhook \"validate.partitions.k8s.atomix.io\" de
 const OWN: [&str; 2] = ["--as=system:serviceaccount:kube-system:atomix-controller", "--as-group=system:masters"];
 
 /// A namespace with a set of two partitions in it, which are there.
-fn two_partitions() -> Namespace {
+fn two_partitions() -> &'static Namespace {
     let namespace = namespace("partitions");
     let kubectl = namespace.kubectl();
     accepts(&kubectl, &running(raft("raft")));

@@ -7,14 +7,15 @@ use webhook_tests::{Kubectl, Namespace, harness};
 
 use crate::manifests::with;
 
-/// A namespace on the shared control plane, where the controller answers.
-pub fn namespace(prefix: &str) -> Namespace {
-    Namespace::new(harness().kubectl(), prefix)
+/// A namespace on the shared control plane, where the controller answers. It stays until that goes, at the end of the
+/// process: deleting it would be work for all who are still testing.
+pub fn namespace(prefix: &str) -> &'static Namespace {
+    Box::leak(Box::new(Namespace::new(harness().kubectl(), prefix)))
 }
 
 /// A namespace on the shared control plane for tests that store nothing.
 pub fn void() -> &'static Namespace {
-    static SHARED: OnceLock<Namespace> = OnceLock::new();
+    static SHARED: OnceLock<&Namespace> = OnceLock::new();
     SHARED.get_or_init(|| namespace("void"))
 }
 
