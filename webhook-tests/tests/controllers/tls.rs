@@ -198,8 +198,12 @@ fn two_that_start_at_once_on_the_empty_secret_end_with_one_authority() {
             controller
         };
         let mut both = [start(None), start(Some(free_port()))];
-        both.iter().for_each(|controller| controller.signal(Signal::Cont));
-        both.iter_mut().for_each(|controller| ground.ready(controller));
+        for controller in &both {
+            controller.signal(Signal::Cont);
+        }
+        for controller in &mut both {
+            ground.ready(controller);
+        }
         let authority = text(&ground.secret(), "/data/current.crt").to_owned();
         assert!(!authority.is_empty());
         assert!(ground.bundles().iter().all(|bundle| *bundle == authority), "{:?}", ground.bundles());
