@@ -15,7 +15,7 @@ use webhook_tests::{Kubectl, binaries};
 
 use crate::support::objects::{Object, of_group, of_partition};
 use crate::support::whole::{Whole, assert_same, compare, expected};
-use crate::support::{create_ready, sandbox, text};
+use crate::support::{SOON, addresses, await_ready, create_ready, items, sandbox, set, text};
 
 const EVERYTHING: &str = include_str!("fixtures/journal.yaml");
 
@@ -95,10 +95,39 @@ fn the_nodes_files_are_byte_for_byte_those_of_the_contract() {
             r#"{{"partition":{{"partition":1,"group":{{"name":"g","namespace":"{namespace}"}}}},"controller":{{"id":"atomix-controller","host":"atomix-controller.kube-system.svc.cluster.local","port":5679}},"members":[{}]}}"#,
             member(ports)
         );
-        kubectl.wait_until(&["configmaps", "g-1-config"], crate::support::SOON, |found| {
+        kubectl.wait_until(&["configmaps", "g-1-config"], SOON, |found| {
             found.first().is_some_and(|files| {
                 text(files, "/data/partition.json") == partition && text(files, "/data/protocol.json") == protocol
             })
         });
+    }
+}
+
+#[test]
+fn a_disruption_budget_selects_the_pods_that_it_is_for() {
+    // The original's had no selector: it protected nothing.
+    let (_namespace, kubectl) = sandbox("budget");
+    create_ready(&kubectl, &set("w", 1, "raft", 5), "w");
+    kubectl.wait_until(&["poddisruptionbudget", "w-1-pdb"], SOON, |found| {
+        let status = &found[0]["status"];
+        status["expectedPods"] == 5 && status["currentHealthy"] == 5 && status["disruptionsAllowed"] == 2
+    });
+}
+
+#[test]
+fn groups_of_one_name_in_two_namespaces_have_nothing_in_common() {
+    // The original mixed them.
+    let ((_one, first), (_two, second)) = (sandbox("one"), sandbox("two"));
+    first.create_stdin(&set("w", 2, "raft", 1));
+    create_ready(&second, &set("w", 3, "backup", 1), "w");
+    await_ready(&first, "w");
+    for (kubectl, count, protocol) in [(&first, 2, "raft"), (&second, 3, "backup")] {
+        let partitions = items(kubectl, &["partitions"]);
+        assert_eq!(partitions.len(), count);
+        assert!(partitions.iter().all(|partition| partition["spec"]["protocol"] == protocol));
+        // Each address is that of a Service of its own namespace, in the order of the partitions.
+        let slice = Whole::new(kubectl).all(kubectl, &[("endpointslice", "w-ipv4".to_owned())]).remove(0);
+        let expected: Vec<String> = (1..=count).map(|index| format!("CLUSTER-IP of w-{index}")).collect();
+        assert_eq!(addresses(&slice), expected);
     }
 }

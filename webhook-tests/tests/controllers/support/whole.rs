@@ -58,7 +58,10 @@ impl Whole {
     pub fn all(&self, kubectl: &Kubectl, objects: &[Object]) -> Vec<Value> {
         let names: Vec<String> = objects.iter().map(|(kind, name)| format!("{kind}/{name}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        items(kubectl, &names).into_iter().map(|object| self.of(object)).collect()
+        let found = kubectl.get_json(&names);
+        // One object comes as itself, several in a list.
+        let found = found["items"].as_array().cloned().unwrap_or_else(|| vec![found]);
+        found.into_iter().map(|object| self.of(object)).collect()
     }
 
     fn rename(&self, value: &mut Value) {
