@@ -125,15 +125,10 @@ impl Writer {
         let key = key_of(wanted);
         let api: Api<K> = Api::namespaced(self.client.clone(), &key.namespace);
         let stored = bounded(api.get(&key.name)).await.map_err(|error| failure(wanted, &error))?;
-        let owner = controller_of(stored.meta()).map(|owner| Owner {
-            kind: owner.kind.clone(),
-            name: owner.name.clone(),
-            uid: owner.uid.clone(),
-        });
-        check_owner(wanted, owner.as_ref(), stored.meta().deletion_timestamp.is_some())?;
-        let found = digest(&stored);
-        if found == target || self.is_settled::<K>(&key, target, found) {
-            cache.observe(key, version_of(&stored), stored.known());
+        let known = stored.known();
+        check_owner(wanted, known.owner.as_ref(), known.deleting)?;
+        if known.digest == target || self.is_settled::<K>(&key, target, known.digest) {
+            cache.observe(key, version_of(&stored), known);
             return Ok(Done::Nothing);
         }
         let replacement = digest::replacement(wanted, &stored);
