@@ -58,8 +58,14 @@ type layout struct {
 	data string // parent of etcd's, in memory where possible
 	keys *pki
 
+	toWebhooks clientPair // what the API server shows to webhooks
+
 	etcdPort, etcdPeerPort, apiPort, managerPort, schedulerPort int
 }
+
+// clientPair is a certificate of a client and its key, as file names; none if
+// they are empty.
+type clientPair struct{ certificate, key string }
 
 func (l *layout) file(name string) string { return filepath.Join(l.dir, name) }
 func (l *layout) log(name string) string  { return filepath.Join(l.dir, "logs", name+".log") }
@@ -93,7 +99,7 @@ func (l *layout) store() component {
 }
 
 func (l *layout) apiServer() component {
-	return component{"kube-apiserver", []string{
+	arguments := []string{
 		"--etcd-servers=" + loopback("http", l.etcdPort),
 		"--bind-address=127.0.0.1",
 		fmt.Sprintf("--secure-port=%d", l.apiPort),
@@ -118,7 +124,11 @@ func (l *layout) apiServer() component {
 		"--audit-log-path=" + l.auditLog(),
 		"--event-ttl=10m",
 		"--shutdown-delay-duration=0s",
-	}}
+	}
+	if l.toWebhooks.certificate != "" {
+		arguments = append(arguments, "--admission-control-config-file="+l.file("admission.yaml"))
+	}
+	return component{"kube-apiserver", arguments}
 }
 
 // clients are the components that live on the API server.
@@ -161,6 +171,10 @@ func (l *layout) write() error {
 		"scheduler.yaml":    []byte(strings.ReplaceAll(schedulerConfig, "KUBECONFIG", l.kubeconfig())),
 		"kubeconfig":        adminKubeconfig(l.server(), l.keys),
 	}
+	if l.toWebhooks.certificate != "" {
+		files["admission.yaml"] = admissionConfiguration(l.file("webhooks.kubeconfig"))
+		files["webhooks.kubeconfig"] = webhooksKubeconfig(l.toWebhooks)
+	}
 	for name, content := range files {
 		if err := os.WriteFile(l.file(name), content, 0o600); err != nil {
 			return err
@@ -188,4 +202,32 @@ users:
     client-certificate-data: %s
     client-key-data: %s
 `, server, base64.StdEncoding.EncodeToString(keys.caPEM), base64.StdEncoding.EncodeToString(keys.adminPEM), base64.StdEncoding.EncodeToString(keys.adminKeyPEM))
+}
+
+// admissionConfiguration has the API server show webhooks what is in a
+// kubeconfig.
+func admissionConfiguration(kubeconfig string) []byte {
+	text := "apiVersion: apiserver.config.k8s.io/v1\nkind: AdmissionConfiguration\nplugins:\n"
+	for _, plugin := range []string{"MutatingAdmissionWebhook", "ValidatingAdmissionWebhook"} {
+		text += fmt.Sprintf(`- name: %s
+  configuration:
+    apiVersion: apiserver.config.k8s.io/v1
+    kind: WebhookAdmissionConfiguration
+    kubeConfigFile: %s
+`, plugin, kubeconfig)
+	}
+	return []byte(text)
+}
+
+// webhooksKubeconfig is for webhooks of all names, since their ports, which
+// would be part of the names, are chosen later.
+func webhooksKubeconfig(pair clientPair) []byte {
+	return fmt.Appendf(nil, `apiVersion: v1
+kind: Config
+users:
+- name: "*"
+  user:
+    client-certificate: %s
+    client-key: %s
+`, pair.certificate, pair.key)
 }

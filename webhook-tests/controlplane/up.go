@@ -27,12 +27,15 @@ func runUp() {
 	flags := flag.NewFlagSet("up", flag.ExitOnError)
 	dir := flags.String("dir", "", "directory of this control plane; it is created, and removed at the end")
 	patience := flags.Duration("timeout", 2*time.Minute, "how long it may take to become ready")
+	certificate := flags.String("webhook-client-certificate", "", "file with the certificate that the API server shows to webhooks")
+	key := flags.String("webhook-client-key", "", "file with its key")
 	_ = flags.Parse(os.Args[1:])
-	if *dir == "" || flags.NArg() != 0 {
-		fmt.Fprintln(os.Stderr, "usage: controlplane up --dir DIR [--timeout DURATION]")
+	if *dir == "" || flags.NArg() != 0 || (*certificate == "") != (*key == "") {
+		fmt.Fprintln(os.Stderr, "usage: controlplane up --dir DIR [--timeout DURATION]"+
+			" [--webhook-client-certificate FILE --webhook-client-key FILE]")
 		os.Exit(2)
 	}
-	if err := up(*dir, *patience); err != nil {
+	if err := up(*dir, *patience, clientPair{*certificate, *key}); err != nil {
 		fmt.Fprintln(os.Stderr, "controlplane:", err)
 		os.Exit(1)
 	}
@@ -41,7 +44,7 @@ func runUp() {
 // errTold is the cause of an orderly end: a signal, or the end of the input.
 var errTold = errors.New("told to stop")
 
-func up(dir string, patience time.Duration) error {
+func up(dir string, patience time.Duration, toWebhooks clientPair) error {
 	ctx, end := context.WithCancelCause(context.Background())
 	defer end(nil)
 	go endWithInput(end)
@@ -57,7 +60,7 @@ func up(dir string, patience time.Duration) error {
 		return fmt.Errorf("%s is in use: %w", dir, err)
 	}
 	sweep(filepath.Join(filepath.Dir(dir), runPrefix+"*"))
-	place := &layout{dir: dir}
+	place := &layout{dir: dir, toWebhooks: toWebhooks}
 	defer removeDir(dir)
 	if place.data, err = dataDir(dir); err != nil {
 		return err
