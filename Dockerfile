@@ -11,6 +11,6 @@ ARG BINARY=target/x86_64-unknown-linux-gnu/release/atomix-controller
 COPY ${BINARY} /atomix-controller
 
 USER 65532:65532
-EXPOSE 8080 9443
+EXPOSE 5679 8080 9443
 ENTRYPOINT ["/atomix-controller"]
 CMD ["run"]

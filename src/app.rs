@@ -5,32 +5,44 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use kube::Client;
+use hyper::header::{HeaderValue, USER_AGENT};
+use kube::{Client, Config};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::Instant;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::{self, Admission, identity, server};
 use crate::api::PartitionSet;
 use crate::api::names::ObjectKey;
-use crate::cli::Run;
-use crate::controller::caches::Synced;
-use crate::controller::ensure::Writer;
-use crate::controller::pacing::Pacing;
-use crate::controller::partition_set::KeptDigests;
-use crate::controller::{Caches, Context, FIELD_MANAGER, partition, partition_set};
-use crate::events::Events;
+use crate::certificates;
+use crate::cli::{GrpcAuth, Run};
+use crate::connections;
+use crate::controller::caches::{Synced, Told};
+use crate::controller::{Caches, KnownPartitions, Manager};
+use crate::election::sweeper::Sweeper;
+use crate::election::{Hub, Store};
+use crate::grpc;
 use crate::health::{self, Gate, Readiness};
+use crate::leader::{Elector, Term};
 use crate::metrics::Metrics;
-use crate::queue::{Outcome, Queue};
-use crate::tls::{self, Names};
+use crate::queue::Trigger;
+use crate::replicas::{NoRandomness, Presence, ReplicaId};
+use crate::sets::Sets;
+use crate::tls::{self, Tls};
 
-/// PartitionSets that are reconciled at the same time.
-const SET_WORKERS: usize = 4;
+/// Longest silence on a connection to the API server that is waited for. Watches have bookmarks every minute, and end
+/// after five.
+const READ_TIMEOUT: Duration = Duration::from_secs(300);
 /// Wait before the API server is asked again who this controller is.
 const IDENTITY_RETRY: Duration = Duration::from_secs(1);
+
+/// Files that everything but the connections of the Atomix API may have open: the webhooks', those to the API server,
+/// and what the runtime takes.
+const OTHER_FILES: usize = 768;
+/// gRPC connections that are accepted however few files may be open.
+const FEWEST_CONNECTIONS: usize = 64;
 
 /// Why the process cannot start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +58,12 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// The descriptors of the Atomix API cannot be read.
+    #[error("reading the descriptors of the Atomix API")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// This replica cannot be told from others.
+    #[error("choosing an identity")]
+    Identity(#[from] NoRandomness),
     /// Signals cannot be waited for.
     #[error("waiting for signals")]
     Signals(#[source] std::io::Error),
@@ -71,17 +89,19 @@ pub async fn run(options: Run) -> Result<(), Error> {
 }
 
 async fn run_until(options: Run, stop: CancellationToken) -> Result<(), Error> {
-    let tasks = TaskTracker::new();
     let (metrics, readiness) = (Metrics::new(), Readiness::new());
     metrics.count_panics();
     let webhook_listener = listen(options.webhook_address).await?;
     let health_listener = listen(options.metrics_address).await?;
+    let grpc_listener = listen(options.grpc_address).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         webhooks = %options.webhook_address,
         metrics = %options.metrics_address,
+        grpc = %options.grpc_address,
         controller = options.controller_name,
         namespace = options.controller_namespace,
+        watching = %options.scope(),
         "starting"
     );
     // Probes are answered from the start, and until the very end; ready only when all that it takes is registered.
@@ -94,13 +114,16 @@ async fn run_until(options: Run, stop: CancellationToken) -> Result<(), Error> {
         health_stop.clone().cancelled_owned(),
     ));
 
-    let client = Client::try_default().await?;
-    let names = Names::new(&options.controller_name, &options.controller_namespace, &options.cluster_domain);
-    let tls = tls::start(client.clone(), names, &readiness, Arc::clone(&metrics), &stop)?;
+    let client = connect(&options).await?;
+    // What serving takes goes on while the webhooks drain; what only reconciling takes stops at once.
+    let (serving, draining, end) = (TaskTracker::new(), TaskTracker::new(), CancellationToken::new());
+    let presence = Arc::new(presence(&options, &client, &metrics)?);
+    serving.spawn(Arc::clone(&presence).run(end.clone()));
+    let tls = certificates::start(&options, &client, (&presence, &readiness, &metrics), &serving, &end)?;
     let caches = Arc::new(Caches::default());
     let own_username = Arc::new(OnceLock::new());
     let account = readiness.gate("own account");
-    spawn_until(&tasks, &stop, learn_username(client.clone(), Arc::clone(&own_username), account));
+    spawn_until(&serving, &end, learn_username(client.clone(), Arc::clone(&own_username), account));
 
     let alive = readiness.alive("webhook server");
     let admission =
@@ -108,22 +131,56 @@ async fn run_until(options: Run, stop: CancellationToken) -> Result<(), Error> {
     let webhooks = server::serve(
         webhook_listener,
         tls.server_config(),
-        admission::router(admission),
+        admission::router(&admission),
         Arc::clone(&metrics),
-        server::Limits::default(),
+        server::Limits { drain: options.drain, ..server::Limits::default() },
         stop.clone(),
     );
-    tasks.spawn(async move {
+    draining.spawn(async move {
         webhooks.await;
         drop(alive);
     });
 
-    start_controllers(&options, client, &caches, &readiness, &metrics, &tasks, &stop);
+    let (sets, partitions) = (Trigger::default(), Trigger::default());
+    let known = Sets::new(client.clone(), Arc::clone(&caches), sets.clone());
+    spawn_until(&serving, &end, known.clone().keep_current());
+    let groups = grpc::Groups::new(client.clone(), known, options.scope(), options.cluster_domain.clone());
+    let elections = elections(&options, &client, &caches, &presence, &metrics);
+    let sweeper = Sweeper::new(Arc::clone(&elections));
+    spawn_until(&serving, &end, sweeper.clone().run());
+    draining.spawn(withdraw(Arc::clone(&elections), stop.clone()));
+
+    let api = grpc::Service {
+        access: Arc::new(access(&options, &client)),
+        groups: Arc::new(groups),
+        elections: Arc::new(grpc::Elections::new(Arc::clone(&elections), options.scope())),
+    };
+    let secured = grpc_tls(&options, &client, (&readiness, &metrics), &serving, &end);
+    serve_grpc(&options, (grpc_listener, secured), api, &caches, (&readiness, &metrics), &draining, &stop).await?;
+
+    let told: Told = Arc::new(move |key: &ObjectKey| elections.changed(key));
+    let triggers = (sets.clone(), partitions.clone(), told);
+    let synced = start_watches(&options, &client, &caches, triggers, &readiness, &serving, &end);
+    let manager = Manager {
+        client,
+        caches,
+        settings: Arc::new(options.settings()),
+        pod_name: options.pod_name.clone(),
+        metrics,
+        sets,
+        partitions,
+        workers: usize::from(options.workers),
+    };
+    let led = Led { manager, sweeper, tls: tls.clone() };
+    draining.spawn(stand(options, presence.id(), led, synced, stop.clone()));
     assembled.open();
     stop.cancelled().await;
     readiness.drain();
-    tasks.close();
-    tasks.wait().await;
+    draining.close();
+    draining.wait().await;
+    end.cancel();
+    serving.close();
+    serving.wait().await;
     tls.stopped().await;
     health_stop.cancel();
     if let Ok(Err(error)) = health.await {
@@ -133,18 +190,115 @@ async fn run_until(options: Run, stop: CancellationToken) -> Result<(), Error> {
     Ok(())
 }
 
-fn start_controllers(
+/// The client that everything uses. It does not try again by itself, unseen: what a refusal means is for the caller to
+/// decide, and every caller has a back-off of its own. The API server's audit log shows which replica asked.
+async fn connect(options: &Run) -> Result<Client, Error> {
+    let mut config = Config::infer().await.map_err(kube::Error::InferConfig)?;
+    config.default_retry = false;
+    // Longer than any watch is silent. Without it, a list of an API server that takes requests and answers none would
+    // be waited for without an end.
+    config.read_timeout = Some(READ_TIMEOUT);
+    let agent = format!("atomix-controller/{} ({})", env!("CARGO_PKG_VERSION"), options.replica());
+    config.headers.extend(HeaderValue::try_from(agent).ok().map(|agent| (USER_AGENT, agent)));
+    Ok(Client::try_from(config)?)
+}
+
+/// What tells the other replicas of this one.
+fn presence(options: &Run, client: &Client, metrics: &Arc<Metrics>) -> Result<Presence, Error> {
+    let (namespace, name) = (&options.controller_namespace, &options.controller_name);
+    Ok(Presence::new(client.clone(), namespace, name, options.replica(), ReplicaId::random()?, Arc::clone(metrics)))
+}
+
+/// The streams by which nodes stand for election here.
+fn elections(
     options: &Run,
-    client: Client,
+    client: &Client,
     caches: &Arc<Caches>,
-    readiness: &Readiness,
+    presence: &Arc<Presence>,
     metrics: &Arc<Metrics>,
+) -> Arc<Hub> {
+    let controller = options.settings().identity();
+    let known = Arc::new(KnownPartitions::new(Arc::clone(caches), controller.clone()));
+    let store = Store::new(client.clone(), controller, options.scope(), known, Arc::clone(metrics));
+    Hub::new(store, Arc::clone(presence), Arc::clone(metrics))
+}
+
+/// Ends all streams when the process stops; their nodes go to another replica.
+async fn withdraw(elections: Arc<Hub>, stop: CancellationToken) {
+    stop.cancelled().await;
+    elections.stop().await;
+}
+
+/// What the Atomix API lets whom do.
+fn access(options: &Run, client: &Client) -> grpc::Access {
+    match options.grpc_auth {
+        GrpcAuth::None => options.access(),
+        GrpcAuth::Kubernetes => options.access().by_word_of(client.clone()),
+    }
+}
+
+/// How the Atomix API is secured.
+fn grpc_tls(
+    options: &Run,
+    client: &Client,
+    (readiness, metrics): (&Readiness, &Arc<Metrics>),
+    tasks: &TaskTracker,
+    end: &CancellationToken,
+) -> grpc::server::Tls {
+    let home = (client, options.controller_namespace.as_str());
+    options.grpc_tls().map(|sources| grpc::tls::start(&sources, home, readiness, metrics, tasks, end))
+}
+
+/// Serves the Atomix API.
+async fn serve_grpc(
+    options: &Run,
+    (listener, tls): (TcpListener, grpc::server::Tls),
+    api: grpc::Service,
+    caches: &Caches,
+    (readiness, metrics): (&Readiness, &Arc<Metrics>),
     tasks: &TaskTracker,
     stop: &CancellationToken,
-) {
-    let (sets, set_queue) = Queue::new();
-    let (partitions, partition_queue) = Queue::new();
-    let (synced, all_synced) = tokio::sync::mpsc::channel::<()>(1);
+) -> Result<(), Error> {
+    api.access.report(tls.is_some());
+    let reporter = grpc::health::Reporter::new().await;
+    let routes = grpc::routes::routes(api, reporter.service())?;
+    tasks.spawn(reporter.run(readiness.clone(), caches.sets_currency.subscribe(), stop.clone()));
+    let alive = readiness.alive("gRPC server");
+    let server = grpc::server::serve(listener, tls, routes, Arc::clone(metrics), grpc_limits(options), stop.clone());
+    tasks.spawn(async move {
+        server.await;
+        drop(alive);
+    });
+    Ok(())
+}
+
+/// What the server of the Atomix API puts up with, as far as the process may open so many files.
+fn grpc_limits(options: &Run) -> grpc::server::Limits {
+    let limits = grpc::server::Limits { drain: options.drain, ..grpc::server::Limits::default() };
+    let files = connections::raise_limit().unwrap_or(usize::MAX);
+    let connections = limits.connections.min(files.saturating_sub(OTHER_FILES)).max(FEWEST_CONNECTIONS);
+    if connections < limits.connections {
+        tracing::warn!(
+            files,
+            connections,
+            wanted = limits.connections,
+            "few files may be open, so few gRPC connections"
+        );
+    }
+    grpc::server::Limits { connections, ..limits }
+}
+
+/// Starts what fills the caches. The receiver ends when all of them have their first lists.
+fn start_watches(
+    options: &Run,
+    client: &Client,
+    caches: &Arc<Caches>,
+    triggers: (Trigger, Trigger, Told),
+    readiness: &Readiness,
+    tasks: &TaskTracker,
+    end: &CancellationToken,
+) -> mpsc::Receiver<()> {
+    let (synced, all_synced) = mpsc::channel::<()>(1);
     let gate = |kind: &str| -> Synced {
         let (gate, synced) = (readiness.gate(format!("cache: {kind}")), synced.clone());
         Box::new(move || {
@@ -152,49 +306,45 @@ fn start_controllers(
             drop(synced);
         })
     };
-    let triggers = (sets.clone(), partitions.clone());
-    let watches = Arc::clone(caches).watch(client.clone(), &options.controller_name, triggers, gate);
-    drop(synced);
-    spawn_until(tasks, stop, watches);
+    let watches = Arc::clone(caches).watch(client.clone(), options.scope(), &options.controller_name, triggers, gate);
+    spawn_until(tasks, end, watches);
+    all_synced
+}
 
-    let context = Arc::new(Context {
-        writer: Writer::new(client.clone(), Arc::clone(metrics)),
-        caches: Arc::clone(caches),
-        settings: options.settings(),
-        events: Events::start(client.clone(), FIELD_MANAGER, options.pod_name.clone()),
-        metrics: Arc::clone(metrics),
-        sets,
-        partitions,
-        pacing: Pacing::default(),
-        digests: KeptDigests::default(),
-        client,
-    });
-    let (stop, workers) = (stop.clone(), usize::from(options.workers));
-    tasks.spawn(async move {
-        // Reconciling against half a cache would try to create what exists.
-        if stop.run_until_cancelled(first_lists(all_synced)).await.is_none() {
-            return;
+/// What only the replica that leads does.
+struct Led {
+    manager: Manager,
+    sweeper: Sweeper,
+    tls: Tls,
+}
+
+/// Stands for election, and does what the leader does while elected.
+async fn stand(options: Run, id: ReplicaId, work: Led, synced: mpsc::Receiver<()>, stop: CancellationToken) {
+    let Led { manager, sweeper, tls } = work;
+    // Reconciling against half a cache would try to create what exists.
+    if stop.run_until_cancelled(first_lists(synced)).await.is_none() {
+        return;
+    }
+    let elector = Elector::new(
+        manager.client.clone(),
+        &options.controller_namespace,
+        &options.controller_name,
+        (options.replica(), id),
+        Arc::clone(&manager.metrics),
+    );
+    let lead = |term: Term| {
+        let (work, tls, sweeping) = (manager.clone().lead(term.clone()), tls.clone(), sweeper.everywhere());
+        async move {
+            tokio::join!(work, tls.lead(term));
+            drop(sweeping);
         }
-        let sets = set_queue.run(SET_WORKERS, stop.clone(), |key| {
-            counted(&context.metrics, "partition_set", Box::pin(partition_set::reconcile(&context, key)))
-        });
-        let partitions = partition_queue.run(workers, stop.clone(), |key| {
-            counted(&context.metrics, "partition", Box::pin(partition::reconcile(&context, key)))
-        });
-        tokio::join!(sets, partitions);
-    });
+    };
+    elector.run(stop, lead).await;
 }
 
 /// Waits until every sender is gone: each watch drops its own with its first list.
-async fn first_lists(mut all_synced: tokio::sync::mpsc::Receiver<()>) {
+async fn first_lists(mut all_synced: mpsc::Receiver<()>) {
     while all_synced.recv().await.is_some() {}
-}
-
-async fn counted(metrics: &Metrics, controller: &'static str, work: impl Future<Output = Outcome>) -> Outcome {
-    let start = Instant::now();
-    let outcome = work.await;
-    metrics.reconciled(controller, outcome != Outcome::Failed, start.elapsed());
-    outcome
 }
 
 fn spawn_until(tasks: &TaskTracker, stop: &CancellationToken, work: impl Future<Output = ()> + Send + 'static) {

@@ -4,7 +4,10 @@
 //! later does not replace a newer one.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::pin::pin;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use tokio::sync::Notify;
 
 use crate::api::names::ObjectKey;
 
@@ -13,12 +16,17 @@ const REMEMBERED: usize = 1024;
 
 /// The known objects of one kind, reduced to what is needed of them (`T`).
 #[derive(Debug)]
-pub struct Cache<T>(RwLock<State<T>>);
+pub struct Cache<T> {
+    state: RwLock<State<T>>,
+    /// Told of every change, for those who wait for one.
+    changed: Notify,
+}
 
 #[derive(Debug)]
 struct State<T> {
     objects: BTreeMap<ObjectKey, Versioned<T>>,
     gone: Gone,
+    relists: u64,
 }
 
 /// The last deletions and their versions. The answer to an own write may be taken in after the watch has told of the
@@ -46,6 +54,16 @@ impl Gone {
     }
 }
 
+impl<T> State<T> {
+    fn with_prefix(&self, namespace: &str, prefix: &str) -> Vec<(String, Arc<T>)> {
+        self.objects
+            .range(ObjectKey::new(namespace, prefix)..)
+            .take_while(|(key, _)| key.namespace == namespace && key.name.starts_with(prefix))
+            .map(|(key, known)| (key.name.clone(), Arc::clone(&known.value)))
+            .collect()
+    }
+}
+
 #[derive(Debug)]
 struct Versioned<T> {
     version: u64,
@@ -54,68 +72,141 @@ struct Versioned<T> {
 
 impl<T> Default for Cache<T> {
     fn default() -> Self {
-        Self(RwLock::new(State { objects: BTreeMap::new(), gone: Gone::default() }))
+        Self {
+            state: RwLock::new(State { objects: BTreeMap::new(), gone: Gone::default(), relists: 0 }),
+            changed: Notify::new(),
+        }
     }
 }
 
 impl<T> Cache<T> {
+    /// The object of that key and its version, if it is known to exist.
+    #[must_use]
+    pub fn get_versioned(&self, key: &ObjectKey) -> Option<(u64, Arc<T>)> {
+        self.read().objects.get(key).map(|known| (known.version, Arc::clone(&known.value)))
+    }
+
     /// The object of that key, if it is known to exist.
     #[must_use]
     pub fn get(&self, key: &ObjectKey) -> Option<Arc<T>> {
         self.read().objects.get(key).map(|known| Arc::clone(&known.value))
     }
 
+    /// The keys of all known objects, in order.
+    #[must_use]
+    pub fn keys(&self) -> Vec<ObjectKey> {
+        self.read().objects.keys().cloned().collect()
+    }
+
     /// The objects of a namespace whose names start with `prefix`, by name.
     #[must_use]
     pub fn with_prefix(&self, namespace: &str, prefix: &str) -> Vec<(String, Arc<T>)> {
-        let from = ObjectKey::new(namespace, prefix);
-        self.read()
-            .objects
-            .range(from..)
-            .take_while(|(key, _)| key.namespace == namespace && key.name.starts_with(prefix))
-            .map(|(key, known)| (key.name.clone(), Arc::clone(&known.value)))
-            .collect()
+        self.read().with_prefix(namespace, prefix)
     }
 
-    /// Takes in a state of an object, unless that one or a newer one is known. Returns whether it was news.
-    pub fn observe(&self, key: ObjectKey, version: u64, value: T) -> bool {
-        let State { objects, gone } = &mut *self.write();
-        let news = objects.get(&key).is_none_or(|known| known.version < version) && !gone.includes(&key, version);
+    /// The objects of a namespace, by name, and how often [`Self::relists`] a list of the watch had been taken in then.
+    #[must_use]
+    pub fn of_namespace(&self, namespace: &str) -> (u64, Vec<(String, Arc<T>)>) {
+        let state = self.read();
+        (state.relists, state.with_prefix(namespace, ""))
+    }
+
+    /// How often a full list of no known version has been taken in. Each may have dropped what the answer to a read or
+    /// a write had brought and the list, made a moment earlier, did not have; the watch brings it again.
+    #[must_use]
+    pub fn relists(&self) -> u64 {
+        self.read().relists
+    }
+
+    /// Takes in a state of an object, unless that one or a newer one is known. Returns whether it was news: whether
+    /// anything that is kept of the object has changed.
+    pub fn observe(&self, key: ObjectKey, version: u64, value: T) -> bool
+    where
+        T: PartialEq,
+    {
+        let news = {
+            let State { objects, gone, .. } = &mut *self.write();
+            match objects.get_mut(&key) {
+                Some(known) if version <= known.version => false,
+                Some(known) if *known.value == value => {
+                    known.version = version;
+                    false
+                }
+                _ if gone.includes(&key, version) => false,
+                _ => {
+                    objects.insert(key, Versioned { version, value: Arc::new(value) });
+                    true
+                }
+            }
+        };
         if news {
-            objects.insert(key, Versioned { version, value: Arc::new(value) });
+            self.changed.notify_waiters();
         }
         news
     }
 
     /// Takes in that an object is gone, unless it is known to have been made again since.
     pub fn forget(&self, key: &ObjectKey, version: u64) {
-        let State { objects, gone } = &mut *self.write();
-        if objects.get(key).is_none_or(|known| known.version <= version) {
-            objects.remove(key);
-            gone.remember(key, version);
+        {
+            let State { objects, gone, .. } = &mut *self.write();
+            if objects.get(key).is_none_or(|known| known.version <= version) {
+                objects.remove(key);
+                gone.remember(key, version);
+            }
         }
+        self.changed.notify_waiters();
     }
 
-    /// Drops everything but `kept`, after a full list; returns what was dropped.
-    pub fn retain(&self, kept: &HashSet<ObjectKey>) -> Vec<(ObjectKey, Arc<T>)> {
+    /// Drops everything but `kept`, after a full list of `namespace`, or of all if that is none; returns what was
+    /// dropped. What is newer than the list stays, if it is known of what version that was.
+    pub fn retain(
+        &self,
+        kept: &HashSet<ObjectKey>,
+        namespace: Option<&str>,
+        version: Option<u64>,
+    ) -> Vec<(ObjectKey, Arc<T>)> {
         let mut dropped = Vec::new();
-        self.write().objects.retain(|key, known| {
-            let keep = kept.contains(key);
-            if !keep {
-                dropped.push((key.clone(), Arc::clone(&known.value)));
-            }
-            keep
-        });
+        {
+            let State { objects, gone, relists } = &mut *self.write();
+            *relists += u64::from(version.is_none());
+            objects.retain(|key, known| {
+                let keep = kept.contains(key)
+                    || namespace.is_some_and(|listed| key.namespace != listed)
+                    || version.is_some_and(|version| known.version > version);
+                if !keep {
+                    dropped.push((key.clone(), Arc::clone(&known.value)));
+                    if let Some(version) = version {
+                        gone.remember(key, version);
+                    }
+                }
+                keep
+            });
+        }
+        self.changed.notify_waiters();
         dropped
+    }
+
+    /// Waits until `is` is true of the object of that key, or of there being none.
+    pub async fn wait_until(&self, key: &ObjectKey, is: impl Fn(Option<&T>) -> bool) {
+        let mut changed = pin!(self.changed.notified());
+        loop {
+            // From here on no change is missed, before it is looked whether one is needed.
+            changed.as_mut().enable();
+            if is(self.get(key).as_deref()) {
+                return;
+            }
+            changed.as_mut().await;
+            changed.set(self.changed.notified());
+        }
     }
 
     // A poisoned lock means that a reader or writer panicked between two consistent states: the maps are sound.
     fn read(&self) -> RwLockReadGuard<'_, State<T>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, State<T>> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -149,6 +240,16 @@ mod tests {
     }
 
     #[test]
+    fn a_newer_state_that_says_the_same_is_no_news_and_an_older_one_stays_out() {
+        let cache = Cache::default();
+        assert!(cache.observe(key("a"), 4, "same"));
+        assert!(!cache.observe(key("a"), 6, "same"));
+        assert!(!cache.observe(key("a"), 5, "older"));
+        assert_eq!(cache.get(&key("a")).as_deref(), Some(&"same"));
+        assert!(cache.observe(key("a"), 7, "other"));
+    }
+
+    #[test]
     fn only_so_many_deletions_are_remembered() {
         let cache = Cache::default();
         for version in 0..2000 {
@@ -175,8 +276,49 @@ mod tests {
         let cache = Cache::default();
         cache.observe(key("a"), 1, ());
         cache.observe(key("b"), 1, ());
-        let dropped = cache.retain(&HashSet::from([key("a")]));
+        let dropped = cache.retain(&HashSet::from([key("a")]), None, None);
         assert_eq!(dropped.len(), 1);
         assert!(cache.get(&key("a")).is_some() && cache.get(&key("b")).is_none());
+    }
+
+    #[test]
+    fn a_list_of_a_known_version_drops_for_good_what_is_older_and_nothing_that_is_newer() {
+        let cache = Cache::default();
+        cache.observe(key("older"), 4, ());
+        cache.observe(key("newer"), 6, ());
+        let dropped = cache.retain(&HashSet::new(), None, Some(5));
+        assert_eq!(dropped.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), [key("older")]);
+        assert!(!cache.observe(key("older"), 5, ()), "a late answer");
+        assert!(cache.get(&key("newer")).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_change_that_is_waited_for_is_not_missed() {
+        let cache = Arc::new(Cache::default());
+        cache.observe(key("a"), 1, 1);
+        let there = Arc::clone(&cache);
+        let wait = tokio::spawn(async move {
+            there.wait_until(&key("a"), |value| value == Some(&3)).await;
+            there.wait_until(&key("a"), |value| value.is_none()).await;
+        });
+        for version in 2..4 {
+            tokio::task::yield_now().await;
+            cache.observe(key("a"), version, version);
+        }
+        tokio::task::yield_now().await;
+        cache.forget(&key("a"), 4);
+        wait.await.unwrap();
+    }
+
+    #[test]
+    fn the_list_of_one_namespace_drops_nothing_of_another() {
+        let cache = Cache::default();
+        let elsewhere = ObjectKey::new("ns2", "a");
+        cache.observe(key("a"), 1, ());
+        cache.observe(elsewhere.clone(), 1, ());
+        let dropped = cache.retain(&HashSet::new(), Some("ns"), None);
+        assert_eq!(dropped.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), [key("a")]);
+        assert!(cache.get(&elsewhere).is_some());
+        assert_eq!(cache.retain(&HashSet::new(), None, None).len(), 1);
     }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use atomix_controller::cli::{Cli, Command, Run};
-use atomix_controller::{api, app, offline};
+use atomix_controller::{api, app, check, client, offline};
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
@@ -24,6 +24,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             print!("{}", api::crds::yaml()?);
             Ok(ExitCode::SUCCESS)
         }
+        Command::Check(options) => Ok(check::run(&options)?),
         Command::Validate(validate) => {
             let mut invalid = 0;
             for file in &validate.files {
@@ -31,6 +32,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             }
             Ok(if invalid == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
+        Command::Groups(options) => Ok(client::run(&options)),
         Command::Run(options) => {
             serve(*options)?;
             Ok(ExitCode::SUCCESS)

@@ -47,8 +47,17 @@ pub struct ReasonLabel {
 /// One label that says which certificate.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct RoleLabel {
-    /// `ca` or `leaf`.
+    /// `ca`, `leaf` or `webhook_client_ca` of the webhooks, `grpc` or `grpc_client_ca`.
     pub role: &'static str,
+}
+
+/// Labels of certificates that others made and that were found new.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct CertificateLoadLabels {
+    /// `leaf` or `webhook_client_ca` of the webhooks, `grpc` or `grpc_client_ca`.
+    pub role: &'static str,
+    /// `used`, `waiting` until API servers trust it, or `refused`.
+    pub outcome: &'static str,
 }
 
 /// One label that says which webhook configuration.
@@ -58,6 +67,30 @@ pub struct ConfigurationLabel {
     pub configuration: &'static str,
 }
 
+/// Labels of a CA bundle that was put right.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct RepairLabels {
+    /// `mutating` or `validating`.
+    pub configuration: &'static str,
+    /// Who had changed it: one of a few well-known programs, `replica`, `other`, or `unknown` if that left no trace.
+    pub manager: &'static str,
+}
+
+/// One label that says how far the rotation of the CA is.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct PhaseLabel {
+    /// `stable`, `published` or `promoted`.
+    pub phase: &'static str,
+}
+
+/// One label that says what was written to the CA's Secret.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct ChangeLabel {
+    /// `published`, `promoted` and `retired` are the steps of a rotation, `revoked`, `new`, `written_back` and `salvaged`
+    /// what happens out of turn, `failed` what could not be written.
+    pub change: &'static str,
+}
+
 /// Labels of a finished reconciliation.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct ReconcileLabels {
@@ -65,6 +98,13 @@ pub struct ReconcileLabels {
     pub controller: &'static str,
     /// `ok` or `error`.
     pub outcome: &'static str,
+}
+
+/// One label that says what came of something.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct ResultLabel {
+    /// One of a few words that the code names.
+    pub result: &'static str,
 }
 
 /// One label that says which controller.
@@ -83,6 +123,22 @@ pub struct WriteLabels {
     pub verb: &'static str,
 }
 
+/// Labels of a call of the gRPC server that has ended.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct GrpcCallLabels {
+    /// Name of the method, or `unknown`.
+    pub method: &'static str,
+    /// gRPC's code such as `OK`, or `none` for what was no call of gRPC's.
+    pub code: &'static str,
+}
+
+/// One label that says which method of the gRPC server.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct GrpcMethodLabel {
+    /// Name of the method, or `unknown`.
+    pub method: &'static str,
+}
+
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// All metrics of the process.
@@ -95,6 +151,8 @@ pub struct Metrics {
     pub admission_duration: Histograms<WebhookLabel>,
     /// Requests to the webhooks that were refused by HTTP status, before any review.
     pub admission_rejected: Family<ReasonLabel, Counter>,
+    /// Requests to the webhooks whose answer is not made yet.
+    pub admission_in_flight: Gauge,
     /// Panics while a review was answered.
     pub admission_panics: Counter,
     /// Connections to the webhook server that are open.
@@ -103,20 +161,42 @@ pub struct Metrics {
     pub tls_handshake_failures: Family<ReasonLabel, Counter>,
     /// When the certificate in use expires, in seconds since 1970.
     pub certificate_not_after: Family<RoleLabel, Gauge>,
+    /// Certificates that others made, each time that they are found new.
+    pub certificate_loads: Family<CertificateLoadLabels, Counter>,
+    /// 1 for the phase that the rotation of the CA is in.
+    pub ca_phase: Family<PhaseLabel, Gauge>,
     /// Writes of a CA to the Secret.
-    pub ca_secret_fills: Family<ReasonLabel, Counter>,
+    pub ca_changes: Family<ChangeLabel, Counter>,
     /// 1 while the Secret that holds the CA is missing.
     pub ca_secret_missing: Gauge,
-    /// 1 while a webhook configuration trusts the CA in use and nothing else.
+    /// 1 while a webhook configuration trusts what it should and nothing else.
     pub bundle_in_sync: Family<ConfigurationLabel, Gauge>,
     /// How often a CA bundle that somebody else had changed was put right.
-    pub bundle_repairs: Family<ConfigurationLabel, Counter>,
+    pub bundle_repairs: Family<RepairLabels, Counter>,
+    /// 1 while this replica holds the Lease and reconciles.
+    pub leader: Gauge,
+    /// Replicas that have announced themselves and live, this one included.
+    pub replicas: Gauge,
+    /// Candidates of elections whose streams this replica has.
+    pub election_candidates: Gauge,
+    /// Writes of the record of an election.
+    pub election_writes: Family<ResultLabel, Counter>,
     /// Finished reconciliations.
     pub reconciles: Family<ReconcileLabels, Counter>,
     /// Seconds that a reconciliation took.
     pub reconcile_duration: Histograms<ControllerLabel>,
     /// Writes to the API server.
     pub api_writes: Family<WriteLabels, Counter>,
+    /// Calls of the gRPC server that have ended.
+    pub grpc_requests: Family<GrpcCallLabels, Counter>,
+    /// Seconds from the head of a call that has one answer to that answer handed over.
+    pub grpc_duration: Histograms<GrpcMethodLabel>,
+    /// Calls of the gRPC server that have not ended: streams, for the most part.
+    pub grpc_in_flight: Family<GrpcMethodLabel, Gauge>,
+    /// Connections to the gRPC server that are open.
+    pub grpc_connections: Gauge,
+    /// TLS handshakes of the gRPC server that failed.
+    pub grpc_tls_handshake_failures: Family<ReasonLabel, Counter>,
     /// Panics anywhere in the process.
     pub panics: Counter,
 }
@@ -131,22 +211,37 @@ impl Metrics {
         // 1 ms to 33 s: a reconciliation is some API calls.
         let reconcile_duration: Histograms<ControllerLabel> =
             Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 16)));
+        // 50 µs to 1.6 s as well: reads are answered from memory, writes by the API server.
+        let grpc_duration: Histograms<GrpcMethodLabel> =
+            Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_05, 2.0, 16)));
         let mut metrics = Self {
             registry: Registry::default(),
             admission_requests: Family::default(),
             admission_duration,
             admission_rejected: Family::default(),
+            admission_in_flight: Gauge::default(),
             admission_panics: Counter::default(),
             webhook_connections: Gauge::default(),
             tls_handshake_failures: Family::default(),
             certificate_not_after: Family::default(),
-            ca_secret_fills: Family::default(),
+            certificate_loads: Family::default(),
+            ca_phase: Family::default(),
+            ca_changes: Family::default(),
             ca_secret_missing: Gauge::default(),
             bundle_in_sync: Family::default(),
             bundle_repairs: Family::default(),
+            leader: Gauge::default(),
+            replicas: Gauge::default(),
+            election_candidates: Gauge::default(),
+            election_writes: Family::default(),
             reconciles: Family::default(),
             reconcile_duration,
             api_writes: Family::default(),
+            grpc_requests: Family::default(),
+            grpc_duration,
+            grpc_in_flight: Family::default(),
+            grpc_connections: Gauge::default(),
+            grpc_tls_handshake_failures: Family::default(),
             panics: Counter::default(),
         };
         metrics.register();
@@ -167,6 +262,11 @@ impl Metrics {
             "Requests to the webhooks refused by HTTP status, before any review",
             self.admission_rejected.clone(),
         );
+        registry.register(
+            "admission_in_flight",
+            "Requests to the webhooks whose answer is not made yet",
+            self.admission_in_flight.clone(),
+        );
         registry.register("admission_panics", "Panics while a review was answered", self.admission_panics.clone());
         registry.register(
             "webhook_connections",
@@ -180,7 +280,13 @@ impl Metrics {
             Unit::Seconds,
             self.certificate_not_after.clone(),
         );
-        registry.register("ca_secret_fills", "Writes of a CA to its Secret", self.ca_secret_fills.clone());
+        registry.register(
+            "certificate_loads",
+            "Certificates from a Secret or files that were found new, and whether they are used",
+            self.certificate_loads.clone(),
+        );
+        registry.register("ca_phase", "1 for the phase that the rotation of the CA is in", self.ca_phase.clone());
+        registry.register("ca_changes", "Writes of a CA to its Secret", self.ca_changes.clone());
         registry.register(
             "ca_secret_missing",
             "1 while the Secret that holds the CA is missing",
@@ -196,6 +302,14 @@ impl Metrics {
             "CA bundles put right after somebody else changed them",
             self.bundle_repairs.clone(),
         );
+        registry.register("leader", "1 while this replica reconciles", self.leader.clone());
+        registry.register("replicas", "Replicas that live, this one included", self.replicas.clone());
+        registry.register(
+            "election_candidates",
+            "Candidates of elections whose streams this replica has",
+            self.election_candidates.clone(),
+        );
+        registry.register("election_writes", "Writes of the record of an election", self.election_writes.clone());
         registry.register("reconciles", "Finished reconciliations", self.reconciles.clone());
         registry.register_with_unit(
             "reconcile_duration",
@@ -204,6 +318,24 @@ impl Metrics {
             self.reconcile_duration.clone(),
         );
         registry.register("api_writes", "Writes to the API server", self.api_writes.clone());
+        registry.register("grpc_requests", "Calls of the gRPC server that have ended", self.grpc_requests.clone());
+        registry.register_with_unit(
+            "grpc_duration",
+            "Time from the head of a call to its one answer handed over",
+            Unit::Seconds,
+            self.grpc_duration.clone(),
+        );
+        registry.register(
+            "grpc_in_flight",
+            "Calls of the gRPC server that have not ended, streams among them",
+            self.grpc_in_flight.clone(),
+        );
+        registry.register("grpc_connections", "Open connections to the gRPC server", self.grpc_connections.clone());
+        registry.register(
+            "grpc_tls_handshake_failures",
+            "Failed TLS handshakes of the gRPC server",
+            self.grpc_tls_handshake_failures.clone(),
+        );
         registry.register("panics", "Panics anywhere in the process", self.panics.clone());
     }
 
@@ -217,6 +349,11 @@ impl Metrics {
     /// Counts a write to the API server.
     pub fn api_write(&self, kind: &'static str, verb: &'static str) {
         self.api_writes.get_or_create(&WriteLabels { kind, verb }).inc();
+    }
+
+    /// Counts a write of the record of an election: `written`, `conflict` or `error`.
+    pub fn election_written(&self, result: &'static str) {
+        self.election_writes.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// Everything in the `OpenMetrics` text format.

@@ -5,8 +5,10 @@ use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use kube::runtime::scheduler::{ScheduleRequest, scheduler};
@@ -19,11 +21,22 @@ use crate::api::names::ObjectKey;
 /// First and longest wait of a key whose reconciliation failed.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(60));
 
-/// The sending side: asks for a key to be reconciled.
-#[derive(Clone, Debug)]
-pub struct Trigger(mpsc::UnboundedSender<ScheduleRequest<ObjectKey>>);
+type Requests = mpsc::UnboundedSender<ScheduleRequest<ObjectKey>>;
+
+/// The sending side: asks for a key to be reconciled. While no queue is open, nobody reconciles and what is asked for is
+/// dropped; whoever opens one asks for every key anew. Clones share one queue.
+#[derive(Clone, Debug, Default)]
+pub struct Trigger(Arc<ArcSwapOption<Requests>>);
 
 impl Trigger {
+    /// Opens a queue in the place of a former one, which must be dropped already.
+    #[must_use]
+    pub fn open(&self) -> Queue {
+        let (sender, requests) = mpsc::unbounded_channel();
+        self.0.store(Some(Arc::new(sender)));
+        Queue { requests, trigger: self.clone() }
+    }
+
     /// Asks for `key` to be reconciled as soon as a worker is free.
     pub fn now(&self, key: ObjectKey) {
         self.after(key, Duration::ZERO);
@@ -31,8 +44,10 @@ impl Trigger {
 
     /// Asks for `key` to be reconciled after a while, or before if something else asks for it.
     pub fn after(&self, key: ObjectKey, wait: Duration) {
-        // The receiver is gone only while the process stops.
-        drop(self.0.send(ScheduleRequest { message: key, run_at: Instant::now() + wait }));
+        if let Some(requests) = &*self.0.load() {
+            // The receiver is gone only while its queue is being closed.
+            drop(requests.send(ScheduleRequest { message: key, run_at: Instant::now() + wait }));
+        }
     }
 }
 
@@ -41,6 +56,12 @@ impl Trigger {
 pub struct Queue {
     requests: mpsc::UnboundedReceiver<ScheduleRequest<ObjectKey>>,
     trigger: Trigger,
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.trigger.0.store(None);
+    }
 }
 
 /// What a reconciliation asks for.
@@ -55,14 +76,6 @@ pub enum Outcome {
 }
 
 impl Queue {
-    /// A queue and its sending side.
-    #[must_use]
-    pub fn new() -> (Trigger, Self) {
-        let (sender, requests) = mpsc::unbounded_channel();
-        let trigger = Trigger(sender);
-        (trigger.clone(), Self { requests, trigger })
-    }
-
     /// Runs `reconcile` for every key that is asked for, at most `workers` at a time, until `stop`; then lets those
     /// finish that have begun. A panic in `reconcile` counts as a failure of that key alone.
     pub async fn run<F, R>(mut self, workers: usize, stop: CancellationToken, reconcile: F)
@@ -70,6 +83,7 @@ impl Queue {
         F: Fn(ObjectKey) -> R,
         R: Future<Output = Outcome>,
     {
+        let trigger = self.trigger.clone();
         let requests = futures::stream::poll_fn(move |context| self.requests.poll_recv(context));
         let mut scheduled = pin!(scheduler(requests));
         let mut running = FuturesUnordered::new();
@@ -88,11 +102,11 @@ impl Queue {
                         Outcome::Done => drop(failures.remove(&key)),
                         Outcome::Again(wait) => {
                             failures.remove(&key);
-                            self.trigger.after(key, wait);
+                            trigger.after(key, wait);
                         }
                         Outcome::Failed => {
                             let count = failures.entry(key.clone()).or_default();
-                            self.trigger.after(key, backoff(*count));
+                            trigger.after(key, backoff(*count));
                             *count = count.saturating_add(1);
                         }
                     }
@@ -114,8 +128,8 @@ fn backoff(failures: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::{Arc, Mutex};
 
     use super::*;
 
@@ -125,7 +139,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_key_is_worked_on_once_at_a_time_and_again_when_asked_meanwhile() {
-        let (trigger, queue) = Queue::new();
+        let trigger = Trigger::default();
+        let queue = trigger.open();
         let (active, runs) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let stop = CancellationToken::new();
         trigger.now(key("a"));
@@ -150,7 +165,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_failing_or_panicking_key_backs_off_and_does_not_delay_the_others() {
-        let (trigger, queue) = Queue::new();
+        let trigger = Trigger::default();
+        let queue = trigger.open();
         let stop = CancellationToken::new();
         let (started, runs) = (Instant::now(), Arc::new(Mutex::new(Vec::new())));
         trigger.now(key("bad"));
@@ -172,6 +188,23 @@ mod tests {
         let bad: Vec<u128> = runs.iter().filter(|(name, _)| name == "bad").map(|(_, at)| *at).collect();
         assert!(bad[0] < 10 && bad[1] >= 250 && bad[2] >= 750 && bad[3] >= 1750, "{runs:?}");
         assert!(runs.iter().any(|(name, at)| name == "good" && *at < 10), "{runs:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_asked_for_while_nobody_reconciles_is_dropped() {
+        let trigger = Trigger::default();
+        trigger.now(key("before"));
+        drop(trigger.open());
+        trigger.now(key("between"));
+        let (queue, stop, seen) = (trigger.open(), CancellationToken::new(), Mutex::new(Vec::new()));
+        trigger.now(key("while"));
+        let work = queue.run(1, stop.clone(), |key| {
+            seen.lock().unwrap().push(key.name);
+            stop.cancel();
+            async { Outcome::Done }
+        });
+        work.await;
+        assert_eq!(*seen.lock().unwrap(), ["while"]);
     }
 
     #[test]

@@ -2,16 +2,20 @@
 
 use std::collections::HashSet;
 use std::fmt::Debug;
+use std::sync::{Mutex, PoisonError};
 
+use futures::future::{self, join_all};
 use futures::{StreamExt, TryStreamExt};
-use kube::core::{DeserializeGuard, error_boundary::InvalidObject};
+use kube::core::NamespaceResourceScope;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use crate::api::names::ObjectKey;
 use crate::cache::Cache;
+use crate::lenient::{Lenient, Unreadable};
+use crate::scope::Scope;
 
 /// Objects of one page of the first list: bounds the memory that a start takes.
 const PAGE_SIZE: u32 = 250;
@@ -19,13 +23,24 @@ const PAGE_SIZE: u32 = 250;
 /// What is kept of a watched object, and whom it concerns.
 pub trait Sink<K>: Send {
     /// What the cache keeps.
-    type Kept: Send + Sync;
+    type Kept: PartialEq + Send + Sync;
 
     /// Reduces an object to what is kept of it.
     fn keep(&self, object: K) -> Self::Kept;
 
-    /// Called after the cache has taken in that an object is there, or has changed, or is gone.
+    /// Called after the cache has taken in that an object is there, or is gone, or that what is kept of it has changed.
     fn changed(&self, key: &ObjectKey, kept: &Self::Kept);
+
+    /// Called in its place where something was kept of the object before.
+    fn replaced(&self, key: &ObjectKey, _before: &Self::Kept, kept: &Self::Kept) {
+        self.changed(key, kept);
+    }
+
+    /// Called when the watch of a namespace, or of all if that is none, has failed: something may be missed.
+    fn interrupted(&self, _namespace: Option<&str>) {}
+
+    /// Called when a full list of a namespace, or of all if that is none, is in.
+    fn listed(&self, _namespace: Option<&str>) {}
 }
 
 /// Key of an object.
@@ -38,28 +53,60 @@ pub fn version_of(object: &impl ResourceExt) -> u64 {
     version_in(object.meta().resource_version.as_deref())
 }
 
-fn version_in(text: Option<&str>) -> u64 {
+/// A resource version as a number; 0, older than all, if there is none.
+pub(crate) fn version_in(text: Option<&str>) -> u64 {
     text.and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
-/// Watches the objects of `api` that `labels` selects and keeps `cache` equal to them, for ever; `synced` is called
-/// when the first list is in. Errors are logged and retried with back-off; an object that cannot be read is logged and
-/// left out, and never stops the others.
+/// Watches the objects of `scope` that `labels` selects and keeps `cache` equal to them, for ever; `synced` is called
+/// when the first list of every namespace is in. Errors are logged and retried with back-off; an object that cannot be
+/// read is logged and left out, and never stops the others.
 pub async fn run<K, S>(
-    api: Api<DeserializeGuard<K>>,
+    (client, scope): (&Client, &Scope),
     labels: &str,
     cache: &Cache<S::Kept>,
     sink: S,
     synced: impl FnOnce() + Send,
 ) where
+    K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + 'static,
+    K::DynamicType: Default + Clone + Eq + std::hash::Hash + Send,
+    S: Sink<K> + Sync,
+{
+    let apis = scope.apis(client);
+    let missing = Mutex::new((apis.len(), Some(synced)));
+    let listed = || {
+        let mut missing = missing.lock().unwrap_or_else(PoisonError::into_inner);
+        missing.0 -= 1;
+        if missing.0 == 0
+            && let Some(synced) = missing.1.take()
+        {
+            synced();
+        }
+    };
+    let (sink, listed) = (&sink, &listed);
+    join_all(apis.into_iter().map(|(namespace, api)| follow(api, namespace, labels, cache, sink, listed))).await;
+}
+
+/// The same for one namespace, or for all if that is none.
+async fn follow<K, S>(
+    api: Api<Lenient<K>>,
+    namespace: Option<String>,
+    labels: &str,
+    cache: &Cache<S::Kept>,
+    sink: &S,
+    synced: impl FnOnce() + Send,
+) where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     K::DynamicType: Default + Clone + Eq + std::hash::Hash + Send,
-    DeserializeGuard<K>: Resource<DynamicType = K::DynamicType>,
     S: Sink<K>,
 {
     let kind = K::kind(&K::DynamicType::default()).into_owned();
+    let namespace = namespace.as_deref();
     let config = watcher::Config::default().page_size(PAGE_SIZE).labels(labels);
-    let mut events = watcher(api, config).default_backoff().boxed();
+    // That a list begins is no success: counted as one, a list that fails would be tried again without a pause.
+    let begins = |event: &watcher::Result<Event<_>>| matches!(event, Ok(Event::Init));
+    let events = watcher(api, config).filter(move |event| future::ready(!begins(event)));
+    let mut events = events.default_backoff().boxed();
     let mut listed = HashSet::new();
     let mut synced = Some(synced);
     loop {
@@ -67,43 +114,51 @@ pub async fn run<K, S>(
             Ok(Some(event)) => event,
             Ok(None) => return,
             Err(error) => {
-                tracing::warn!(kind, %error, "watch interrupted, retrying");
+                tracing::warn!(kind, namespace, %error, "watch interrupted, retrying");
+                listed.clear();
+                sink.interrupted(namespace);
                 continue;
             }
         };
         match event {
-            Event::Init => listed.clear(),
+            Event::Init => {}
             Event::InitApply(object) => {
-                if let Some(key) = take(object, cache, &sink, &kind) {
+                if let Some(key) = take(object, cache, sink, &kind) {
                     listed.insert(key);
                 }
             }
             Event::InitDone => {
-                for (key, gone) in cache.retain(&listed) {
+                for (key, gone) in cache.retain(&listed, namespace, None) {
                     sink.changed(&key, &gone);
                 }
                 listed = HashSet::new();
+                sink.listed(namespace);
                 if let Some(synced) = synced.take() {
-                    tracing::debug!(kind, "watch synced");
+                    tracing::debug!(kind, namespace, "watch synced");
                     synced();
                 }
             }
-            Event::Apply(object) => drop(take(object, cache, &sink, &kind)),
-            Event::Delete(DeserializeGuard(Ok(object))) => {
+            Event::Apply(object) => drop(take(object, cache, sink, &kind)),
+            Event::Delete(Lenient(Ok(object))) => {
                 let (key, version) = (key_of(&object), version_of(&object));
                 cache.forget(&key, version);
                 sink.changed(&key, &sink.keep(object));
             }
-            Event::Delete(DeserializeGuard(Err(InvalidObject { metadata, .. }))) => {
+            Event::Delete(Lenient(Err(Unreadable { metadata, .. }))) => {
                 let version = version_in(metadata.resource_version.as_deref());
                 let key = ObjectKey::new(metadata.namespace.unwrap_or_default(), metadata.name.unwrap_or_default());
+                let known = cache.get(&key);
                 cache.forget(&key, version);
+                // It could be read earlier.
+                if let Some(kept) = known {
+                    sink.changed(&key, &kept);
+                }
             }
         }
     }
 }
 
-fn take<K, S>(object: DeserializeGuard<K>, cache: &Cache<S::Kept>, sink: &S, kind: &str) -> Option<ObjectKey>
+fn take<K, S>(object: Lenient<K>, cache: &Cache<S::Kept>, sink: &S, kind: &str) -> Option<ObjectKey>
 where
     K: ResourceExt,
     S: Sink<K>,
@@ -111,17 +166,21 @@ where
     match object.0 {
         Ok(object) => {
             let (key, version) = (key_of(&object), version_of(&object));
+            let before = cache.get(&key);
             // The echo of an own write is no news: whoever wrote it has drawn the consequences.
             if cache.observe(key.clone(), version, sink.keep(object))
                 && let Some(kept) = cache.get(&key)
             {
-                sink.changed(&key, &kept);
+                match before {
+                    Some(before) => sink.replaced(&key, &before, &kept),
+                    None => sink.changed(&key, &kept),
+                }
             }
             Some(key)
         }
-        Err(invalid) => {
-            let (namespace, name) = (invalid.metadata.namespace, invalid.metadata.name);
-            tracing::warn!(kind, ?namespace, ?name, error = %invalid.error, "an object cannot be read and is left alone");
+        Err(unreadable) => {
+            let (namespace, name) = (&unreadable.metadata.namespace, &unreadable.metadata.name);
+            tracing::warn!(kind, ?namespace, ?name, error = %unreadable, "an object cannot be read and is left alone");
             None
         }
     }

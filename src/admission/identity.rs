@@ -1,8 +1,14 @@
 //! Who this controller is to the API server.
 
+use std::time::Duration;
+
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::PostParams;
 use kube::{Api, Client};
+use tokio::time::timeout;
+
+/// How long an answer is waited for: the API server has nothing to look up for it.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why the own user name is unknown.
 #[derive(Debug, thiserror::Error)]
@@ -10,6 +16,9 @@ pub enum Error {
     /// The API server refused or was not reached.
     #[error("asking the API server for the controller's own user name: {0}")]
     Api(#[from] kube::Error),
+    /// The API server took the request and did not answer.
+    #[error("asking the API server for the controller's own user name: no answer")]
+    Timeout,
     /// The API server answered without a name.
     #[error("the API server's answer has no user name")]
     Unnamed,
@@ -22,7 +31,8 @@ pub enum Error {
 /// [`Error`] if the API server does not say.
 pub async fn own_username(client: Client) -> Result<String, Error> {
     let reviews: Api<SelfSubjectReview> = Api::all(client);
-    let review = reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await?;
+    let (params, review) = (PostParams::default(), SelfSubjectReview::default());
+    let review = timeout(PATIENCE, reviews.create(&params, &review)).await.map_err(|_| Error::Timeout)??;
     let user = review.status.and_then(|status| status.user_info);
     user.and_then(|user| user.username).filter(|name| !name.is_empty()).ok_or(Error::Unnamed)
 }

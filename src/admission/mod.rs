@@ -4,13 +4,17 @@
 //! so that answering takes microseconds and an API server that is away cannot slow it.
 
 mod authorship;
+mod body;
 pub mod identity;
+mod limits;
 mod mutate;
+mod pace;
 mod response;
 mod review;
 mod router;
 mod scale;
 pub mod server;
+mod uid;
 mod validate;
 
 use std::sync::{Arc, OnceLock};
@@ -19,7 +23,7 @@ pub use response::{Response, Status};
 pub use review::{Operation, Request};
 pub use router::{MAX_BODY, router};
 
-use crate::api::{DEFAULT_COUNT, GROUP, PartitionSet};
+use crate::api::{DEFAULT_COUNT, GROUP, PartitionSet, canary};
 use crate::metrics::Metrics;
 
 /// The `PartitionSets` that the controller knows of.
@@ -100,7 +104,14 @@ impl Admission {
         if !writes || request.object.is_null() {
             return Response::allow(&request.uid);
         }
-        match (webhook, Target::of(request)) {
+        let target = Target::of(request);
+        // Whoever sends it: a canary is never to be stored.
+        if let (Some(value), Target::Set | Target::Partition) = (canary::value(&request.object), target)
+            && request.operation == Operation::Create
+        {
+            return Response::bad_request(&request.uid, canary::answer(webhook.as_str(), value));
+        }
+        match (webhook, target) {
             (Webhook::Mutate, Target::Set) => mutate::partition_set(self, request),
             (Webhook::Validate, Target::Set) => validate::partition_set(self, request),
             (Webhook::Validate, Target::Scale) => scale::scale(self, request),

@@ -171,6 +171,13 @@ impl Response {
         Self::deny(uid, 400, "BadRequest", message, None)
     }
 
+    /// The review would take too much memory to read.
+    #[must_use]
+    pub fn too_large(uid: &str) -> Self {
+        let message = "the object has too many parts for the Atomix controller to judge it".to_owned();
+        Self::deny(uid, 413, "RequestEntityTooLarge", message, None)
+    }
+
     /// A bug.
     #[must_use]
     pub fn internal_error(uid: &str) -> Self {
@@ -188,6 +195,12 @@ impl Response {
     pub fn warn(mut self, warnings: &[String]) -> Self {
         self.warnings = sanitise(warnings);
         self
+    }
+
+    /// Names the request that this answers.
+    #[must_use]
+    pub fn uid(&self) -> &str {
+        &self.uid
     }
 
     /// Whether the answer changes the object.

@@ -2,73 +2,127 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Router;
-use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response as HttpResponse};
 use axum::routing::post;
-use futures::StreamExt;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant as Time, timeout_at};
 
+use super::body::{self, Whole};
+use super::limits::{Limits, Weight, deadline};
 use super::response::{Response, shorten};
 use super::review::{self, Request};
-use super::{Admission, Target, Webhook};
-use crate::metrics::{AdmissionLabels, ReasonLabel, WebhookLabel};
+use super::{Admission, Target, Webhook, uid};
+use crate::metrics::{AdmissionLabels, Metrics, ReasonLabel, WebhookLabel};
 
 /// Longest body, in bytes: an object has at most 3 MiB and a review holds two, escaped and with some words around them.
 pub const MAX_BODY: usize = 7 * 1024 * 1024;
-/// Time that a client has for sending the body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Characters of one value that a stranger may have chosen, in the log.
 const LOGGED: usize = 253;
 
 /// The routes `POST /mutate` and `POST /validate`.
-pub fn router(admission: Admission) -> Router {
-    Router::new()
-        .route("/mutate", post(|State(admission), headers, body| answer(admission, Webhook::Mutate, headers, body)))
-        .route("/validate", post(|State(admission), headers, body| answer(admission, Webhook::Validate, headers, body)))
-        .with_state(admission)
+pub fn router(admission: &Admission) -> Router {
+    limited(admission, &Limits::default())
 }
 
-/// A request that gets no review.
+fn limited(admission: &Admission, limits: &Limits) -> Router {
+    let route = |webhook| {
+        let (admission, limits) = (admission.clone(), limits.clone());
+        post(async move |uri: Uri, headers: HeaderMap, body: Body| {
+            answer(&admission, &limits, webhook, &uri, &headers, body).await
+        })
+    };
+    Router::new().route("/mutate", route(Webhook::Mutate)).route("/validate", route(Webhook::Validate))
+}
+
+/// Why there is no decision.
 #[derive(Debug)]
-struct Rejected {
-    status: StatusCode,
-    reason: &'static str,
-    text: String,
+pub(super) enum Refused {
+    /// There is no review to answer by.
+    Status {
+        /// Of the HTTP answer.
+        status: StatusCode,
+        /// For the metrics.
+        reason: &'static str,
+        /// For people.
+        text: String,
+    },
+    /// There is no time or room; the review of this uid is to be sent again.
+    Throttled(String),
+    /// The review of this uid costs more than any other may.
+    TooHeavy(String),
 }
 
-impl Rejected {
-    fn new(status: StatusCode, reason: &'static str, text: impl Into<String>) -> Self {
-        Self { status, reason, text: text.into() }
+impl Refused {
+    pub(super) fn status(status: StatusCode, reason: &'static str, text: impl Into<String>) -> Self {
+        Self::Status { status, reason, text: text.into() }
+    }
+
+    /// What is known of a review whose body is here.
+    fn review(body: &[u8], refused: fn(String) -> Self) -> Self {
+        uid::find(body).map_or_else(|| no_review("reading the body as an AdmissionReview: no uid"), refused)
     }
 }
 
-async fn answer(admission: Admission, webhook: Webhook, headers: HeaderMap, body: Body) -> HttpResponse {
-    let response = match read(&headers, body).await {
-        Ok(bytes) => review_of(&admission, webhook, &bytes),
-        Err(rejected) => Err(rejected),
+fn no_review(text: impl Into<String>) -> Refused {
+    Refused::status(StatusCode::BAD_REQUEST, "no_review", text)
+}
+
+/// One more request in flight for as long as this is.
+struct InFlight<'a>(&'a Metrics);
+
+impl<'a> InFlight<'a> {
+    fn new(metrics: &'a Metrics) -> Self {
+        metrics.admission_in_flight.inc();
+        Self(metrics)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.admission_in_flight.dec();
+    }
+}
+
+async fn answer(
+    admission: &Admission,
+    limits: &Limits,
+    webhook: Webhook,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: Body,
+) -> HttpResponse {
+    let _in_flight = InFlight::new(&admission.metrics);
+    let deadline = deadline(uri.query(), Time::now());
+    let decided = if is_json(headers) {
+        match body::read(body, limits, deadline).await {
+            Ok(whole) => review_of(admission, limits, webhook, whole, deadline).await,
+            Err(refused) => Err(refused),
+        }
+    } else {
+        let text = "expected content type application/json";
+        Err(Refused::status(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type", text))
     };
-    match response {
+    let rendered = match decided {
+        Ok(Decided { request, response }) => conclude(admission, webhook, request.as_ref(), &response),
+        Err(Refused::Throttled(uid)) => {
+            let message = "the Atomix controller is busy; try again".to_owned();
+            conclude(admission, webhook, None, &Response::try_again(&uid, message))
+        }
+        Err(Refused::TooHeavy(uid)) => conclude(admission, webhook, None, &Response::too_large(&uid)),
+        Err(Refused::Status { status, reason, text }) => Err((status, reason, text)),
+    };
+    match rendered {
         Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
-        Err(Rejected { status, reason, text }) => {
+        Err((status, reason, text)) => {
             admission.metrics.admission_rejected.get_or_create(&ReasonLabel { reason }).inc();
             tracing::debug!(webhook = webhook.as_str(), status = status.as_u16(), reason, "not a review");
             (status, text + "\n").into_response()
         }
-    }
-}
-
-async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Rejected> {
-    if !is_json(headers) {
-        let text = "expected content type application/json";
-        return Err(Rejected::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type", text));
-    }
-    match tokio::time::timeout(BODY_TIMEOUT, collect(body)).await {
-        Ok(result) => result,
-        Err(_) => Err(Rejected::new(StatusCode::REQUEST_TIMEOUT, "timeout", "the body took too long")),
     }
 }
 
@@ -78,68 +132,71 @@ fn is_json(headers: &HeaderMap) -> bool {
     media_type.trim().eq_ignore_ascii_case("application/json")
 }
 
-async fn collect(body: Body) -> Result<Bytes, Rejected> {
-    let too_large = || {
-        let text = format!("the body has more than {MAX_BODY} bytes");
-        Rejected::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", text)
-    };
-    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    if announced > MAX_BODY {
-        return Err(too_large());
-    }
-    let mut frames = body.into_data_stream();
-    // A short body comes in one piece, which need not be copied. No memory is set aside for bytes that were only
-    // announced.
-    let mut whole = Bytes::new();
-    let mut rest = Vec::new();
-    while let Some(frame) = frames.next().await {
-        let frame = frame.map_err(|_| Rejected::new(StatusCode::BAD_REQUEST, "truncated", "the body broke off"))?;
-        if whole.len() + rest.len() + frame.len() > MAX_BODY {
-            return Err(too_large());
-        }
-        if whole.is_empty() && rest.is_empty() {
-            whole = frame;
-        } else {
-            if rest.is_empty() {
-                rest.extend_from_slice(&std::mem::take(&mut whole));
-            }
-            rest.extend_from_slice(&frame);
-        }
-    }
-    let body = if rest.is_empty() { whole } else { rest.into() };
-    if body.is_empty() {
-        return Err(Rejected::new(StatusCode::BAD_REQUEST, "empty", "the body is empty"));
-    }
-    Ok(body)
+/// An answer, and the request if it could be read.
+struct Decided {
+    request: Option<Request>,
+    response: Response,
 }
 
-fn review_of(admission: &Admission, webhook: Webhook, body: &[u8]) -> Result<Vec<u8>, Rejected> {
+/// Decides about the review in a body: on the spot if it is light, else when there is a place, on another thread. Past
+/// the deadline such a decision goes on, keeps its place and is thrown away.
+async fn review_of(
+    admission: &Admission,
+    limits: &Limits,
+    webhook: Webhook,
+    Whole { bytes, room }: Whole,
+    deadline: Time,
+) -> Result<Decided, Refused> {
     let start = Instant::now();
-    let response = match review::parse(body) {
-        Ok(request) => decide(admission, webhook, &request),
-        Err(review::Error::Request { uid, error }) => {
-            count(admission, webhook, None, "error");
-            Response::bad_request(&uid, format!("reading the request: {error}"))
-        }
-        Err(error) => return Err(Rejected::new(StatusCode::BAD_REQUEST, "no_review", error.to_string())),
+    let decided = match Weight::of(&bytes) {
+        _ if Time::now() >= deadline => Err(Refused::review(&bytes, Refused::Throttled)),
+        Weight::Light => read_and_decide(admission, webhook, &bytes),
+        Weight::TooHeavy => Err(Refused::review(&bytes, Refused::TooHeavy)),
+        Weight::Heavy => match limits.decision(deadline).await {
+            None => Err(Refused::review(&bytes, Refused::Throttled)),
+            Some(place) => {
+                let (admission, body) = (admission.clone(), Bytes::clone(&bytes));
+                let work = spawn_blocking(move || {
+                    let decided = read_and_decide(&admission, webhook, &body);
+                    drop((room, place));
+                    decided
+                });
+                match timeout_at(deadline, work).await {
+                    Ok(Ok(decided)) => decided,
+                    // The runtime is shutting down, or the deadline has come.
+                    Ok(Err(_)) | Err(_) => Err(Refused::review(&bytes, Refused::Throttled)),
+                }
+            }
+        },
     };
     let label = WebhookLabel { webhook: webhook.as_str() };
     admission.metrics.admission_duration.get_or_create(&label).observe(start.elapsed().as_secs_f64());
-    response.render().map_err(|error| Rejected::new(StatusCode::INTERNAL_SERVER_ERROR, "render", error.to_string()))
+    decided
+}
+
+fn read_and_decide(admission: &Admission, webhook: Webhook, body: &[u8]) -> Result<Decided, Refused> {
+    match review::parse(body) {
+        Ok(request) => {
+            let response = decide(admission, webhook, &request);
+            Ok(Decided { request: Some(request), response })
+        }
+        Err(review::Error::Request { uid, error }) => {
+            let response = Response::bad_request(&uid, format!("reading the request: {error}"));
+            Ok(Decided { request: None, response })
+        }
+        Err(error) => Err(no_review(error.to_string())),
+    }
 }
 
 /// Decides, whatever happens: a panic is one wrong answer and not the end of the process.
 fn decide(admission: &Admission, webhook: Webhook, request: &Request) -> Response {
     let result = catch_unwind(AssertUnwindSafe(|| admission.decide(webhook, request)));
-    let response = result.unwrap_or_else(|panic| {
+    result.unwrap_or_else(|panic| {
         admission.metrics.admission_panics.inc();
         let (uid, panic) = (shorten(&request.uid, LOGGED), text_of(&*panic));
         tracing::error!(?uid, webhook = webhook.as_str(), panic, "panic while answering a review");
         Response::internal_error(&request.uid)
-    });
-    count(admission, webhook, Some(request), outcome(&response));
-    log(webhook, request, &response);
-    response
+    })
 }
 
 fn text_of(panic: &(dyn Any + Send)) -> &str {
@@ -147,17 +204,14 @@ fn text_of(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("of an unknown kind")
 }
 
-fn outcome(response: &Response) -> &'static str {
-    match response.status.as_ref().map(|status| status.code) {
-        _ if response.is_patched() => "patched",
-        None => "allowed",
-        Some(429) => "throttled",
-        Some(500..) => "error",
-        Some(_) => "denied",
-    }
-}
-
-fn count(admission: &Admission, webhook: Webhook, request: Option<&Request>, outcome: &'static str) {
+/// Counts and logs what is answered, and writes it down.
+fn conclude(
+    admission: &Admission,
+    webhook: Webhook,
+    request: Option<&Request>,
+    response: &Response,
+) -> Result<Vec<u8>, (StatusCode, &'static str, String)> {
+    let outcome = outcome(response);
     let labels = AdmissionLabels {
         webhook: webhook.as_str(),
         kind: request.map_or("other", |request| Target::of(request).as_str()),
@@ -165,6 +219,18 @@ fn count(admission: &Admission, webhook: Webhook, request: Option<&Request>, out
         outcome,
     };
     admission.metrics.admission_requests.get_or_create(&labels).inc();
+    log(webhook, request.unwrap_or(&Request::default()), response);
+    response.render().map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, "render", error.to_string()))
+}
+
+fn outcome(response: &Response) -> &'static str {
+    match response.status.as_ref().map(|status| (status.code, status.reason)) {
+        _ if response.is_patched() => "patched",
+        None => "allowed",
+        Some((429, _)) => "throttled",
+        Some((500.., _) | (_, "BadRequest")) => "error",
+        Some(_) => "denied",
+    }
 }
 
 /// One line per decision. Names, never values: they may be secret. Quoted and cut, since a stranger may have sent them.
@@ -172,7 +238,7 @@ fn log(webhook: Webhook, request: &Request, response: &Response) {
     let webhook = webhook.as_str();
     let operation = request.operation.as_str();
     let cut = |text| shorten(text, LOGGED);
-    let (uid, kind, user) = (cut(&request.uid), cut(&request.kind.kind), cut(&request.user_info.username));
+    let (uid, kind, user) = (cut(response.uid()), cut(&request.kind.kind), cut(&request.user_info.username));
     let (namespace, name) = (cut(&request.namespace), cut(request.display_name()));
     if let Some(status) = &response.status {
         let (code, reason) = (status.code, status.reason);

@@ -1,16 +1,22 @@
 use std::pin::Pin;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use axum::body::to_bytes;
+use axum::body::{HttpBody, to_bytes};
 use axum::http::{Method, Request as HttpRequest};
+use futures::StreamExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
+use super::super::limits::LIGHT_BODY;
 use super::super::tests::{admission, request, set};
+use super::super::{PartitionSet, Sets};
 use super::*;
 
 async fn send(admission: &Admission, request: HttpRequest<Body>) -> (StatusCode, Vec<u8>) {
-    let response = router(admission.clone()).oneshot(request).await.unwrap();
+    let response = router(admission).oneshot(request).await.unwrap();
     let status = response.status();
     (status, to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec())
 }
@@ -153,4 +159,112 @@ async fn decisions_are_counted_by_fixed_labels() {
         assert!(text.contains(&format!("atomix_admission_requests_total{{{labels}}} 1\n")), "{labels}\n{text}");
     }
     assert!(text.contains(r#"atomix_admission_duration_seconds_count{webhook="mutate"} 2"#), "{text}");
+}
+
+/// A watch cache that takes its time about the set `slow`: it says that it was asked, and answers when it is told to.
+struct Slow {
+    asked: Sender<()>,
+    answer: Mutex<Receiver<()>>,
+}
+
+impl Sets for Slow {
+    fn get(&self, _: &str, name: &str) -> Option<Arc<PartitionSet>> {
+        if name == "slow" {
+            self.asked.send(()).unwrap();
+            let _ = self.answer.lock().unwrap().recv_timeout(Duration::from_secs(60));
+        }
+        None
+    }
+}
+
+/// The good review of a new set, made longer than a light one.
+fn heavy(name: &str) -> String {
+    let mut set = set(name, 3);
+    set["metadata"]["annotations"] = json!({ "a": "x".repeat(LIGHT_BODY) });
+    review(&request("partitionsets", "CREATE", &set, &Value::Null))
+}
+
+async fn answered(routes: Router, path: &str, body: impl Into<Body>) -> Value {
+    let response = routes.oneshot(http(Method::POST, path, "application/json", body)).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    serde_json::from_slice(&to_bytes(response.into_body(), 1 << 20).await.unwrap()).unwrap()
+}
+
+fn assert_throttled(answer: &Value) {
+    let response = &answer["response"];
+    assert_eq!((&response["uid"], &response["allowed"]), (&json!("u-1"), &json!(false)), "{answer}");
+    assert_eq!((&response["status"]["code"], &response["status"]["reason"]), (&json!(429), &json!("TooManyRequests")));
+    assert_eq!(response["status"]["details"]["retryAfterSeconds"], 1, "{answer}");
+}
+
+#[tokio::test]
+async fn a_slow_decision_is_answered_in_time_and_keeps_its_place_and_the_light_ones_go_on() {
+    let (asked, was_asked) = channel();
+    let (answer, may_answer) = channel();
+    let slow = Slow { asked, answer: Mutex::new(may_answer) };
+    let admission = Admission { sets: Arc::new(slow), ..admission(&[]) };
+    let routes = limited(&admission, &Limits::new(MAX_BODY, 1));
+    // Its name could be that of a Service of partition 1 of the set that the cache takes its time about.
+    let start = Instant::now();
+    assert_throttled(&answered(routes.clone(), "/validate?timeout=2s", heavy("slow-1")).await);
+    assert!(start.elapsed() >= Duration::from_secs(1), "{:?}", start.elapsed());
+    was_asked.try_recv().unwrap();
+    // It has the only place still.
+    assert_throttled(&answered(routes.clone(), "/validate?timeout=1s", heavy("raft")).await);
+    let light = review(&request("partitionsets", "CREATE", &set("raft", 3), &Value::Null));
+    assert_eq!(answered(routes.clone(), "/validate?timeout=5s", light).await["response"]["allowed"], true);
+    answer.send(()).unwrap();
+    assert_eq!(answered(routes, "/validate?timeout=5s", heavy("raft")).await["response"]["allowed"], true);
+    let text = admission.metrics.render().unwrap();
+    for line in [
+        r#"atomix_admission_requests_total{webhook="validate",kind="other",operation="other",outcome="throttled"} 2"#,
+        r#"atomix_admission_requests_total{webhook="validate",kind="PartitionSet",operation="CREATE",outcome="allowed"} 2"#,
+        "atomix_admission_in_flight 0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+}
+
+/// The bytes, then nothing more and no end.
+fn unfinished(beginning: impl Into<Bytes>) -> Body {
+    let beginning = futures::stream::iter([Ok::<_, std::io::Error>(beginning.into())]);
+    Body::from_stream(beginning.chain(futures::stream::pending()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_review_that_does_not_come_in_time_is_to_be_sent_again_once_its_uid_is_known() {
+    let admission = admission(&[]);
+    let routes = router(&admission);
+    let body = review(&request("partitionsets", "CREATE", &set("raft", 3), &Value::Null));
+    let start = Time::now();
+    assert_throttled(&answered(routes, "/mutate?timeout=3s", unfinished(body[..body.len() - 1].to_owned())).await);
+    assert_eq!(start.elapsed().as_secs(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn long_bodies_wait_for_room_and_short_ones_do_not() {
+    let admission = admission(&[]);
+    let limits = Limits::new(MAX_BODY, 2);
+    let routes = limited(&admission, &limits);
+    let full = limits.body(MAX_BODY, Time::now()).await.unwrap();
+    assert_throttled(&answered(routes.clone(), "/validate", heavy("raft")).await);
+    let light = review(&request("partitionsets", "CREATE", &set("raft", 3), &Value::Null));
+    assert_eq!(answered(routes.clone(), "/validate", light).await["response"]["allowed"], true);
+    let request = http(Method::POST, "/validate", "application/json", vec![b' '; LIGHT_BODY + 1]);
+    let nameless = routes.clone().oneshot(request).await.unwrap();
+    assert_eq!(nameless.status(), StatusCode::SERVICE_UNAVAILABLE);
+    drop(full);
+    assert_eq!(answered(routes, "/validate", heavy("raft")).await["response"]["allowed"], true);
+    assert!(limits.body(MAX_BODY, Time::now()).await.is_some(), "the room of a body was not given back");
+}
+
+#[tokio::test]
+async fn a_review_that_memory_is_not_enough_for_is_denied_unread() {
+    let mut set = set("raft", 3);
+    set["spec"]["bomb"] = json!("HERE");
+    let bomb = format!("[{}0]", r#"{"":0},"#.repeat(900_000));
+    let body = review(&request("partitionsets", "CREATE", &set, &Value::Null)).replace("\"HERE\"", &bomb);
+    assert!(body.len() < MAX_BODY);
+    let answer = answered(router(&admission(&[])), "/mutate", body).await;
+    assert_eq!((&answer["response"]["uid"], &answer["response"]["status"]["code"]), (&json!("u-1"), &json!(413)));
 }

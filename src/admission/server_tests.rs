@@ -1,17 +1,20 @@
 use std::time::SystemTime;
 
-use axum::routing::get;
+use axum::body::to_bytes;
+use axum::routing::{get, post};
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::*;
-use crate::tls::issue::Ca;
+use crate::tls::Periods;
+use crate::tls::authority::Authority;
 use crate::tls::{self, Names};
 
 const QUICK: &[u8] = b"GET /quick HTTP/1.1\r\nhost: x\r\n\r\n";
@@ -19,7 +22,7 @@ const SLOW: &[u8] = b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n";
 
 struct Running {
     address: SocketAddr,
-    ca: Arc<Ca>,
+    ca: Arc<Authority>,
     metrics: Arc<Metrics>,
     /// Lets a request to `/slow` be answered.
     answer: Arc<Notify>,
@@ -29,14 +32,17 @@ struct Running {
     task: JoinHandle<()>,
 }
 
-fn short() -> Limits {
-    let short = Duration::from_millis(100);
-    Limits { handshake: short, head: short, ..Limits::default() }
+fn short_head() -> Limits {
+    Limits { head: Duration::from_millis(100), ..no_drain() }
+}
+
+fn no_drain() -> Limits {
+    Limits { drain: Duration::ZERO, ..Limits::default() }
 }
 
 async fn start(limits: Limits) -> Running {
     let names = Names::new("keeper", "home", "x");
-    let ca = Arc::new(Ca::mint(&names, 1, SystemTime::now()).unwrap());
+    let ca = Arc::new(Authority::mint(&names, 1, &Periods::default(), SystemTime::now()).unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (metrics, shutdown) = (Metrics::new(), CancellationToken::new());
@@ -49,7 +55,14 @@ async fn start(limits: Limits) -> Running {
             "slow"
         })
     };
-    let router = Router::new().route("/quick", get(|| async { "quick" })).route("/slow", slow);
+    let body = {
+        let arrived = Arc::clone(&arrived);
+        post(async move |body: Body| {
+            arrived.notify_one();
+            to_bytes(body, MAX_HEAD).await.map_err(|_| "broken")
+        })
+    };
+    let router = Router::new().route("/quick", get(|| async { "quick" })).route("/slow", slow).route("/body", body);
     let config = tls::tests::server_config(&ca, &names);
     let task = tokio::spawn(serve(listener, config, router, Arc::clone(&metrics), limits, shutdown.clone()));
     Running { address, ca, metrics, answer, arrived, shutdown, task }
@@ -61,15 +74,23 @@ impl Running {
         version: &'static SupportedProtocolVersion,
         alpn: &str,
     ) -> io::Result<TlsStream<TcpStream>> {
+        self.handshake(TcpStream::connect(self.address).await?, version, alpn).await
+    }
+
+    async fn handshake(
+        &self,
+        stream: TcpStream,
+        version: &'static SupportedProtocolVersion,
+        alpn: &str,
+    ) -> io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
-        roots.add(self.ca.certificate().clone()).unwrap();
+        roots.add(self.ca.current.certificate().clone()).unwrap();
         let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_protocol_versions(&[version])
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
-        let stream = TcpStream::connect(self.address).await?;
         let name = ServerName::try_from("keeper.home.svc").unwrap();
         TlsConnector::from(Arc::new(config)).connect(name, stream).await
     }
@@ -114,6 +135,26 @@ async fn a_kept_connection_serves_requests_over_tls_1_2_and_1_3() {
 }
 
 #[tokio::test]
+async fn answers_do_not_wait_for_acknowledgements() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let stop = CancellationToken::new();
+    let accepted = Arc::new(std::sync::OnceLock::new());
+    connections::accept(
+        listener,
+        1,
+        &stop,
+        || Pace::new(Limits::default()),
+        |stream, _, _| {
+            accepted.get_or_init(|| stream.nodelay().unwrap());
+            stop.cancel();
+        },
+    )
+    .await;
+    assert_eq!(accepted.get(), Some(&true));
+}
+
+#[tokio::test]
 async fn http_2_is_not_offered() {
     let server = start(Limits::default()).await;
     assert!(server.connect(&TLS13, "h2").await.is_err());
@@ -124,17 +165,24 @@ async fn http_2_is_not_offered() {
 
 #[tokio::test]
 async fn a_client_that_says_nothing_is_dropped() {
-    let server = start(short()).await;
+    let server = start(Limits { handshake: Duration::from_millis(100), ..no_drain() }).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     closed(&mut stream).await;
     assert_eq!(server.handshake_failures("timeout"), 1);
+}
+
+#[tokio::test]
+async fn a_spare_connection_may_wait_with_its_first_request_as_long_as_a_kept_one() {
+    let server = start(short_head()).await;
     let mut client = server.client().await;
-    closed(&mut client).await;
+    sleep(Duration::from_millis(300)).await;
+    client.write_all(QUICK).await.unwrap();
+    answer(&mut client, "quick").await;
 }
 
 #[tokio::test]
 async fn a_head_that_does_not_end_is_given_up_on_a_kept_connection_too() {
-    let server = start(short()).await;
+    let server = start(short_head()).await;
     let mut client = server.client().await;
     client.write_all(QUICK).await.unwrap();
     answer(&mut client, "quick").await;
@@ -144,7 +192,7 @@ async fn a_head_that_does_not_end_is_given_up_on_a_kept_connection_too() {
 
 #[tokio::test]
 async fn a_kept_connection_outlives_the_timeout_of_a_head() {
-    let server = start(short()).await;
+    let server = start(short_head()).await;
     let mut client = server.client().await;
     for _ in 0..3 {
         client.write_all(QUICK).await.unwrap();
@@ -157,6 +205,8 @@ async fn a_kept_connection_outlives_the_timeout_of_a_head() {
 async fn an_idle_connection_ends_at_last_and_so_does_a_request_that_hangs() {
     let short = Duration::from_millis(100);
     let server = start(Limits { idle: short, request: short, ..Limits::default() }).await;
+    let mut fresh = server.client().await;
+    closed(&mut fresh).await;
     let mut idle = server.client().await;
     idle.write_all(QUICK).await.unwrap();
     answer(&mut idle, "quick").await;
@@ -177,23 +227,139 @@ async fn a_long_head_is_refused() {
     assert!(text.starts_with(b"HTTP/1.1 431"), "{}", String::from_utf8_lossy(&text));
 }
 
+/// Waits until the server has so many connections.
+async fn connections(server: &Running, count: i64) {
+    while server.metrics.webhook_connections.get() != count {
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
 #[tokio::test]
-async fn more_clients_than_places_wait_for_one() {
+async fn who_asks_gets_a_place_from_those_who_keep_the_server_waiting_half_open_ones_first() {
+    let day = Duration::from_secs(86_400);
+    let server = start(Limits { connections: 4, idle: day, ..Limits::default() }).await;
+    let mut kept = server.client().await;
+    kept.write_all(QUICK).await.unwrap();
+    answer(&mut kept, "quick").await;
+    let mut busy = server.client().await;
+    busy.write_all(SLOW).await.unwrap();
+    server.arrived.notified().await;
+    // Far more than there are places, and all of them stay.
+    let mut half_open = Vec::new();
+    for _ in 0..40 {
+        half_open.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    let mut client = timeout(Duration::from_secs(10), server.client()).await.unwrap();
+    client.write_all(QUICK).await.unwrap();
+    answer(&mut client, "quick").await;
+    kept.write_all(QUICK).await.unwrap();
+    answer(&mut kept, "quick").await;
+    server.answer.notify_one();
+    answer(&mut busy, "slow").await;
+    assert!(server.handshake_failures("evicted") >= 38, "{}", server.handshake_failures("evicted"));
+    assert_eq!(server.handshake_failures("timeout"), 0);
+    assert!(server.metrics.webhook_connections.get() <= 4);
+    closed(&mut half_open[0]).await;
+}
+
+#[tokio::test]
+async fn a_request_that_is_being_answered_keeps_its_place() {
     let server = start(Limits { connections: 1, ..Limits::default() }).await;
-    let first = server.client().await;
+    let mut busy = server.client().await;
+    busy.write_all(SLOW).await.unwrap();
+    server.arrived.notified().await;
     let second = server.client();
     let mut second = pin!(second);
     assert!(timeout(Duration::from_millis(300), second.as_mut()).await.is_err());
     assert_eq!(server.metrics.webhook_connections.get(), 1);
-    drop(first);
+    server.answer.notify_one();
+    answer(&mut busy, "slow").await;
     let mut second = timeout(Duration::from_secs(10), second).await.unwrap();
     second.write_all(QUICK).await.unwrap();
     answer(&mut second, "quick").await;
+    closed(&mut busy).await;
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_in_does_not_keep_its_place() {
+    let server = start(Limits { connections: 1, ..Limits::default() }).await;
+    let mut slow = server.client().await;
+    slow.write_all(b"POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nx").await.unwrap();
+    server.arrived.notified().await;
+    let mut client = timeout(Duration::from_secs(10), server.client()).await.unwrap();
+    client.write_all(QUICK).await.unwrap();
+    answer(&mut client, "quick").await;
+    closed(&mut slow).await;
+}
+
+fn closes(answer: &str) -> bool {
+    answer.to_lowercase().contains("\r\nconnection: close\r\n")
+}
+
+#[tokio::test]
+async fn a_drain_answers_kept_and_new_connections_and_each_answer_closes_its_own() {
+    let server = start(Limits { drain: Duration::from_secs(600), ..Limits::default() }).await;
+    let (mut kept, mut fresh, mut busy) = (server.client().await, server.client().await, server.client().await);
+    kept.write_all(QUICK).await.unwrap();
+    assert!(!closes(&answer(&mut kept, "quick").await));
+    busy.write_all(SLOW).await.unwrap();
+    server.arrived.notified().await;
+    server.shutdown.cancel();
+    server.answer.notify_one();
+    assert!(closes(&answer(&mut busy, "slow").await));
+    closed(&mut busy).await;
+    let mut new = server.client().await;
+    for client in [&mut kept, &mut fresh, &mut new] {
+        client.write_all(QUICK).await.unwrap();
+        assert!(closes(&answer(client, "quick").await));
+        closed(client).await;
+    }
+    connections(&server, 0).await;
+    assert!(!server.task.is_finished());
+}
+
+#[tokio::test]
+async fn after_the_drain_nothing_is_accepted_and_idle_connections_end() {
+    let never = Duration::from_secs(600);
+    let server = start(Limits { drain: Duration::from_secs(2), handshake: never, ..Limits::default() }).await;
+    let (mut idle, mut fresh) = (server.client().await, server.client().await);
+    idle.write_all(QUICK).await.unwrap();
+    answer(&mut idle, "quick").await;
+    let mut half_open = TcpStream::connect(server.address).await.unwrap();
+    connections(&server, 3).await;
+    server.shutdown.cancel();
+    for _ in 0..3 {
+        assert!(!server.task.is_finished());
+        server.client().await;
+    }
+    closed(&mut idle).await;
+    closed(&mut fresh).await;
+    closed(&mut half_open).await;
+    timeout(Duration::from_secs(30), server.task).await.unwrap().unwrap();
+    assert!(TcpStream::connect(server.address).await.is_err());
+}
+
+#[tokio::test]
+async fn who_connected_just_before_the_end_still_gets_an_answer() {
+    let server = start(Limits { late: Duration::from_secs(30), ..no_drain() }).await;
+    let mut fresh = server.client().await;
+    let handshake = TcpStream::connect(server.address).await.unwrap();
+    connections(&server, 2).await;
+    server.shutdown.cancel();
+    while TcpStream::connect(server.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    let mut late = server.handshake(handshake, &TLS13, "http/1.1").await.unwrap();
+    for client in [&mut fresh, &mut late] {
+        client.write_all(QUICK).await.unwrap();
+        assert!(closes(&answer(client, "quick").await));
+    }
+    timeout(Duration::from_secs(10), server.task).await.unwrap().unwrap();
 }
 
 #[tokio::test]
 async fn a_stop_finishes_what_is_under_way_and_closes_the_rest() {
-    let server = start(Limits::default()).await;
+    let server = start(no_drain()).await;
     let (mut busy, mut idle) = (server.client().await, server.client().await);
     idle.write_all(QUICK).await.unwrap();
     answer(&mut idle, "quick").await;
@@ -212,7 +378,7 @@ async fn a_stop_finishes_what_is_under_way_and_closes_the_rest() {
 
 #[tokio::test]
 async fn a_stop_does_not_wait_for_ever() {
-    let server = start(Limits { stop: Duration::from_millis(100), ..Limits::default() }).await;
+    let server = start(Limits { stop: Duration::from_millis(100), ..no_drain() }).await;
     let mut busy = server.client().await;
     busy.write_all(SLOW).await.unwrap();
     server.arrived.notified().await;

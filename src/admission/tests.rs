@@ -321,3 +321,23 @@ fn until_the_controller_knows_itself_nobody_writes_partitions() {
     let same = request("partitions", "UPDATE", &partition(3), &partition(3));
     assert_eq!(decide(&unknown, Webhook::Validate, &same), ALLOWED());
 }
+
+#[test]
+fn a_canary_is_refused_by_both_webhooks_whoever_sends_it_and_only_when_it_is_created() {
+    let (admission, nothing) = (admission(&[]), Value::Null);
+    let mut canary = set("canary", 1);
+    canary["metadata"]["annotations"] = json!({ canary::ANNOTATION: "c0ffee" });
+    for webhook in [Webhook::Mutate, Webhook::Validate] {
+        let refused = decide(&admission, webhook, &request("partitionsets", "CREATE", &canary, &nothing));
+        let says = format!("canary c0ffee has reached {}", webhook.as_str());
+        assert_eq!((&refused["allowed"], &refused["status"]["message"]), (&json!(false), &json!(says)));
+        let left = decide(&admission, webhook, &request("partitionsets", "UPDATE", &canary, &canary));
+        assert_eq!(left["allowed"], true, "{left}");
+    }
+    let mut canary = partition(1);
+    canary["metadata"]["annotations"] = json!({ canary::ANNOTATION: "c0ffee" });
+    let mut own = request("partitions", "CREATE", &canary, &nothing);
+    own["userInfo"]["username"] = json!(OWN);
+    let refused = decide(&admission, Webhook::Validate, &own);
+    assert_eq!(refused["status"]["message"], "canary c0ffee has reached validate");
+}

@@ -42,7 +42,7 @@ pub fn definitions() -> Result<[Value; 2], Error> {
         (TEMPLATE.to_owned(), schema::template_spec()),
     ];
     let set = definition(&PartitionSet::crd(), set.into_iter().chain(at(TEMPLATE)))?;
-    let partition = [(PARTITION_SPEC.to_owned(), schema::partition_spec())];
+    let partition = [(String::new(), schema::partition_root()), (PARTITION_SPEC.to_owned(), schema::partition_spec())];
     let partition = definition(&Partition::crd(), partition.into_iter().chain(at(PARTITION_SPEC)))?;
     Ok([set, partition])
 }

@@ -1,13 +1,16 @@
 //! The custom resources of group `k8s.atomix.io`, and the names, labels and annotations that go with them.
 
+pub mod canary;
 pub mod conditions;
 pub mod crds;
+mod election;
 pub mod labels;
 pub mod names;
 mod partition;
 mod partition_set;
 mod schema;
 
+pub use election::ElectionStatus;
 pub use partition::{Partition, PartitionSpec, PartitionStatus};
 pub use partition_set::{
     ClaimRetentionPolicy, PartitionSet, PartitionSetSpec, PartitionSetStatus, PartitionTemplate, Protocol,

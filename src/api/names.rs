@@ -56,6 +56,12 @@ pub fn pod_host(partition: &str, ordinal: i64, namespace: &str, cluster_domain: 
     format!("{partition}-{ordinal}.{service}.{namespace}.svc.{cluster_domain}")
 }
 
+/// DNS-resolvable host at which clients reach a partition: that of its Service.
+#[must_use]
+pub fn service_host(partition: &str, namespace: &str, cluster_domain: &str) -> String {
+    format!("{partition}.{namespace}.svc.{cluster_domain}")
+}
+
 /// `(other, index)` if a Service called `name` would be one that partition `index` of set `other` needs, that is, if
 /// `name` is `<other>-<index>` or `<other>-<index>-hs`.
 #[must_use]

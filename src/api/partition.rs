@@ -6,7 +6,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ClaimRetentionPolicy, TemplateSpec};
+use super::{ClaimRetentionPolicy, ElectionStatus, TemplateSpec};
 
 /// Partition is one replicated state machine of a PartitionSet. The PartitionSet controller creates and changes
 /// Partitions; edit the PartitionSet instead.
@@ -54,6 +54,13 @@ use super::{ClaimRetentionPolicy, TemplateSpec};
         priority = 1
     ),
     printcolumn(
+        name = "Primary",
+        type_ = "string",
+        json_path = ".status.election.primary",
+        description = "Member that the partition's nodes have elected, where their protocol elects one",
+        priority = 1
+    ),
+    printcolumn(
         name = "Image",
         type_ = "string",
         json_path = ".status.image",
@@ -90,6 +97,10 @@ pub struct PartitionStatus {
     /// Label selector of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
+    /// Hash of what the partition's labels and annotations say of its pods, as of this status: a change of them does not
+    /// change the generation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata_hash: Option<String>,
     /// Image that the pods were told to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
@@ -97,4 +108,7 @@ pub struct PartitionStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("maxItems" = 16, "x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+    /// Who of the partition's nodes is the primary; absent until one has stood for election.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub election: Option<ElectionStatus>,
 }

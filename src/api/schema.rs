@@ -58,6 +58,26 @@ pub(super) fn partition_spec() -> Value {
     Value::Array(rules)
 }
 
+/// Rules of a Partition's `status.election`: whoever writes it, a term never falls and has one primary.
+pub(super) fn election() -> Value {
+    json!([
+        { "rule": "self.term >= oldSelf.term", "message": "must not be less than it was", "fieldPath": ".term" },
+        {
+            "rule": "self.term > oldSelf.term || self.primary == oldSelf.primary || self.primary == ''",
+            "message": "cannot become another member in the same term",
+            "fieldPath": ".primary"
+        }
+    ])
+}
+
+/// Rules at the root of a Partition: with the record of its election, its terms would be lost.
+pub(super) fn partition_root() -> Value {
+    json!([{
+        "rule": "!has(oldSelf.status) || !has(oldSelf.status.election) || (has(self.status) && has(self.status.election))",
+        "message": "status.election cannot be removed: terms would begin anew"
+    }])
+}
+
 /// Rules of a set's `template.spec`.
 pub(super) fn template_spec() -> Value {
     Value::Array(template_spec_rules())

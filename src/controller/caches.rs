@@ -7,18 +7,24 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::{Api, Client};
+use kube::Client;
 
+use super::elections;
 use super::objects::{Keep, Known};
 use super::partition_set::{CHILD_DELAY, PARTITION_DELAY};
+use super::pods::{Pod, PodFacts};
 use crate::api::names::{self, ObjectKey};
 use crate::api::{Partition, PartitionSet, labels};
 use crate::cache::Cache;
 use crate::queue::Trigger;
+use crate::scope::Scope;
+use crate::sets::Currency;
 use crate::watch::{self, Sink};
 
 /// Annotation in which kubectl keeps a copy of what was applied: nothing here reads it.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// Told of every change of a Partition, after the cache has it.
+pub type Told = Arc<dyn Fn(&ObjectKey) + Send + Sync>;
 /// Called when one watch has its first list.
 pub type Synced = Box<dyn FnOnce() + Send>;
 
@@ -27,10 +33,13 @@ pub type Synced = Box<dyn FnOnce() + Send>;
 pub struct Caches {
     /// All PartitionSets.
     pub sets: Cache<PartitionSet>,
+    /// Whether they are.
+    pub sets_currency: Currency,
     /// All Partitions.
     pub(super) partitions: Cache<Known<Partition>>,
     pub(super) config_maps: Cache<Known<()>>,
     pub(super) stateful_sets: Cache<Known<<StatefulSet as Keep>::Facts>>,
+    pub(super) pods: Cache<PodFacts>,
     pub(super) services: Cache<Known<<Service as Keep>::Facts>>,
     pub(super) disruption_budgets: Cache<Known<()>>,
     pub(super) endpoint_slices: Cache<Known<<EndpointSlice as Keep>::Facts>>,
@@ -38,13 +47,14 @@ pub struct Caches {
 }
 
 impl Caches {
-    /// Watches everything, for ever. `controller` selects the children; `gate` makes, for each kind, what is called
-    /// when its first list is in.
+    /// Watches everything in `scope`, for ever. `controller` selects the children; `told` is told of Partitions; `gate`
+    /// makes, for each kind, what is called when its first list is in.
     pub fn watch(
         self: Arc<Self>,
         client: Client,
+        scope: Scope,
         controller: &str,
-        (sets, partitions): (Trigger, Trigger),
+        (sets, partitions, told): (Trigger, Trigger, Told),
         gate: impl FnMut(&'static str) -> Synced,
     ) -> impl Future<Output = ()> + Send + 'static {
         let gates = [
@@ -52,6 +62,7 @@ impl Caches {
             "partitions",
             "configmaps",
             "statefulsets",
+            "pods",
             "services",
             "poddisruptionbudgets",
             "endpointslices",
@@ -61,30 +72,35 @@ impl Caches {
         let ours = format!("{}={controller}", labels::MANAGED_BY);
         let route = Route { sets, partitions };
         async move {
-            let [sets, partitions, config_maps, stateful_sets, services, budgets, slices, endpoints] = gates;
-            let (caches, ours) = (&*self, ours.as_str());
+            let [sets, partitions, config_maps, stateful_sets, pods, services, budgets, slices, endpoints] = gates;
+            let (caches, ours, at) = (&*self, ours.as_str(), (&client, &scope));
+            let sets_synced = || {
+                caches.sets_currency.synced();
+                sets();
+            };
             tokio::join!(
-                watch::run(Api::all(client.clone()), "", &caches.sets, route.clone(), sets),
-                watch::run(Api::all(client.clone()), "", &caches.partitions, Partitions(route.clone()), partitions),
-                children::<ConfigMap>(&client, ours, &caches.config_maps, &route, config_maps),
-                children::<StatefulSet>(&client, ours, &caches.stateful_sets, &route, stateful_sets),
-                children::<Service>(&client, ours, &caches.services, &route, services),
-                children::<PodDisruptionBudget>(&client, ours, &caches.disruption_budgets, &route, budgets),
-                children::<EndpointSlice>(&client, ours, &caches.endpoint_slices, &route, slices),
-                children::<Endpoints>(&client, ours, &caches.endpoints, &route, endpoints),
+                watch::run(at, "", &caches.sets, Sets(&route, &caches.sets_currency), sets_synced),
+                watch::run(at, "", &caches.partitions, Partitions { route: route.clone(), told }, partitions),
+                children::<ConfigMap>(at, ours, &caches.config_maps, &route, config_maps),
+                children::<StatefulSet>(at, ours, &caches.stateful_sets, &route, stateful_sets),
+                watch::run(at, ours, &caches.pods, Pods(route.clone()), pods),
+                children::<Service>(at, ours, &caches.services, &route, services),
+                children::<PodDisruptionBudget>(at, ours, &caches.disruption_budgets, &route, budgets),
+                children::<EndpointSlice>(at, ours, &caches.endpoint_slices, &route, slices),
+                children::<Endpoints>(at, ours, &caches.endpoints, &route, endpoints),
             );
         }
     }
 }
 
 async fn children<K: Keep>(
-    client: &Client,
+    at: (&Client, &Scope),
     labels: &str,
     cache: &Cache<Known<K::Facts>>,
     route: &Route,
     synced: Synced,
 ) {
-    watch::run::<K, _>(Api::all(client.clone()), labels, cache, Children(route.clone()), synced).await;
+    watch::run::<K, _>(at, labels, cache, Children(route.clone()), synced).await;
 }
 
 /// Tells the queues whom a change concerns.
@@ -102,7 +118,9 @@ impl Route {
     }
 }
 
-impl Sink<PartitionSet> for Route {
+struct Sets<'a>(&'a Route, &'a Currency);
+
+impl Sink<PartitionSet> for Sets<'_> {
     type Kept = PartitionSet;
 
     fn keep(&self, set: PartitionSet) -> PartitionSet {
@@ -110,18 +128,30 @@ impl Sink<PartitionSet> for Route {
     }
 
     fn changed(&self, key: &ObjectKey, _: &PartitionSet) {
-        self.sets.now(key.clone());
+        self.0.sets.now(key.clone());
+    }
+
+    fn interrupted(&self, namespace: Option<&str>) {
+        self.1.interrupted(namespace);
+    }
+
+    fn listed(&self, namespace: Option<&str>) {
+        self.1.listed(namespace);
     }
 }
 
 /// A set without what only the API server and kubectl need.
-pub(super) fn slim(mut set: PartitionSet) -> PartitionSet {
+#[must_use]
+pub fn slim(mut set: PartitionSet) -> PartitionSet {
     set.metadata.managed_fields = None;
     set.metadata.annotations.iter_mut().for_each(|annotations| drop(annotations.remove(LAST_APPLIED)));
     set
 }
 
-struct Partitions(Route);
+struct Partitions {
+    route: Route,
+    told: Told,
+}
 
 impl Sink<Partition> for Partitions {
     type Kept = Known<Partition>;
@@ -131,8 +161,18 @@ impl Sink<Partition> for Partitions {
     }
 
     fn changed(&self, key: &ObjectKey, _: &Known<Partition>) {
-        self.0.partitions.now(key.clone());
-        self.0.set_of(key);
+        (self.told)(key);
+        self.route.partitions.now(key.clone());
+        self.route.set_of(key);
+    }
+
+    fn replaced(&self, key: &ObjectKey, before: &Known<Partition>, kept: &Known<Partition>) {
+        if elections::is_all_that_changed(before, kept) {
+            // Nothing that a controller makes depends on who is primary.
+            (self.told)(key);
+        } else {
+            self.changed(key, kept);
+        }
     }
 }
 
@@ -158,6 +198,22 @@ impl<K: Keep> Sink<K> for Children {
             }
             "PartitionSet" => route.sets.after(owner_key, CHILD_DELAY),
             _ => {}
+        }
+    }
+}
+
+struct Pods(Route);
+
+impl Sink<Pod> for Pods {
+    type Kept = PodFacts;
+
+    fn keep(&self, pod: Pod) -> PodFacts {
+        pod.facts()
+    }
+
+    fn changed(&self, key: &ObjectKey, pod: &PodFacts) {
+        if !pod.owner.is_empty() {
+            self.0.partitions.after(ObjectKey::new(key.namespace.as_str(), pod.owner.as_str()), CHILD_DELAY);
         }
     }
 }

@@ -12,6 +12,7 @@ use super::caches::Caches;
 use super::digest::FIELD_MANAGER;
 use super::ensure::{Writer, bounded, error_text};
 use super::pacing::Pacing;
+use super::partition::Memory;
 use super::partition_set::KeptDigests;
 use super::settings::Settings;
 use crate::api::names::ObjectKey;
@@ -28,7 +29,7 @@ pub struct Context {
     /// What the watches know.
     pub caches: Arc<Caches>,
     /// What the controller was told at its start.
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     /// Where events go.
     pub events: Events,
     /// What is counted.
@@ -39,6 +40,8 @@ pub struct Context {
     pub partitions: Trigger,
     /// When the status of which object was last written.
     pub pacing: Pacing,
+    /// What is remembered of the pods of each partition.
+    pub memory: Memory,
     /// What the partitions of each set should be.
     pub digests: KeptDigests,
 }
@@ -49,8 +52,9 @@ pub struct Context {
 pub struct StatusError(String);
 
 impl Context {
-    /// Writes a status, and nothing else, of the very object that it was computed for. Fields of the status that are
-    /// not in `status` stay as they are. Returns none if the object is gone.
+    /// Writes a status, and nothing else, of the very version of the object that it was computed from: what a former
+    /// leader sends late must not replace what is true by now. Fields of the status that are not in `status` stay as
+    /// they are. Returns none if the object has changed or is gone.
     ///
     /// # Errors
     /// [`StatusError`] with what the API server said.
@@ -60,14 +64,15 @@ impl Context {
     {
         let key = ObjectKey::new(object.namespace().unwrap_or_default(), object.name_any());
         let api: Api<K> = Api::namespaced(self.client.clone(), &key.namespace);
-        let patch = json!({ "metadata": { "uid": object.uid() }, "status": status });
+        let metadata = json!({ "uid": object.uid(), "resourceVersion": object.resource_version() });
+        let patch = json!({ "metadata": metadata, "status": status });
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         match bounded(api.patch_status(&key.name, &params, &Patch::Merge(&patch))).await {
             Ok(written) => {
                 self.metrics.api_write("status", "patch");
                 Ok(Some(written))
             }
-            // Deleted meanwhile, or deleted and made again: the uid is another one then.
+            // The uid is another one if it was deleted and made again.
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(None),
             Err(error) => Err(StatusError(error_text(&error))),
         }

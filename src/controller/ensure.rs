@@ -7,12 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::core::Status;
 use kube::{Api, Client, ResourceExt};
 
 use super::digest::{self, FIELD_MANAGER, digest};
 use super::objects::{Keep, Known, Owner, controller_of};
 use crate::api::names::ObjectKey;
 use crate::cache::Cache;
+use crate::calls::within;
 use crate::metrics::Metrics;
 use crate::watch::{key_of, version_of};
 
@@ -47,7 +49,20 @@ pub enum Error {
         /// What the API server says.
         message: String,
     },
-    /// Any other failure, which may pass: a conflict, a quota, an API server that is away.
+    /// A quota of the namespace forbids it.
+    #[error("{kind} {name:?} is refused: {message}")]
+    Quota {
+        /// Kind of the object.
+        kind: String,
+        /// Name of the object.
+        name: String,
+        /// What the API server says: which quota, and how much of it is used.
+        message: String,
+    },
+    /// The namespace is being deleted, and nothing may be made in it any more.
+    #[error("the namespace is being deleted")]
+    NamespaceEnds,
+    /// Any other failure, which may pass: a conflict, an API server that is away.
     #[error("writing {kind} {name:?}: {message}")]
     Failed {
         /// Kind of the object.
@@ -72,6 +87,9 @@ pub enum Done {
 
 /// Longest that one call to the API server may take: as long as the API server itself lets a request take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Objects of which it is remembered that others change them; to forget one costs one write.
+const MOST_SETTLED: usize = 20_000;
 
 /// Digests of what was wanted and of what came of it.
 type Settled = (u64, u64);
@@ -120,23 +138,31 @@ impl Writer {
         }
     }
 
-    /// Reads what is stored, since the cache keeps no whole objects, and replaces exactly that version of it.
+    /// Reads what is stored, since the cache keeps no whole objects, and replaces exactly that version of it; once more
+    /// if somebody else has just changed it.
     async fn replace<K: Keep>(&self, wanted: &K, target: u64, cache: &Cache<Known<K::Facts>>) -> Result<Done, Error> {
         let key = key_of(wanted);
         let api: Api<K> = Api::namespaced(self.client.clone(), &key.namespace);
-        let stored = bounded(api.get(&key.name)).await.map_err(|error| failure(wanted, &error))?;
-        let known = stored.known();
-        check_owner(wanted, known.owner.as_ref(), known.deleting)?;
-        if known.digest == target || self.is_settled::<K>(&key, target, known.digest) {
-            cache.observe(key, version_of(&stored), known);
-            return Ok(Done::Nothing);
+        let mut again = true;
+        loop {
+            let stored = bounded(api.get(&key.name)).await.map_err(|error| failure(wanted, &error))?;
+            let known = stored.known();
+            check_owner(wanted, known.owner.as_ref(), known.deleting)?;
+            if known.digest == target || self.is_settled::<K>(&key, target, known.digest) {
+                cache.observe(key, version_of(&stored), known);
+                return Ok(Done::Nothing);
+            }
+            let replacement = digest::replacement(wanted, &stored);
+            match bounded(api.replace(&key.name, &params(), &replacement)).await {
+                Ok(stored) => {
+                    self.metrics.api_write(kind::<K>(), "update");
+                    self.observe(&stored, target, cache);
+                    return Ok(Done::Replaced);
+                }
+                Err(kube::Error::Api(status)) if again && status.is_conflict() => again = false,
+                Err(error) => return Err(failure(wanted, &error)),
+            }
         }
-        let replacement = digest::replacement(wanted, &stored);
-        let stored =
-            bounded(api.replace(&key.name, &params(), &replacement)).await.map_err(|error| failure(wanted, &error))?;
-        self.metrics.api_write(kind::<K>(), "update");
-        self.observe(&stored, target, cache);
-        Ok(Done::Replaced)
     }
 
     /// Deletes an object that `owner` had and should have no longer. Nothing happens if there is none, or if it is
@@ -191,6 +217,9 @@ impl Writer {
             settled.remove(&(kind::<K>(), key.clone()));
         } else {
             tracing::debug!(kind = kind::<K>(), %key, "the API server stored something else than was written");
+            if settled.len() >= MOST_SETTLED {
+                settled.clear();
+            }
             settled.insert((kind::<K>(), key.clone()), (target, known.digest));
         }
         drop(settled);
@@ -209,8 +238,7 @@ fn kind<K: Keep>() -> &'static str {
 
 /// A call that gives up: an API server that takes a request and does not answer must not hold a worker for ever.
 pub(super) async fn bounded<T>(call: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
-    let timed = tokio::time::timeout(CALL_TIMEOUT, call).await;
-    timed.unwrap_or_else(|elapsed| Err(kube::Error::Service(Box::new(elapsed))))
+    within(CALL_TIMEOUT, call).await
 }
 
 fn params() -> PostParams {
@@ -234,11 +262,26 @@ fn check_owner<K: Keep>(wanted: &K, owner: Option<&Owner>, deleting: bool) -> Re
 }
 
 fn failure<K: Keep>(wanted: &K, error: &kube::Error) -> Error {
-    let (kind, name, message) = (kind::<K>().to_owned(), wanted.name_any(), error_text(error));
+    failed(kind::<K>(), &wanted.name_any(), error)
+}
+
+/// What a failed write of an object means.
+pub(super) fn failed(kind: &str, name: &str, error: &kube::Error) -> Error {
+    let (kind, name, message) = (kind.to_owned(), name.to_owned(), error_text(error));
     match error {
         kube::Error::Api(status) if status.code == 422 => Error::Refused { kind, name, message },
+        kube::Error::Api(status) if status.code == 403 && namespace_ends(status) => Error::NamespaceEnds,
+        // The words of the admission plugin ResourceQuota; its answer has nothing else to be told by.
+        kube::Error::Api(status) if status.code == 403 && status.message.contains("exceeded quota") => {
+            Error::Quota { kind, name, message }
+        }
         _ => Error::Failed { kind, name, message },
     }
+}
+
+fn namespace_ends(status: &Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 /// What the API server said, without the debug form that kube's own message carries.
@@ -246,5 +289,28 @@ pub(super) fn error_text(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn of(status: serde_json::Value) -> Error {
+        failed("Service", "g-1", &kube::Error::Api(Box::new(serde_json::from_value(status).unwrap())))
+    }
+
+    #[test]
+    fn what_the_api_server_refuses_is_told_apart_by_what_helps() {
+        let ending = json!({"code": 403, "message": "forbidden", "reason": "Forbidden",
+            "details": {"causes": [{"reason": "NamespaceTerminating", "message": "m", "field": "metadata.namespace"}]}});
+        assert!(matches!(of(ending), Error::NamespaceEnds));
+        let quota =
+            json!({"code": 403, "message": "services \"g-1\" is forbidden: exceeded quota: q", "reason": "Forbidden"});
+        assert!(matches!(of(quota), Error::Quota { .. }));
+        assert!(matches!(of(json!({"code": 403, "message": "no"})), Error::Failed { .. }));
+        assert!(matches!(of(json!({"code": 422, "message": "bad"})), Error::Refused { .. }));
     }
 }

@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::{Resource, ResourceExt};
 
 use super::digest::{Child, OwnedKeys, digest};
+use crate::api::labels::annotations;
 use crate::api::{Partition, labels};
 
 /// Labels.
@@ -66,13 +67,34 @@ pub fn metadata(namespace: &str, name: String, labels: Labels, owner: OwnerRefer
     }
 }
 
+/// A hash of what the labels and annotations of a Partition, as the cache keeps it, say of its pods.
+#[must_use]
+pub fn metadata_hash(partition: &Partition) -> String {
+    let labels = partition.labels().iter().filter(|(key, _)| !labels::RESERVED.contains(&key.as_str()));
+    let annotations = partition.annotations().iter().filter(|(key, _)| *key == annotations::MEMBER_PORTS);
+    short_hash(labels.chain(annotations))
+}
+
+/// A hash of keys and values, of 16 hexadecimal digits, that stays the same over versions of this program.
+#[must_use]
+pub fn short_hash<'a>(entries: impl Iterator<Item = (&'a String, &'a String)>) -> String {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    for text in entries.flat_map(|(key, value)| [key, value]) {
+        context.update(text.as_bytes());
+        context.update(&[0]);
+    }
+    let hash = context.finish();
+    let first = hash.as_ref().first_chunk().copied().unwrap_or_default();
+    format!("{:016x}", u64::from_be_bytes(first))
+}
+
 /// The controller among the owners of an object.
 pub fn controller_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
     meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
 }
 
 /// What the cache keeps of a child.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Known<F> {
     /// Unique identity of the object.
     pub uid: String,
@@ -100,7 +122,7 @@ pub struct Owner {
 /// How a child of a kind is reduced to what the cache keeps of it.
 pub trait Keep: Child {
     /// What is needed of this kind beyond what every child has.
-    type Facts: Clone + Send + Sync + 'static;
+    type Facts: Clone + PartialEq + Send + Sync + 'static;
 
     /// Reads the facts off an object.
     fn facts(&self) -> Self::Facts;
@@ -122,26 +144,23 @@ pub trait Keep: Child {
     }
 }
 
-/// How far the pods of a StatefulSet are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PodCounts {
-    /// Pods that exist.
-    pub replicas: i64,
-    /// Pods that are ready.
-    pub ready: i64,
+/// What the StatefulSet controller has made of a StatefulSet. How many pods there are is read off the pods themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rollout {
     /// Whether the StatefulSet controller has seen the current spec.
     pub observed: bool,
+    /// Revision of the current pod template: what the pods' `controller-revision-hash` should be.
+    pub revision: String,
 }
 
 impl Keep for StatefulSet {
-    type Facts = PodCounts;
+    type Facts = Rollout;
 
-    fn facts(&self) -> PodCounts {
-        let Some(status) = &self.status else { return PodCounts::default() };
-        PodCounts {
-            replicas: status.replicas.into(),
-            ready: status.ready_replicas.unwrap_or_default().into(),
+    fn facts(&self) -> Rollout {
+        let Some(status) = &self.status else { return Rollout::default() };
+        Rollout {
             observed: status.observed_generation >= self.metadata.generation,
+            revision: status.update_revision.clone().unwrap_or_default(),
         }
     }
 }
@@ -187,8 +206,8 @@ impl Keep for PodDisruptionBudget {
 }
 
 impl Keep for Partition {
-    /// The partition itself, with only the labels and annotations that its set gave it: those that others added are
-    /// not handed down to the pods.
+    /// The partition itself, with only the labels and annotations that its set gave it, and the name of its controller:
+    /// what others added is not handed down to the pods.
     type Facts = Partition;
 
     fn facts(&self) -> Partition {
@@ -197,7 +216,9 @@ impl Keep for Partition {
         let managed = meta.managed_fields.take();
         let owned = OwnedKeys::of(managed.as_deref());
         meta.labels.iter_mut().for_each(|labels| labels.retain(|key, _| owned.label(key)));
-        meta.annotations.iter_mut().for_each(|annotations| annotations.retain(|key, _| owned.annotation(key)));
+        // Which controller runs it may be said by anybody.
+        let counts = |key: &str| owned.annotation(key) || key == annotations::CONTROLLER;
+        meta.annotations.iter_mut().for_each(|annotations| annotations.retain(|key, _| counts(key)));
         partition
     }
 }

@@ -13,6 +13,10 @@ use crate::api::names::ObjectKey;
 /// that it grows to while nothing else happens.
 const INTERVAL: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(12));
 
+/// Wait before a status is written again that was refused because the object had changed: the first, which is long enough
+/// for the watch to have told of the change, and the most that it grows to while the watch is stuck.
+const STALE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
 /// When each object's status was last written.
 #[derive(Debug, Default)]
 pub struct Pacing(Mutex<HashMap<ObjectKey, Written>>);
@@ -21,6 +25,8 @@ pub struct Pacing(Mutex<HashMap<ObjectKey, Written>>);
 struct Written {
     at: Instant,
     next: Duration,
+    /// The last wait since it was refused, if it has not been written since.
+    stale: Option<Duration>,
 }
 
 impl Pacing {
@@ -37,10 +43,28 @@ impl Pacing {
             if waited < last.next {
                 return Err(last.next.saturating_sub(waited));
             }
-            next = INTERVAL.1.min(last.next * 2);
+            next = INTERVAL.1.min(last.next * 2).max(INTERVAL.0);
         }
-        written.insert(key.clone(), Written { at: now, next });
+        let stale = written.get(key).and_then(|last| last.stale);
+        written.insert(key.clone(), Written { at: now, next, stale });
         Ok(())
+    }
+
+    /// Takes in that a status that was admitted is written.
+    pub fn written(&self, key: &ObjectKey) {
+        if let Some(last) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(key) {
+            last.stale = None;
+        }
+    }
+
+    /// Takes in that a status that was admitted was refused, because the object is not what it was taken for any more.
+    /// Returns how long to wait before the next look, after which it is admitted again.
+    pub fn refused(&self, key: &ObjectKey) -> Duration {
+        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(last) = written.get_mut(key) else { return STALE.0 };
+        let wait = last.stale.map_or(STALE.0, |wait| STALE.1.min(wait * 2));
+        (last.next, last.stale) = (Duration::ZERO, Some(wait));
+        wait
     }
 
     /// Forgets an object that is gone.
@@ -62,6 +86,22 @@ mod tests {
         assert_eq!(pacing.admit(&key, true, at(400)), Ok(()));
         assert_eq!(pacing.admit(&key, false, at(3400)), Ok(()));
         assert_eq!(pacing.admit(&ObjectKey::new("n", "b"), false, at(3400)), Ok(()));
+    }
+
+    #[test]
+    fn a_status_that_is_refused_again_and_again_is_tried_ever_more_rarely() {
+        let (pacing, key, now) = (Pacing::default(), ObjectKey::new("n", "a"), Instant::now());
+        let refused = || {
+            assert_eq!(pacing.admit(&key, false, now), Ok(()));
+            pacing.refused(&key)
+        };
+        let waits: Vec<u128> = (0..8).map(|_| refused().as_millis()).collect();
+        assert_eq!(waits, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+        assert_eq!(pacing.admit(&key, false, now), Ok(()));
+        pacing.written(&key);
+        assert_eq!(pacing.admit(&key, false, now), Err(INTERVAL.0));
+        assert_eq!(pacing.admit(&key, true, now), Ok(()));
+        assert_eq!(pacing.refused(&key), STALE.0);
     }
 
     #[test]

@@ -4,6 +4,9 @@ use super::ensure::Error;
 use super::partition::identity::NotAPartition;
 use crate::rules::{Violation, violation};
 
+/// Reason of trouble that nobody is told of: all of it is on its way out.
+const NAMESPACE_ENDS: &str = "NamespaceTerminating";
+
 /// One obstacle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
@@ -16,6 +19,12 @@ pub struct Trouble {
 }
 
 impl Trouble {
+    /// Whether nobody needs to hear of it: the namespace is going, with everything in it.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.reason == NAMESPACE_ENDS
+    }
+
     /// The obstacle that a person should hear of first: one that does not pass by itself.
     pub fn first(troubles: Vec<Self>) -> Option<Self> {
         let mut troubles = troubles;
@@ -31,6 +40,8 @@ impl From<Error> for Trouble {
             Error::Refused { kind, .. } if kind == "StatefulSet" => (true, "InvalidPodTemplate"),
             Error::Refused { .. } => (true, "Refused"),
             Error::Deleting { .. } => (false, "WaitingForDeletion"),
+            Error::Quota { .. } => (false, "QuotaExceeded"),
+            Error::NamespaceEnds => (false, NAMESPACE_ENDS),
             Error::Failed { .. } => (false, "ApiError"),
         };
         Self { stalled, reason, message: error.to_string() }

@@ -1,7 +1,7 @@
 //! Durations as people write them (`5s`, `500ms`, `1m30s`) and as protobuf JSON has them (`"5s"`, `"0.5s"`).
 
 /// Longest duration in seconds that a `google.protobuf.Duration` can hold.
-const MAX_SECONDS: u128 = 315_576_000_000;
+pub const MAX_SECONDS: u128 = 315_576_000_000;
 const UNITS: [(&str, u128); 8] = [
     ("ns", 1),
     ("us", 1_000),
@@ -62,6 +62,23 @@ pub fn protobuf_json(nanos: u128) -> String {
     format!("{seconds}.{}s", fraction.trim_end_matches('0'))
 }
 
+/// The form that people like to read: `5s`, `500ms`, `1us`, and never a fraction unless it takes one.
+///
+/// ```
+/// assert_eq!(atomix_controller::rules::duration::readable(500_000_000), "500ms");
+/// ```
+#[must_use]
+pub fn readable(nanos: u128) -> String {
+    let unit = [("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000)]
+        .into_iter()
+        .find(|(_, scale)| nanos.is_multiple_of(*scale));
+    match unit {
+        // Of what is longer than a second, a person wants the seconds.
+        Some((unit, scale)) if unit == "s" || nanos < 1_000_000_000 => format!("{}{unit}", nanos / scale),
+        _ => protobuf_json(nanos),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +103,21 @@ mod tests {
     fn anything_else_is_not_a_duration() {
         for text in ["", "5", "s", "5 s", "-5s", "5sec", "1.2.3s", ".s", "5S", "١s", "1e3s", "99999999999999h"] {
             assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_made_to_be_read_keeps_every_nanosecond() {
+        for (nanos, text) in [
+            (0, "0s"),
+            (90_000_000_000, "90s"),
+            (500_000_000, "500ms"),
+            (1_500_000_000, "1.5s"),
+            (1_500_000, "1500us"),
+            (1, "0.000000001s"),
+        ] {
+            assert_eq!(readable(nanos), text);
+            assert_eq!(parse(text), Some(nanos));
         }
     }
 

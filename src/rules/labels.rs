@@ -10,12 +10,12 @@ const MAX_SUBDOMAIN: usize = 253;
 const MAX_ANNOTATIONS: usize = 256 * 1024;
 
 /// Whether `name` is a DNS-1035 label of at most 63 characters: what a Service's name has to be.
-pub(super) fn is_dns_1035_label(name: &str) -> bool {
+pub(crate) fn is_dns_1035_label(name: &str) -> bool {
     name.len() <= MAX_NAME && name.starts_with(|c: char| c.is_ascii_lowercase()) && is_lower_label(name)
 }
 
 /// Whether `name` is a DNS-1123 subdomain: what most objects' names have to be.
-pub(super) fn is_dns_1123_subdomain(name: &str) -> bool {
+pub(crate) fn is_dns_1123_subdomain(name: &str) -> bool {
     name.len() <= MAX_SUBDOMAIN && name.split('.').all(is_lower_label)
 }
 

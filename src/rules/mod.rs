@@ -8,7 +8,7 @@ pub mod defaults;
 pub mod duration;
 mod fields;
 pub mod judge;
-mod labels;
+pub(crate) mod labels;
 pub mod quantity;
 mod read;
 mod shape;

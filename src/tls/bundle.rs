@@ -1,92 +1,69 @@
-//! Keeps the CA bundles of one webhook configuration to the CA in use, whoever changes them.
+//! Keeps the CA bundles of one webhook configuration as the CA in use wants them, whoever changes them.
+//!
+//! Every replica does it, so that it takes no leader. Before each write the Secret is looked at, and the write names the
+//! version of the configuration that was judged: a replica that has not heard of the latest step of a rotation yet does
+//! not undo it.
 
-use std::fmt::Debug;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use futures::StreamExt;
-use k8s_openapi::api::admissionregistration::v1::{
-    MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
-};
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use kube::Api;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client, Resource};
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::authority::Authority;
 use super::backoff::{Backoff, Pace};
-use super::issue::Ca;
+use super::live::{Configuration, Live};
 use super::names::Names;
-use super::state;
-use crate::metrics::{ConfigurationLabel, Metrics};
+use super::news::News;
+use super::stored;
+use crate::calls::within;
+use crate::events::Severity;
+use crate::metrics::{ConfigurationLabel, Metrics, RepairLabels};
 
-/// A webhook configuration of either kind.
-pub(super) trait Configuration:
-    Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
-{
-    /// `mutating` or `validating`, for logs and metrics.
-    const ROLE: &'static str;
+/// Longest that one call may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Wait for the news that the Secret holds a later state than is in memory.
+const CATCH_UP: Duration = Duration::from_millis(200);
 
-    /// Names and client configurations of its webhooks.
-    fn webhooks(&self) -> Vec<(&str, &WebhookClientConfig)>;
+/// Since when all bundles of a configuration are what they should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct InSync {
+    bundle: String,
+    since: Instant,
 }
 
-impl Configuration for MutatingWebhookConfiguration {
-    const ROLE: &'static str = "mutating";
-
-    fn webhooks(&self) -> Vec<(&str, &WebhookClientConfig)> {
-        self.webhooks.iter().flatten().map(|webhook| (webhook.name.as_str(), &webhook.client_config)).collect()
+impl InSync {
+    /// For how long they have been `bundle`, if they are.
+    pub(super) fn time(&self, bundle: &str, now: Instant) -> Option<Duration> {
+        (self.bundle == bundle).then(|| now.saturating_duration_since(self.since))
     }
 }
 
-impl Configuration for ValidatingWebhookConfiguration {
-    const ROLE: &'static str = "validating";
-
-    fn webhooks(&self) -> Vec<(&str, &WebhookClientConfig)> {
-        self.webhooks.iter().flatten().map(|webhook| (webhook.name.as_str(), &webhook.client_config)).collect()
-    }
-}
-
-/// What the API server trusts, as last seen.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) enum Live {
-    /// Nothing was seen yet.
-    #[default]
-    Unknown,
-    /// There is no such configuration.
-    Missing,
-    /// Names and CA bundles of its webhooks.
-    Bundles(Vec<(String, Vec<u8>)>),
-}
-
-impl Live {
-    fn of<K: Configuration>(configuration: Option<&K>) -> Self {
-        configuration.map_or(Self::Missing, |configuration| {
-            let bundle = |config: &WebhookClientConfig| config.ca_bundle.clone().map(|bundle| bundle.0);
-            let webhooks = configuration.webhooks().into_iter();
-            Self::Bundles(
-                webhooks.map(|(name, config)| (name.to_owned(), bundle(config).unwrap_or_default())).collect(),
-            )
-        })
-    }
-
-    fn is(&self, desired: &str) -> bool {
-        matches!(self, Self::Bundles(bundles) if bundles.iter().all(|(_, bundle)| bundle == desired.as_bytes()))
-    }
+/// What is known of a configuration, for whoever asks.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) live: ArcSwap<Live>,
+    pub(super) in_sync: ArcSwapOption<InSync>,
 }
 
 /// The task that looks after one webhook configuration.
 pub(super) struct Keeper<K: Configuration> {
     pub(super) configurations: Api<K>,
+    pub(super) secrets: Api<Secret>,
     pub(super) names: Names,
-    pub(super) ca: watch::Receiver<Option<Arc<Ca>>>,
-    pub(super) live: Arc<ArcSwap<Live>>,
+    pub(super) authority: watch::Receiver<Option<Arc<Authority>>>,
+    pub(super) known: Arc<Known>,
+    pub(super) news: News,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -94,23 +71,13 @@ pub(super) struct Keeper<K: Configuration> {
 struct Memory<K> {
     /// As last seen; none before that, or if it is missing.
     seen: Option<K>,
-    /// Generation of the CA with which everything was right before.
-    right_with: Option<u64>,
+    /// Bundle with which everything was right before.
+    right_with: Option<String>,
     pace: Pace,
     backoff: Backoff,
 }
 
 impl<K: Configuration> Keeper<K> {
-    pub(super) fn new(
-        client: Client,
-        names: Names,
-        ca: watch::Receiver<Option<Arc<Ca>>>,
-        live: Arc<ArcSwap<Live>>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        Self { configurations: Api::all_with(client, &()), names, ca, live, metrics }
-    }
-
     pub(super) async fn run(mut self, shutdown: CancellationToken) {
         let name = self.names.configuration().to_owned();
         let mut events = pin!(watcher::watch_object(self.configurations.clone(), &name).default_backoff());
@@ -128,7 +95,7 @@ impl<K: Configuration> Keeper<K> {
                     }
                     None => return,
                 },
-                changed = self.ca.changed() => if changed.is_err() {
+                changed = self.authority.changed() => if changed.is_err() {
                     return;
                 },
                 () = sleep(wait.unwrap_or_default()), if wait.is_some() => {}
@@ -143,11 +110,11 @@ impl<K: Configuration> Keeper<K> {
         {
             return;
         }
-        if configuration.is_none() && *self.live.load_full() != Live::Missing {
+        if configuration.is_none() && **self.known.live.load() != Live::Missing {
             let name = self.names.configuration();
             tracing::warn!(name, configuration = K::ROLE, "there is no such webhook configuration: nothing is judged");
         }
-        self.live.store(Arc::new(Live::of(configuration.as_ref())));
+        self.known.live.store(Arc::new(Live::of(configuration.as_ref())));
         let uid = |configuration: &Option<K>| configuration.as_ref().and_then(|object| object.meta().uid.clone());
         if uid(&configuration) != uid(&memory.seen) {
             // Another object: that it has no bundle yet is nobody's doing.
@@ -157,54 +124,86 @@ impl<K: Configuration> Keeper<K> {
     }
 
     /// Writes what must be written. The time to wait before another look, if there should be one by itself.
-    async fn settle(&mut self, memory: &mut Memory<K>) -> Option<std::time::Duration> {
-        let ca = self.ca.borrow_and_update().clone();
-        let in_sync = self.metrics.bundle_in_sync.get_or_create_owned(&ConfigurationLabel { configuration: K::ROLE });
-        let (Some(ca), Some(configuration)) = (ca, &memory.seen) else {
-            in_sync.set(0);
+    async fn settle(&mut self, memory: &mut Memory<K>) -> Option<Duration> {
+        let authority = self.authority.borrow_and_update().clone();
+        let desired = authority.as_ref().map(|authority| authority.bundle());
+        self.judge(memory, desired.as_deref());
+        let (Some(authority), Some(desired), Some(configuration)) = (authority, desired, &memory.seen) else {
             return None;
         };
-        let desired = state::pem_of(ca.certificate());
-        if self.live.load().is(&desired) {
-            in_sync.set(1);
-            memory.right_with = Some(ca.generation);
-            memory.backoff.reset();
+        if self.known.live.load().is(&desired) {
             return None;
         }
-        in_sync.set(0);
         if let Err(wait) = memory.pace.take(Instant::now()) {
             return Some(wait);
         }
+        if self.is_outdated(&authority).await {
+            return Some(CATCH_UP);
+        }
         let name = self.names.configuration();
-        let repaired = memory.right_with == Some(ca.generation);
         let manager = self.names.field_manager();
-        let managers = configuration.meta().managed_fields.as_deref().unwrap_or_default();
-        let changed_by = offender(managers, &manager, configuration.webhooks().len());
-        let changed_by = changed_by.unwrap_or("whoever removed it").to_owned();
         let patch = Patch::Apply(patch_of(configuration, &desired));
-        match self.configurations.patch(name, &PatchParams::apply(&manager).force(), &patch).await {
+        let parameters = PatchParams::apply(&manager).force();
+        match within(CALL_TIMEOUT, self.configurations.patch(name, &parameters, &patch)).await {
             Ok(written) => {
-                let generation = ca.generation;
-                if repaired {
-                    let label = ConfigurationLabel { configuration: K::ROLE };
-                    self.metrics.bundle_repairs.get_or_create(&label).inc();
-                    tracing::info!(name, configuration = K::ROLE, generation, changed_by, "repaired the CA bundle");
-                } else {
-                    tracing::info!(name, configuration = K::ROLE, generation, "set the CA bundle");
-                }
-                self.live.store(Arc::new(Live::of(Some(&written))));
-                in_sync.set(i64::from(self.live.load().is(&desired)));
+                self.told(configuration, memory.right_with.as_deref() == Some(&*desired), &authority);
+                self.known.live.store(Arc::new(Live::of(Some(&written))));
                 memory.seen = Some(written);
-                memory.right_with = Some(ca.generation);
-                memory.backoff.reset();
+                self.judge(memory, Some(&desired));
                 None
             }
+            // Somebody has changed it meanwhile: the news of that are on their way.
+            Err(kube::Error::Api(status)) if status.code == 409 => Some(CATCH_UP),
             Err(error) => {
                 memory.backoff.lengthen();
                 tracing::warn!(%error, name, configuration = K::ROLE, "setting the CA bundle; trying again");
                 memory.backoff.pause()
             }
         }
+    }
+
+    /// Takes note of whether everything is as it should be.
+    fn judge(&self, memory: &mut Memory<K>, desired: Option<&str>) {
+        let desired = desired.filter(|desired| self.known.live.load().is(desired));
+        let label = ConfigurationLabel { configuration: K::ROLE };
+        self.metrics.bundle_in_sync.get_or_create_owned(&label).set(i64::from(desired.is_some()));
+        let Some(desired) = desired else {
+            self.known.in_sync.store(None);
+            return;
+        };
+        memory.right_with = Some(desired.to_owned());
+        memory.backoff.reset();
+        if self.known.in_sync.load().as_ref().is_none_or(|known| known.bundle != desired) {
+            let in_sync = InSync { bundle: desired.to_owned(), since: Instant::now() };
+            self.known.in_sync.store(Some(Arc::new(in_sync)));
+        }
+    }
+
+    /// Whether the Secret says that a rotation is further than is known here. What cannot be read says nothing.
+    async fn is_outdated(&self, held: &Authority) -> bool {
+        let Ok(Some(secret)) = within(CALL_TIMEOUT, self.secrets.get_opt(&self.names.secret())).await else {
+            return false;
+        };
+        let found = stored::judge(&secret.data.unwrap_or_default(), &self.names);
+        found.damage.is_none() && found.authority.is_some_and(|found| found.rank() > held.rank())
+    }
+
+    /// Says that the bundles were written, and who made that necessary.
+    fn told(&self, found: &K, repaired: bool, authority: &Authority) {
+        let (name, generation) = (self.names.configuration(), authority.current.generation);
+        if !repaired {
+            tracing::info!(name, configuration = K::ROLE, generation, "set the CA bundle");
+            return;
+        }
+        let own = self.names.field_manager();
+        let managers = found.meta().managed_fields.as_deref().unwrap_or_default();
+        let changed_by = offender(managers, &own, found.webhooks().len());
+        let manager = label_of(changed_by, &own);
+        self.metrics.bundle_repairs.get_or_create(&RepairLabels { configuration: K::ROLE, manager }).inc();
+        let changed_by = changed_by.unwrap_or("whoever removed it");
+        tracing::info!(name, configuration = K::ROLE, generation, changed_by, "repaired the CA bundle");
+        let note = format!("the {} webhook configuration had another CA bundle, by {changed_by}", K::ROLE);
+        self.news.publish(Severity::Warning, "CABundleRepaired", note);
     }
 }
 
@@ -226,7 +225,8 @@ fn patch_of<K: Configuration>(configuration: &K, bundle: &str) -> Value {
     json!({
         "apiVersion": K::api_version(&()),
         "kind": K::kind(&()),
-        "metadata": { "name": configuration.meta().name },
+        // With the version, so that nothing is written over what nobody here has seen.
+        "metadata": { "name": configuration.meta().name, "resourceVersion": configuration.meta().resource_version },
         "webhooks": webhooks,
     })
 }
@@ -238,6 +238,27 @@ fn offender<'a>(managers: &'a [ManagedFieldsEntry], own: &str, webhooks: usize) 
     let other = managers.iter().find(|entry| !is_own(entry) && owned_bundles(entry) > 0);
     let replica = || managers.iter().filter(is_own).find(|entry| owned_bundles(entry) >= webhooks);
     other.or_else(replica)?.manager.as_deref()
+}
+
+/// The manager as a label that takes few values: those that are often at work on webhook configurations have their own.
+fn label_of(manager: Option<&str>, own: &str) -> &'static str {
+    const KNOWN: [(&str, &str); 7] = [
+        ("kubectl", "kubectl"),
+        ("argocd", "argocd"),
+        ("kustomize-controller", "flux"),
+        ("helm-controller", "flux"),
+        ("helm", "helm"),
+        ("cert-manager", "cert-manager"),
+        ("terraform", "terraform"),
+    ];
+    match manager {
+        None => "unknown",
+        Some(manager) if manager == own => "replica",
+        Some(manager) => {
+            let known = KNOWN.iter().find(|(start, _)| manager.to_ascii_lowercase().starts_with(start));
+            known.map_or("other", |(_, label)| label)
+        }
+    }
 }
 
 fn owned_bundles(entry: &ManagedFieldsEntry) -> usize {

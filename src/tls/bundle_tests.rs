@@ -1,3 +1,5 @@
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+
 use super::*;
 
 fn configuration(version: &str, bundles: &[&str]) -> MutatingWebhookConfiguration {
@@ -24,7 +26,7 @@ fn the_patch_has_the_bundles_of_all_webhooks_and_nothing_else() {
         json!({
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": "MutatingWebhookConfiguration",
-            "metadata": { "name": "keeper" },
+            "metadata": { "name": "keeper", "resourceVersion": "1" },
             "webhooks": [
                 { "name": "w0.example", "clientConfig": { "caBundle": "cGVt" } },
                 { "name": "w1.example", "clientConfig": { "caBundle": "cGVt" } }
@@ -74,4 +76,28 @@ fn the_manager_that_owns_the_bundle_is_named() {
     assert_eq!(named(&[&own, &early, &gitops, &kubectl]).as_deref(), Some("gitops"));
     assert_eq!(named(&[&own, &kubectl, &early]), None);
     assert_eq!(of(1, &[&own, &kubectl]).as_deref(), Some("keeper-ca-bundle"));
+}
+
+#[test]
+fn managers_are_counted_under_few_names() {
+    for (manager, label) in [
+        (None, "unknown"),
+        (Some("keeper-ca-bundle"), "replica"),
+        (Some("kubectl-client-side-apply"), "kubectl"),
+        (Some("argocd-controller"), "argocd"),
+        (Some("Helm"), "helm"),
+        (Some("helm-controller"), "flux"),
+        (Some("cert-manager-cainjector"), "cert-manager"),
+        (Some("somebody"), "other"),
+    ] {
+        assert_eq!(label_of(manager, "keeper-ca-bundle"), label, "{manager:?}");
+    }
+}
+
+#[test]
+fn the_time_in_sync_is_that_of_one_bundle() {
+    let since = Instant::now();
+    let in_sync = InSync { bundle: "pem".to_owned(), since };
+    assert_eq!(in_sync.time("pem", since + Duration::from_secs(3)), Some(Duration::from_secs(3)));
+    assert_eq!(in_sync.time("other", since), None);
 }

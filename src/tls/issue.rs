@@ -12,16 +12,12 @@ use rcgen::{
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::OffsetDateTime;
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::names::Names;
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long a CA is valid. Nothing renews it yet: once rotation does, this becomes 90 days.
-const CA_VALIDITY: Duration = DAY.saturating_mul(3650);
-/// How long a leaf is valid, unless its CA expires earlier.
-const LEAF_VALIDITY: Duration = DAY.saturating_mul(7);
 /// Certificates are valid this long before they are made, for clocks that are behind.
-const BACK_DATED: Duration = DAY;
+pub(super) const BACK_DATED: Duration = Duration::from_secs(24 * 60 * 60);
 /// Characters of the controller's name that fit into the CA's common name, which has at most 64.
 const NAME_IN_SUBJECT: usize = 24;
 
@@ -42,6 +38,9 @@ pub struct Ca {
     pub generation: u64,
     pub(super) certificate: CertificateDer<'static>,
     pub(super) key: KeyPair,
+    pub(super) common_name: String,
+    /// The DNS names that it may vouch for.
+    pub(super) permitted: Vec<String>,
     /// When it starts to be valid.
     pub not_before: SystemTime,
     /// When it stops to be valid.
@@ -66,6 +65,8 @@ pub struct Leaf {
     pub not_before: SystemTime,
     /// When it stops to be valid.
     pub not_after: SystemTime,
+    /// When it was made.
+    pub made_at: SystemTime,
     /// When it should be replaced.
     pub renew_at: SystemTime,
 }
@@ -81,18 +82,14 @@ impl Ca {
     ///
     /// # Errors
     /// [`Error`] if the names cannot be written into a certificate, or randomness fails.
-    pub fn mint(names: &Names, generation: u64, now: SystemTime) -> Result<Self, Error> {
-        let (not_before, not_after) = (seconds(now - BACK_DATED), seconds(now + CA_VALIDITY));
+    pub fn mint(names: &Names, generation: u64, validity: Duration, now: SystemTime) -> Result<Self, Error> {
+        let (not_before, not_after) = (seconds(now - BACK_DATED), seconds(now + validity));
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let mut params = params(not_before, not_after)?;
-        params.distinguished_name = subject(names, generation)?;
-        // One level below it, for the next CA signed by this one.
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
-        params.key_usages =
-            vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
-        params.name_constraints = Some(constraints(names));
+        let common_name = subject(names, generation)?;
+        let permitted = names.service().to_vec();
+        let params = ca_params(&common_name, &permitted, (not_before, not_after))?;
         let certificate = params.self_signed(&key)?.into();
-        Ok(Self { generation, certificate, key, not_before, not_after })
+        Ok(Self { generation, certificate, key, common_name, permitted, not_before, not_after })
     }
 
     /// Whether it may vouch for anything at `now`.
@@ -101,38 +98,110 @@ impl Ca {
         self.not_before <= now && now < self.not_after
     }
 
+    /// When it was made.
+    #[must_use]
+    pub fn made_at(&self) -> SystemTime {
+        self.not_before + BACK_DATED
+    }
+
     /// The certificate.
     #[must_use]
     pub fn certificate(&self) -> &CertificateDer<'static> {
         &self.certificate
     }
 
-    /// A new serving certificate for `names`, with a key of its own that exists nowhere else.
+    /// The certificate of `next` signed by this CA: whoever still trusts this one only is led to `next` by it. It has
+    /// the subject, the key and the key identifier of `next`, and is valid, and for names, as far as both are.
+    ///
+    /// # Errors
+    /// [`Error`] if the certificate cannot be made.
+    pub fn cross_sign(&self, next: &Self) -> Result<CertificateDer<'static>, Error> {
+        let validity = (self.not_before.max(next.not_before), self.not_after.min(next.not_after));
+        let permitted: Vec<_> = next.permitted.iter().filter(|name| self.permitted.contains(name)).cloned().collect();
+        let mut params = ca_params(&next.common_name, &permitted, validity)?;
+        // Leaves only below it: the next CA but one is signed by the next.
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        Ok(params.signed_by(&next.key, &self.issuer()?)?.into())
+    }
+
+    /// A new serving certificate for `names`, with a key of its own that exists nowhere else. It is valid since this CA
+    /// is: a clock that is ahead of the API server's by days would make others that are not valid there yet. `cross` is
+    /// this CA's own certificate signed by the one before it, for clients that trust that one only.
     ///
     /// # Errors
     /// [`Error`] if the names cannot be written into a certificate, or randomness fails.
-    pub fn leaf(&self, names: &Names, now: SystemTime) -> Result<Leaf, Error> {
-        let not_before = seconds(now - BACK_DATED).max(self.not_before);
-        let not_after = seconds(now + LEAF_VALIDITY).min(self.not_after);
+    pub fn leaf(
+        &self,
+        names: &Names,
+        cross: Option<&CertificateDer<'static>>,
+        validity: Duration,
+        now: SystemTime,
+    ) -> Result<Leaf, Error> {
+        let not_before = self.not_before;
+        let not_after = seconds(now + validity).min(self.not_after);
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut params = params(not_before, not_after)?;
         // The names stand where clients look for them; a subject of 63 + 253 characters would not fit.
         params.distinguished_name = DistinguishedName::new();
-        for name in names.service() {
+        let cross = cross.filter(|cross| Validity::of(cross).is_some_and(|validity| validity.contains(now)));
+        let of_cross = cross.map(permitted_by);
+        // A name that any CA on the way may not vouch for would spoil the others.
+        let permitted = |name: &String| {
+            self.permitted.contains(name) && of_cross.as_ref().is_none_or(|permitted| permitted.contains(name))
+        };
+        for name in names.service().into_iter().filter(permitted) {
             params.subject_alt_names.push(SanType::DnsName(name.try_into()?));
         }
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let issuer = Issuer::from_ca_cert_der(&self.certificate, &self.key)?;
-        let certificate = params.signed_by(&key, &issuer)?.into();
+        let certificate = params.signed_by(&key, &self.issuer()?)?.into();
         Ok(Leaf {
-            chain: vec![certificate],
+            chain: std::iter::once(certificate).chain(cross.cloned()).collect(),
             key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
             not_before,
             not_after,
+            made_at: now,
             renew_at: renewal(now, not_after)?,
         })
     }
+
+    fn issuer(&self) -> Result<Issuer<'static, &KeyPair>, Error> {
+        Ok(Issuer::from_ca_cert_der(&self.certificate, &self.key)?)
+    }
+}
+
+/// When a certificate is valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Validity {
+    pub(super) not_before: SystemTime,
+    pub(super) not_after: SystemTime,
+}
+
+impl Validity {
+    /// None if it is no certificate.
+    pub(super) fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+        let time = |seconds: i64| SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        let validity = certificate.validity();
+        let (not_before, not_after) = (validity.not_before.timestamp(), validity.not_after.timestamp());
+        Some(Self { not_before: time(not_before), not_after: time(not_after) })
+    }
+
+    pub(super) fn contains(&self, now: SystemTime) -> bool {
+        self.not_before <= now && now < self.not_after
+    }
+}
+
+/// The DNS names that a CA may vouch for; none if it may for all, or for nothing, since ours never do.
+pub(super) fn permitted_by(ca: &CertificateDer<'_>) -> Vec<String> {
+    let Ok((_, ca)) = X509Certificate::from_der(ca) else { return Vec::new() };
+    let Ok(Some(constraints)) = ca.name_constraints() else { return Vec::new() };
+    let permitted = constraints.value.permitted_subtrees.as_deref().unwrap_or_default();
+    let name = |base: &GeneralName<'_>| match base {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        _ => None,
+    };
+    permitted.iter().filter_map(|subtree| name(&subtree.base)).collect()
 }
 
 fn params(not_before: SystemTime, not_after: SystemTime) -> Result<CertificateParams, Error> {
@@ -144,19 +213,32 @@ fn params(not_before: SystemTime, not_after: SystemTime) -> Result<CertificatePa
     Ok(params)
 }
 
+fn ca_params(
+    common_name: &str,
+    permitted: &[String],
+    (not_before, not_after): (SystemTime, SystemTime),
+) -> Result<CertificateParams, Error> {
+    let mut params = params(not_before, not_after)?;
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    // One level below it, for the next CA signed by this one.
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+    params.name_constraints = Some(constraints(permitted));
+    Ok(params)
+}
+
 /// Unique, so that no two CAs with different keys share a subject: verifiers choose the issuer by it.
-fn subject(names: &Names, generation: u64) -> Result<DistinguishedName, Error> {
+fn subject(names: &Names, generation: u64) -> Result<String, Error> {
     let unique = u32::from_be_bytes(random()?);
-    let mut subject = DistinguishedName::new();
     let name: String = names.controller().chars().take(NAME_IN_SUBJECT).collect();
-    subject.push(DnType::CommonName, format!("{name} CA {generation} {unique:08x}"));
-    Ok(subject)
+    Ok(format!("{name} CA {generation} {unique:08x}"))
 }
 
 /// A name constraint for DNS names says nothing of addresses, so those are excluded.
-pub(super) fn constraints(names: &Names) -> NameConstraints {
+fn constraints(permitted: &[String]) -> NameConstraints {
     NameConstraints {
-        permitted_subtrees: names.service().into_iter().map(GeneralSubtree::DnsName).collect(),
+        permitted_subtrees: permitted.iter().cloned().map(GeneralSubtree::DnsName).collect(),
         excluded_subtrees: vec![
             GeneralSubtree::IpAddress(CidrSubnet::V4([0; 4], [0; 4])),
             GeneralSubtree::IpAddress(CidrSubnet::V6([0; 16], [0; 16])),

@@ -1,38 +1,62 @@
 //! Serving certificates of the webhooks: who vouches for them, and that the API server knows it.
 //!
-//! Three kinds of task share what they know through one channel: `secret` keeps the CA in memory and in its Secret the
-//! same, `resolver` makes this process's leaf with it, and `bundle`, once for each webhook configuration, keeps what
-//! the API server trusts to it. What to do about a Secret is decided in `state`, certificates are made in `issue`; both
-//! are functions of values.
+//! `self_signed`: three kinds of task share what they know through one channel. `secret` keeps the CA in memory and in
+//! its Secret the same, `resolver` makes this process's leaf with it, and `bundle`, once for each webhook configuration,
+//! keeps what the API server trusts to it. What to do about a Secret is decided in `rotation`, what a CA and its
+//! successor are is in `authority`, how they are stored in `stored`, and certificates are made in `issue`: all functions
+//! of values.
+//!
+//! `given`: certificates come from a `source`, and what the API server trusts is `watched` and never written.
+//!
+//! `clients`: in either mode, clients may have to show certificates, too.
 
+pub mod alert;
+pub mod authority;
 mod backoff;
 mod bundle;
+pub(crate) mod canary;
+mod clients;
+mod given;
 pub mod issue;
+mod live;
+mod mode;
 mod names;
+mod news;
+mod periods;
 mod resolver;
+pub mod rotation;
 mod secret;
-pub mod state;
+mod self_signed;
+pub mod source;
+pub mod stored;
+mod turn;
 pub mod verify;
+mod watched;
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use arc_swap::ArcSwap;
-use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
 use kube::Client;
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
+use rustls::server::NoServerSessionStorage;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::version::{TLS12, TLS13};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::bundle::{Configuration, Live};
 use self::resolver::Resolver;
-use crate::health::{Counts, Readiness};
+use crate::events::Events;
+use crate::health::Readiness;
+use crate::leader::{Fence, Term};
 use crate::metrics::Metrics;
 
+pub use clients::ClientAuthentication;
+pub use mode::Mode;
 pub use names::Names;
+pub use periods::Periods;
 
 /// The one protocol that is offered: API servers speak nothing else to a Service, and what is not offered cannot be
 /// flooded.
@@ -46,54 +70,99 @@ pub enum Error {
     Tls(#[from] rustls::Error),
 }
 
-/// The certificates of this process, and the tasks that keep them.
-#[derive(Debug)]
+/// What the certificates are kept with.
+pub struct Options {
+    /// Where they come from.
+    pub mode: Mode,
+    /// Of which clients a certificate is wanted; of none without it.
+    pub clients: Option<ClientAuthentication>,
+    /// A client with the controller's own rights.
+    pub client: Client,
+    /// What everything is named after.
+    pub names: Names,
+    /// How long everything lasts.
+    pub periods: Periods,
+    /// A namespace whose sets the webhooks judge: canaries are sent there.
+    pub canaries_in: String,
+    /// The other replicas.
+    pub peers: Arc<dyn Peers>,
+    /// Where events are handed in.
+    pub events: Events,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// All replicas that live, this one included.
+pub trait Peers: Send + Sync {
+    /// Whether each of them is known to serve what the CA of `generation`, or a later one, has signed.
+    fn all_serve(&self, generation: u64) -> bool;
+}
+
+/// The certificates of this process, and the tasks that keep them. Clones share everything.
+#[derive(Clone, Debug)]
 pub struct Tls {
     config: Arc<ServerConfig>,
+    lead: watch::Sender<Option<Lead>>,
+    serving: watch::Receiver<Option<u64>>,
     tasks: TaskTracker,
 }
 
-/// Starts to keep the certificates of the Service of `names`, until `shutdown` is cancelled. Nothing is served before
-/// the CA is known; `readiness` waits for a certificate that leads to the live bundles of both webhook configurations.
+/// That this replica leads.
+#[derive(Clone, Debug)]
+struct Lead {
+    fence: Fence,
+    since: Instant,
+}
+
+/// What the tasks of each mode are started with.
+struct Parts<'a> {
+    resolver: &'a Arc<Resolver>,
+    tasks: &'a TaskTracker,
+    readiness: &'a Readiness,
+    shutdown: &'a CancellationToken,
+}
+
+/// Starts to keep the certificates of the Service, until `shutdown` is cancelled. Nothing is served before there is one;
+/// `readiness` waits for one that leads to the live bundles of both webhook configurations.
 ///
 /// # Errors
 /// [`Error`] if TLS cannot be configured. Whatever the API server does later is not an error: it is tried again.
-pub fn start(
-    client: Client,
-    names: Names,
-    readiness: &Readiness,
-    metrics: Arc<Metrics>,
-    shutdown: &CancellationToken,
-) -> Result<Tls, Error> {
+pub fn start(options: Options, readiness: &Readiness, shutdown: &CancellationToken) -> Result<Tls, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let resolver = Arc::new(Resolver::new(Arc::clone(&provider)));
-    let config = Arc::new(configure(provider, Arc::clone(&resolver))?);
-    let (ca, known) = watch::channel(None);
+    let (lead, leading) = watch::channel(None);
+    let (serving, served) = watch::channel(None);
     let tasks = TaskTracker::new();
-    let keeper = secret::Keeper::new(client.clone(), names.clone(), ca, Arc::clone(&metrics));
-    tasks.spawn(keeper.run(shutdown.clone()));
-    let renewal = resolver::Renewal {
-        resolver: Arc::clone(&resolver),
-        ca: known.clone(),
-        names: names.clone(),
-        metrics: Arc::clone(&metrics),
-    };
-    tasks.spawn(renewal.run(shutdown.clone()));
 
-    let served = Arc::clone(&resolver);
-    readiness.check("webhook certificate", Counts::Always, move || served.check(SystemTime::now()));
-    let bundles = Bundles { client, names, known, resolver, metrics, shutdown };
-    bundles.keep::<MutatingWebhookConfiguration>(&tasks, readiness);
-    bundles.keep::<ValidatingWebhookConfiguration>(&tasks, readiness);
+    let (check, counts) = (Arc::clone(&resolver), options.mode.counts());
+    readiness.check("webhook certificate", counts, move || check.check(SystemTime::now()));
+    let parts = Parts { resolver: &resolver, tasks: &tasks, readiness, shutdown };
+    let clients = options.clients.as_ref().map(|wanted| clients::start(wanted, &options, &provider, &parts));
+    let config = Arc::new(configure(Arc::clone(&provider), Arc::clone(&resolver), clients)?);
+    match options.mode.clone() {
+        Mode::SelfSigned => self_signed::start(options, &parts, leading, serving),
+        Mode::Given(source) => given::start(&options, &source, provider, &parts),
+    }
     tasks.close();
-    Ok(Tls { config, tasks })
+    Ok(Tls { config, lead, serving: served, tasks })
 }
 
-fn configure(provider: Arc<CryptoProvider>, resolver: Arc<Resolver>) -> Result<ServerConfig, Error> {
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&TLS13, &TLS12])?
-        .with_no_client_auth()
-        .with_cert_resolver(resolver);
+fn configure(
+    provider: Arc<CryptoProvider>,
+    resolver: Arc<Resolver>,
+    clients: Option<Arc<dyn ClientCertVerifier>>,
+) -> Result<ServerConfig, Error> {
+    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13, &TLS12])?;
+    let mut config = match clients {
+        None => builder.with_no_client_auth().with_cert_resolver(resolver),
+        Some(clients) => {
+            let mut config = builder.with_client_cert_verifier(clients).with_cert_resolver(resolver);
+            // A session that is resumed would outlive the authority that let its client in. What is not kept is not
+            // offered: no session identifiers, and no tickets either.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config
+        }
+    };
     config.alpn_protocols = vec![ALPN.to_vec()];
     Ok(config)
 }
@@ -105,54 +174,35 @@ impl Tls {
         Arc::clone(&self.config)
     }
 
+    /// Generation of the CA that has signed what this process serves, and every change of it.
+    #[must_use]
+    pub fn serving(&self) -> watch::Receiver<Option<u64>> {
+        self.serving.clone()
+    }
+
+    /// Rotates the CA when it is time to, until the term ends: of several replicas only the one that leads does.
+    pub async fn lead(self, term: Term) {
+        let _leading = Leading(&self.lead);
+        self.lead.send_replace(Some(Lead { fence: term.fence, since: Instant::now() }));
+        term.ending.cancelled().await;
+    }
+
     /// Waits for the tasks to end after the shutdown.
     pub async fn stopped(&self) {
         self.tasks.wait().await;
     }
 }
 
-/// What both keepers of bundles are made of.
-struct Bundles<'a> {
-    client: Client,
-    names: Names,
-    known: watch::Receiver<Option<Arc<issue::Ca>>>,
-    resolver: Arc<Resolver>,
-    metrics: Arc<Metrics>,
-    shutdown: &'a CancellationToken,
-}
+/// Ends with the term, also when that is lost.
+struct Leading<'a>(&'a watch::Sender<Option<Lead>>);
 
-impl Bundles<'_> {
-    fn keep<K: Configuration>(&self, tasks: &TaskTracker, readiness: &Readiness) {
-        let live = Arc::new(ArcSwap::from_pointee(Live::Unknown));
-        let keeper = bundle::Keeper::<K>::new(
-            self.client.clone(),
-            self.names.clone(),
-            self.known.clone(),
-            Arc::clone(&live),
-            Arc::clone(&self.metrics),
-        );
-        tasks.spawn(keeper.run(self.shutdown.clone()));
-        let (resolver, name) = (Arc::clone(&self.resolver), self.names.server_name());
-        readiness.check(format!("webhook CA bundle: {}", K::ROLE), Counts::UntilReady, move || {
-            trusted(&live.load(), &resolver, &name, SystemTime::now())
-        });
+impl Drop for Leading<'_> {
+    fn drop(&mut self) {
+        self.0.send_replace(None);
     }
 }
 
-/// Whether an API server that knows `live` accepts what is served.
-fn trusted(live: &Live, resolver: &Resolver, name: &str, now: SystemTime) -> Result<(), String> {
-    let bundles = match live {
-        Live::Unknown => return Err("the webhook configuration was not seen yet".to_owned()),
-        Live::Missing => return Err("there is no such webhook configuration".to_owned()),
-        Live::Bundles(bundles) if bundles.is_empty() => return Err("the configuration has no webhooks".to_owned()),
-        Live::Bundles(bundles) => bundles,
-    };
-    let chain = resolver.chain();
-    for (webhook, bundle) in bundles {
-        verify::verify(&chain, bundle, name, now).map_err(|error| format!("{webhook}: {error}"))?;
-    }
-    Ok(())
-}
-
+#[cfg(test)]
+mod model_tests;
 #[cfg(test)]
 pub(crate) mod tests;

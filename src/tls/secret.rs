@@ -1,31 +1,49 @@
-//! Keeps the CA in memory and the one in its Secret the same.
+//! Keeps the CA in memory and the one in its Secret the same, and takes the steps of a rotation while this replica
+//! leads.
 //!
 //! Every write is a PUT of the version that was judged, so of several replicas that find the Secret empty one wins and
-//! the others adopt its CA. There is no right to create the Secret, see `state` for what happens without it.
+//! the others adopt its CA. What is written is decided in `rotation`.
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures::StreamExt;
+use futures::future::{BoxFuture, FutureExt};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::PostParams;
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::authority::{Authority, Phase};
 use super::backoff::Backoff;
-use super::issue::{self, Ca};
+use super::bundle;
+use super::canary::{self, Verdict};
+use super::issue;
 use super::names::Names;
-use super::state::{self, Action, Judgement, Observed};
-use crate::metrics::{Metrics, ReasonLabel, RoleLabel};
+use super::news::News;
+use super::periods::Periods;
+use super::rotation::{self, Action, Canary, Cause, Change, Observed, Proof, Wanted};
+use super::stored::{self, Judgement};
+use super::{Lead, Peers};
+use crate::calls::within;
+use crate::events::Severity;
+use crate::metrics::{ChangeLabel, Metrics, PhaseLabel, RoleLabel};
+use crate::watch::version_of;
 
-/// How often the CA is judged anew although nothing changed but the time.
-const LOOK: Duration = Duration::from_secs(30);
 /// Writes that lose against another replica, one after the other, before the next pause.
 const ATTEMPTS: usize = 5;
+/// Longest that one call may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two looks while there is nothing to serve yet.
+const START: Duration = Duration::from_millis(100);
+/// On the Secret: replace the CA now. The value is a reason, for the log.
+const ROTATE: &str = "k8s.atomix.io/rotate-ca";
+/// On the Secret: replace the CA now and trust nothing any more that it has signed.
+const REVOKE: &str = "k8s.atomix.io/revoke-ca";
 
 /// Why the Secret is not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -42,46 +60,77 @@ enum Error {
 
 /// The task that looks after the Secret.
 pub(super) struct Keeper {
-    secrets: Api<Secret>,
-    names: Names,
-    ca: watch::Sender<Option<Arc<Ca>>>,
-    metrics: Arc<Metrics>,
+    pub(super) client: Client,
+    pub(super) names: Names,
+    pub(super) periods: Periods,
+    /// Where canaries are created.
+    pub(super) canaries_in: String,
+    pub(super) authority: watch::Sender<Option<Arc<Authority>>>,
+    pub(super) lead: watch::Receiver<Option<Lead>>,
+    pub(super) bundles: [Arc<bundle::Known>; 2],
+    pub(super) peers: Arc<dyn Peers>,
+    pub(super) news: News,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// The Secret as last seen.
+#[derive(Default)]
+enum Seen {
+    #[default]
+    NotYet,
+    Missing,
+    Present(Box<Secret>),
+}
+
+/// What the task remembers from one look to the next.
+#[derive(Default)]
+struct Memory {
+    seen: Seen,
+    backoff: Backoff,
+    /// Generation that all live replicas serve, and since when.
+    served: Option<(u64, Instant)>,
+    /// What canaries have shown, of which state, and when.
+    asked: Option<((u64, u8), Canary, Instant)>,
+    asking: Option<BoxFuture<'static, ((u64, u8), Verdict)>>,
 }
 
 impl Keeper {
-    pub(super) fn new(client: Client, names: Names, ca: watch::Sender<Option<Arc<Ca>>>, metrics: Arc<Metrics>) -> Self {
-        Self { secrets: Api::namespaced(client, names.namespace()), names, ca, metrics }
-    }
-
-    pub(super) async fn run(self, shutdown: CancellationToken) {
+    pub(super) async fn run(mut self, shutdown: CancellationToken) {
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), self.names.namespace());
         // Also asks with the field selector without which a right to one name is none to watch it.
-        let mut events = pin!(watcher::watch_object(self.secrets.clone(), &self.names.secret()).default_backoff());
-        let mut look = interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut backoff = Backoff::default();
-        let mut seen: Option<Option<Secret>> = None;
+        let mut events = pin!(watcher::watch_object(secrets, &self.names.secret()).default_backoff());
+        let mut memory = Memory::default();
+        // From the start, or nobody would see that the first failure is one more than none.
+        drop(self.metrics.ca_changes.get_or_create(&ChangeLabel { change: "failed" }));
         loop {
+            let pause = self.pause(&memory);
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 event = events.next() => match event {
-                    Some(Ok(secret)) => {
-                        self.report_presence(seen.as_ref().map(Option::is_some), secret.is_some());
-                        seen = Some(secret);
-                    }
+                    Some(Ok(secret)) => self.see(&mut memory, secret),
                     Some(Err(error)) => {
                         tracing::warn!(%error, secret = self.names.secret(), "watching the Secret of the webhooks' CA");
                         continue;
                     }
                     None => return,
                 },
-                _ = look.tick() => {}
-                () = sleep(backoff.pause().unwrap_or_default()), if backoff.pause().is_some() => {}
+                changed = self.lead.changed() => if changed.is_err() {
+                    return;
+                },
+                (rank, verdict) = asked(&mut memory.asking) => {
+                    memory.asking = None;
+                    self.hear(&mut memory, rank, verdict);
+                }
+                () = sleep(pause) => {}
             }
-            let Some(secret) = &mut seen else { continue };
-            match self.settle(secret).await {
-                Ok(()) => backoff.reset(),
+            if matches!(memory.seen, Seen::NotYet) {
+                continue;
+            }
+            match self.settle(&mut memory).await {
+                Ok(()) => memory.backoff.reset(),
                 Err(error) => {
-                    backoff.lengthen();
+                    memory.backoff.lengthen();
+                    self.metrics.ca_changes.get_or_create(&ChangeLabel { change: "failed" }).inc();
                     let secret = self.names.secret();
                     tracing::warn!(%error, secret, "keeping the webhooks' CA; trying again");
                 }
@@ -89,37 +138,81 @@ impl Keeper {
         }
     }
 
+    /// Until the next look without any news.
+    fn pause(&self, memory: &Memory) -> Duration {
+        if self.authority.borrow().is_none() && memory.backoff.pause().is_none() {
+            return START;
+        }
+        let rotating = self.authority.borrow().as_ref().is_some_and(|held| !matches!(held.phase, Phase::Stable));
+        let look = if rotating && self.lead.borrow().is_some() {
+            self.periods.look().min(self.periods.hold_down / 4)
+        } else {
+            self.periods.look()
+        };
+        memory.backoff.pause().map_or(look, |pause| pause.min(look))
+    }
+
+    fn see(&self, memory: &mut Memory, secret: Option<Secret>) {
+        if let (Some(new), Seen::Present(seen)) = (&secret, &memory.seen)
+            && new.metadata.uid == seen.metadata.uid
+            && version_of(new) < version_of(&**seen)
+        {
+            // It was on its way when this replica wrote.
+            return;
+        }
+        self.report_presence(&memory.seen, secret.is_some());
+        memory.seen = match secret {
+            Some(secret) => {
+                self.news.about(&secret);
+                Seen::Present(Box::new(secret))
+            }
+            None => Seen::Missing,
+        };
+    }
+
     /// Does what the state machine says until it has nothing more to do.
-    async fn settle(&self, secret: &mut Option<Secret>) -> Result<(), Error> {
+    async fn settle(&self, memory: &mut Memory) -> Result<(), Error> {
         for _ in 0..ATTEMPTS {
-            let now = SystemTime::now();
-            let observed = self.observe(secret.as_ref(), now);
-            let (reason, why) = match &observed {
-                Observed::Present(Judgement::Damaged { reason, .. }) => ("damaged", reason.to_string()),
-                _ => ("empty", "nothing".to_owned()),
+            let (now, lead, held) = (SystemTime::now(), self.lead.borrow().clone(), self.authority.borrow().clone());
+            let Seen::Present(secret) = &memory.seen else { return Ok(()) };
+            let judgement = stored::judge(secret.data.as_ref().unwrap_or(&stored::Data::new()), &self.names);
+            let proof = self.proof(&mut memory.served, memory.asked, held.as_deref());
+            let observed = Observed {
+                secret: Some(&judgement),
+                held: held.as_deref(),
+                leading_for: lead.as_ref().map(|lead| lead.since.elapsed()),
+                is_trusted: self.bundles.iter().any(|known| known.live.load().may_trust()),
+                wanted: wanted(secret),
+                proof,
             };
-            let held = self.ca.borrow().clone();
-            let ca = match state::step(observed, held.as_deref(), now) {
-                Action::KeepServing => return Ok(()),
-                Action::Adopt(ca) => {
-                    self.hold(Arc::from(ca));
+            let change = match rotation::step(&observed, &self.names, &self.periods, now) {
+                Action::Keep => {
+                    self.ask(memory, held.as_deref(), &proof, lead.as_ref());
                     return Ok(());
                 }
-                Action::FillHeld => held,
-                Action::FillNew(generation) => Some(Arc::new(Ca::mint(&self.names, generation, now)?)),
+                Action::Adopt => {
+                    if let Some(authority) = judgement.authority {
+                        self.hold(authority);
+                    }
+                    continue;
+                }
+                Action::Write(change) => change,
             };
-            let (Some(ca), Some(found)) = (ca, secret.as_ref()) else { return Ok(()) };
-            match self.fill(found, &ca).await {
+            let authority = rotation::apply(change, &observed, &self.names, &self.periods, now)?;
+            let Some(authority) = authority else { return Ok(()) };
+            let client = lead.map_or_else(|| self.client.clone(), |lead| lead.fence.guard(&self.client));
+            let secrets: Api<Secret> = Api::namespaced(client, self.names.namespace());
+            let (name, parameters, wish) =
+                (self.names.secret(), PostParams::default(), written(secret, &authority, change));
+            match within(CALL_TIMEOUT, secrets.replace(&name, &parameters, &wish)).await {
                 Ok(written) => {
-                    self.metrics.ca_secret_fills.get_or_create(&ReasonLabel { reason }).inc();
-                    let (name, generation) = (self.names.secret(), ca.generation);
-                    tracing::info!(secret = name, generation, found = why, "wrote the webhooks' CA to its Secret");
-                    self.hold(ca);
-                    *secret = Some(written);
-                    return Ok(());
+                    self.tell(change, &judgement, secret, &authority);
+                    self.hold(authority);
+                    memory.seen = Seen::Present(Box::new(written));
                 }
                 Err(kube::Error::Api(status)) if status.is_conflict() => {
-                    *secret = self.secrets.get_opt(&self.names.secret()).await.map_err(Error::Read)?;
+                    let read = within(CALL_TIMEOUT, secrets.get_opt(&name)).await;
+                    self.see(memory, read.map_err(Error::Read)?);
                 }
                 Err(error) => return Err(Error::Write(error)),
             }
@@ -127,45 +220,168 @@ impl Keeper {
         Err(Error::Contended)
     }
 
-    fn observe(&self, secret: Option<&Secret>, now: SystemTime) -> Observed {
-        let Some(secret) = secret else { return Observed::Missing };
-        let nothing = state::Data::new();
-        Observed::Present(state::judge(secret.data.as_ref().unwrap_or(&nothing), &self.names, now))
+    /// What is known of API servers and replicas, of what is held.
+    fn proof(
+        &self,
+        served: &mut Option<(u64, Instant)>,
+        asked: Option<((u64, u8), Canary, Instant)>,
+        held: Option<&Authority>,
+    ) -> Proof {
+        let Some(held) = held else { return Proof::default() };
+        let (now, bundle, generation) = (Instant::now(), held.bundle(), held.current.generation);
+        if self.peers.all_serve(generation) {
+            if served.is_none_or(|(known, _)| known != generation) {
+                *served = Some((generation, now));
+            }
+        } else {
+            *served = None;
+        }
+        let in_sync = self.bundles.each_ref().map(|known| {
+            let in_sync = known.in_sync.load();
+            in_sync.as_ref().and_then(|in_sync| in_sync.time(&bundle, now))
+        });
+        Proof {
+            in_sync_for: in_sync[0].min(in_sync[1]),
+            served_for: served.map(|(_, since)| now.saturating_duration_since(since)),
+            canary: asked.filter(|(rank, ..)| *rank == held.rank()).map(|(_, canary, _)| canary).unwrap_or_default(),
+        }
     }
 
-    /// Writes `ca` over the version of the Secret that was `found`.
-    async fn fill(&self, found: &Secret, ca: &Ca) -> Result<Secret, kube::Error> {
-        let mut secret = found.clone();
-        secret.data = Some(state::render(ca));
-        self.secrets.replace(&self.names.secret(), &PostParams::default(), &secret).await
-    }
-
-    /// From now on leaves are made with `ca`, and the bundles trust it.
-    fn hold(&self, ca: Arc<Ca>) {
-        if self.ca.borrow().as_ref().is_some_and(|held| held.certificate() == ca.certificate()) {
+    /// Sends canaries if a rotation waits for them.
+    fn ask(&self, memory: &mut Memory, held: Option<&Authority>, proof: &Proof, lead: Option<&Lead>) {
+        let Some(held) = held.filter(|held| !matches!(held.phase, Phase::Stable)) else { return };
+        let held_down = proof.in_sync_for.is_some_and(|time| time >= self.periods.hold_down);
+        let known = |(rank, canary, at): (_, _, Instant)| {
+            rank == held.rank() && (canary == Canary::Proven || at.elapsed() < self.periods.hold_down)
+        };
+        if lead.is_none() || !held_down || memory.asking.is_some() || memory.asked.is_some_and(known) {
             return;
         }
-        let not_after = ca.not_after.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        let gauge = self.metrics.certificate_not_after.get_or_create_owned(&RoleLabel { role: "ca" });
-        gauge.set(i64::try_from(not_after).unwrap_or(i64::MAX));
-        tracing::info!(generation = ca.generation, not_after, "using the webhooks' CA");
-        self.ca.send_replace(Some(ca));
+        let (rank, verdict) = (held.rank(), canary::ask(self.client.clone(), self.canaries_in.clone()));
+        memory.asking = Some(async move { (rank, verdict.await) }.boxed());
     }
 
-    fn report_presence(&self, was_there: Option<bool>, is_there: bool) {
+    /// Takes note of what canaries have shown.
+    fn hear(&self, memory: &mut Memory, rank: (u64, u8), (canary, why): Verdict) {
+        let known = memory.asked.is_some_and(|(known, last, _)| (known, last) == (rank, canary));
+        memory.asked = Some((rank, canary, Instant::now()));
+        let Some(why) = why.filter(|_| !known) else { return };
+        tracing::warn!(
+            ?canary,
+            why,
+            "no proof that the API server trusts the webhooks: the rotation of their CA waits"
+        );
+        let note = format!("the rotation of the webhooks' CA waits: {why}");
+        self.news.publish(Severity::Warning, "CARotationWaits", note);
+    }
+
+    /// From now on leaves are made with what `authority` has, and the bundles trust it.
+    fn hold(&self, authority: Authority) {
+        let phase = match authority.phase {
+            Phase::Stable => "stable",
+            Phase::Published { .. } => "published",
+            Phase::Promoted { .. } => "promoted",
+        };
+        for label in ["stable", "published", "promoted"] {
+            self.metrics.ca_phase.get_or_create_owned(&PhaseLabel { phase: label }).set(i64::from(label == phase));
+        }
+        let not_after = authority.current.not_after.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let not_after = i64::try_from(not_after.as_secs()).unwrap_or(i64::MAX);
+        self.metrics.certificate_not_after.get_or_create_owned(&RoleLabel { role: "ca" }).set(not_after);
+        tracing::info!(generation = authority.current.generation, phase, not_after, "using the webhooks' CA");
+        self.authority.send_replace(Some(Arc::new(authority)));
+    }
+
+    /// Says what was written to the Secret, and why.
+    fn tell(&self, change: Change, found: &Judgement, secret: &Secret, authority: &Authority) {
+        self.metrics.ca_changes.get_or_create(&ChangeLabel { change: change.as_str() }).inc();
+        let generation = authority.last_generation();
+        let reason = |key| secret.annotations().get(key).map(String::as_str).unwrap_or_default();
+        let damage = found.damage.map_or_else(|| "an older or expired CA".to_owned(), |damage| damage.to_string());
+        let (severity, event, note) = match change {
+            Change::Back | Change::Salvage => (
+                Severity::Warning,
+                "CARestored",
+                format!("the Secret held {damage}: CA {generation} was written to it"),
+            ),
+            Change::New(1) => (Severity::Normal, "CACreated", "the webhooks' first CA was made".to_owned()),
+            Change::New(_) => {
+                (Severity::Warning, "CACreated", format!("the Secret held {damage}: new CA {generation}"))
+            }
+            Change::Publish(cause) => {
+                let why = match cause {
+                    Cause::Age => "two thirds of its life are over",
+                    Cause::Lifetime => "it would live longer than it is to",
+                    Cause::Names => "it is for other names",
+                    Cause::Request => reason(ROTATE),
+                };
+                (Severity::Normal, "CARotationBegun", format!("CA {generation} follows: {why}"))
+            }
+            Change::Promote => (Severity::Normal, "CAPromoted", format!("CA {generation} signs from now on")),
+            Change::Retire => (Severity::Normal, "CARotated", format!("only CA {generation} is trusted from now on")),
+            Change::Revoke => {
+                (Severity::Warning, "CARevoked", format!("CA {generation} replaces all others: {}", reason(REVOKE)))
+            }
+        };
+        tracing::info!(
+            secret = self.names.secret(),
+            generation,
+            change = change.as_str(),
+            note,
+            "wrote the webhooks' CA"
+        );
+        self.news.publish(severity, event, note);
+    }
+
+    fn report_presence(&self, before: &Seen, is_there: bool) {
         self.metrics.ca_secret_missing.set(i64::from(!is_there));
-        if was_there == Some(is_there) {
-            return;
-        }
         let (namespace, secret) = (self.names.namespace(), self.names.secret());
-        if !is_there {
-            tracing::error!(
-                namespace,
-                secret,
+        if !is_there && !matches!(before, Seen::Missing) {
+            let note = format!(
                 "the Secret of the webhooks' CA is missing and this controller may not create it; what is in memory stays in use. Put it back, empty: kubectl -n {namespace} create secret generic {secret}"
             );
-        } else if was_there == Some(false) {
+            tracing::error!(namespace, secret, "{note}");
+            self.news.publish(Severity::Warning, "CASecretMissing", note);
+        } else if is_there && matches!(before, Seen::Missing) {
             tracing::info!(namespace, secret, "the Secret of the webhooks' CA is back");
         }
     }
 }
+
+/// The answer to canaries that are under way; none ever comes if there are none.
+async fn asked(asking: &mut Option<BoxFuture<'static, ((u64, u8), Verdict)>>) -> ((u64, u8), Verdict) {
+    match asking {
+        Some(answer) => answer.await,
+        None => std::future::pending().await,
+    }
+}
+
+fn wanted(secret: &Secret) -> Wanted {
+    let annotations = secret.annotations();
+    if annotations.contains_key(REVOKE) {
+        Wanted::Revocation
+    } else if annotations.contains_key(ROTATE) {
+        Wanted::Rotation
+    } else {
+        Wanted::Nothing
+    }
+}
+
+/// `found` with `authority` in it, and without the wishes that this fulfils.
+fn written(found: &Secret, authority: &Authority, change: Change) -> Secret {
+    let mut secret = found.clone();
+    secret.data = Some(stored::render(authority));
+    let fulfilled: &[&str] = match change {
+        Change::Publish(_) => &[ROTATE],
+        Change::Revoke => &[ROTATE, REVOKE],
+        _ => &[],
+    };
+    for key in fulfilled {
+        secret.annotations_mut().remove(*key);
+    }
+    secret
+}
+
+#[cfg(test)]
+#[path = "secret_tests.rs"]
+mod tests;

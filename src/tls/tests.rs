@@ -1,32 +1,35 @@
-use super::issue::Ca;
+use super::authority::Authority;
+use super::live::{Live, trusted};
 use super::resolver::Renewal;
 use super::*;
 
-/// A server's configuration with a certificate of `ca`, as [`start`] makes it.
-pub(crate) fn server_config(ca: &Arc<Ca>, names: &Names) -> Arc<ServerConfig> {
-    let resolver = served(ca, names);
-    Arc::new(configure(Arc::new(rustls::crypto::ring::default_provider()), resolver).unwrap())
+/// A server's configuration with a certificate of `authority`, as [`start`] makes it.
+pub(crate) fn server_config(authority: &Arc<Authority>, names: &Names) -> Arc<ServerConfig> {
+    let resolver = served(authority, names);
+    Arc::new(configure(Arc::new(rustls::crypto::ring::default_provider()), resolver, None).unwrap())
 }
 
-fn served(ca: &Arc<Ca>, names: &Names) -> Arc<Resolver> {
+pub(super) fn served(authority: &Arc<Authority>, names: &Names) -> Arc<Resolver> {
     let resolver = Arc::new(Resolver::new(Arc::new(rustls::crypto::ring::default_provider())));
-    let (_, ca) = watch::channel(Some(Arc::clone(ca)));
-    let mut renewal = Renewal { resolver: Arc::clone(&resolver), ca, names: names.clone(), metrics: Metrics::new() };
-    renewal.renew(SystemTime::now());
+    let (_, authority) = watch::channel(Some(Arc::clone(authority)));
+    let (serving, _) = watch::channel(None);
+    let (names, periods, metrics) = (names.clone(), Periods::default(), Metrics::new());
+    Renewal { resolver: Arc::clone(&resolver), authority, names, periods, serving, metrics }.renew(SystemTime::now());
     resolver
 }
 
 #[test]
 fn readiness_waits_until_every_webhook_trusts_what_is_served() {
     let names = Names::new("keeper", "home", "x");
-    let ca = |generation| Arc::new(Ca::mint(&names, generation, SystemTime::now()).unwrap());
+    let ca =
+        |generation| Arc::new(Authority::mint(&names, generation, &Periods::default(), SystemTime::now()).unwrap());
     let (first, second) = (ca(1), ca(2));
     let resolver = served(&first, &names);
-    let pem = |ca: &Ca| state::pem_of(ca.certificate()).into_bytes();
+    let pem = |ca: &Authority| ca.bundle().into_bytes();
     let bundles = |bundles: &[Vec<u8>]| {
         Live::Bundles(bundles.iter().enumerate().map(|(i, bundle)| (format!("w{i}"), bundle.clone())).collect())
     };
-    let check = |live: &Live| trusted(live, &resolver, &names.server_name(), SystemTime::now());
+    let check = |live: &Live| trusted(live, &resolver.chain(), &names.server_name(), SystemTime::now());
     assert_eq!(check(&bundles(&[pem(&first), pem(&first)])), Ok(()));
     assert_eq!(check(&bundles(&[[pem(&second), pem(&first)].concat()])), Ok(()));
     for (live, says) in [
@@ -41,6 +44,6 @@ fn readiness_waits_until_every_webhook_trusts_what_is_served() {
         assert!(error.contains(says), "{live:?}: {error}");
     }
     let nothing = Resolver::new(Arc::new(rustls::crypto::ring::default_provider()));
-    let error = trusted(&bundles(&[pem(&first)]), &nothing, "keeper.home.svc", SystemTime::now()).unwrap_err();
+    let error = trusted(&bundles(&[pem(&first)]), &nothing.chain(), "keeper.home.svc", SystemTime::now()).unwrap_err();
     assert!(error.contains("no certificate to serve"), "{error}");
 }

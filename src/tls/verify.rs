@@ -5,6 +5,8 @@ use std::time::SystemTime;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
 
 /// Why not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +23,9 @@ pub enum Error {
     /// The clock is before 1970.
     #[error("the clock is wrong")]
     Clock,
+    /// The certificate says that it is for something else.
+    #[error("it is not for servers")]
+    Purpose,
     /// The certificate does not lead to the bundle, has another name, or is not valid now.
     #[error("{0}")]
     Certificate(#[from] webpki::Error),
@@ -39,18 +44,54 @@ pub fn verify(chain: &[CertificateDer<'_>], bundle: &[u8], name: &str, now: Syst
     if anchors.is_empty() {
         return Err(Error::EmptyBundle);
     }
-    let server_name = ServerName::try_from(name).map_err(|_| Error::Name(name.to_owned()))?;
+    lead_to(&anchors, leaf, intermediates, now)?;
+    is_for(leaf, name)
+}
+
+/// Verifies of `chain`, leaf first, what can be verified without knowing the authority: that it holds together, that it is
+/// for the server `name`, and that it is valid at `now`.
+///
+/// # Errors
+/// [`Error`] with the reason.
+pub fn verify_alone(chain: &[CertificateDer<'_>], name: &str, now: SystemTime) -> Result<(), Error> {
+    let (leaf, issuers) = chain.split_first().ok_or(Error::NothingServed)?;
+    match issuers.split_last() {
+        Some((last, intermediates)) => lead_to(&[anchor_from_trusted_cert(last)?], leaf, intermediates, now)?,
+        None => is_for_servers(leaf)?,
+    }
+    is_for(leaf, name)
+}
+
+fn lead_to(
+    anchors: &[TrustAnchor<'_>],
+    leaf: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    now: SystemTime,
+) -> Result<(), Error> {
     let since = now.duration_since(SystemTime::UNIX_EPOCH).map_err(|_| Error::Clock)?;
-    let leaf = EndEntityCert::try_from(leaf)?;
-    leaf.verify_for_usage(
+    EndEntityCert::try_from(leaf)?.verify_for_usage(
         webpki::ALL_VERIFICATION_ALGS,
-        &anchors,
+        anchors,
         intermediates,
         UnixTime::since_unix_epoch(since),
         KeyUsage::server_auth(),
         None,
         None,
     )?;
-    leaf.verify_is_valid_for_subject_name(&server_name)?;
     Ok(())
+}
+
+fn is_for(leaf: &CertificateDer<'_>, name: &str) -> Result<(), Error> {
+    let server_name = ServerName::try_from(name).map_err(|_| Error::Name(name.to_owned()))?;
+    Ok(EndEntityCert::try_from(leaf)?.verify_is_valid_for_subject_name(&server_name)?)
+}
+
+/// A certificate that does not say what it is for is for everything.
+fn is_for_servers(leaf: &CertificateDer<'_>) -> Result<(), Error> {
+    let (_, leaf) = X509Certificate::from_der(leaf).map_err(|_| webpki::Error::BadDer)?;
+    match leaf.extended_key_usage() {
+        Ok(Some(usage)) if !usage.value.server_auth && !usage.value.any => Err(Error::Purpose),
+        Ok(_) => Ok(()),
+        Err(_) => Err(webpki::Error::BadDer.into()),
+    }
 }

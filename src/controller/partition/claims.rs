@@ -6,6 +6,7 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
 use super::super::Context;
+use super::super::ensure::bounded;
 use crate::watch::key_of;
 
 /// Names of the claims that exist for a StatefulSet that does not exist yet. None are looked for if it has no storage.
@@ -21,7 +22,7 @@ pub(super) async fn retained(context: &Context, wanted: &StatefulSet) -> Vec<Str
     };
     let selector: Vec<String> = labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(context.client.clone(), &key.namespace);
-    match claims.list_metadata(&ListParams::default().labels(&selector.join(","))).await {
+    match bounded(claims.list_metadata(&ListParams::default().labels(&selector.join(",")))).await {
         Ok(claims) => claims.iter().map(ResourceExt::name_any).collect(),
         Err(error) => {
             tracing::debug!(partition = %key, %error, "cannot tell whether claims were retained");

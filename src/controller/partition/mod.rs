@@ -2,8 +2,13 @@
 
 mod build;
 mod claims;
+mod eviction;
 pub mod identity;
+mod memory;
+mod nodes;
+mod rolling;
 mod status;
+mod telling;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -16,17 +21,21 @@ use kube::ResourceExt;
 use tokio::time::Instant;
 
 use self::build::Children;
-pub(super) use self::build::{cluster_ip_service, port};
+pub(super) use self::build::{cluster_ip_service, min_ready, port};
+use self::eviction::Rolling;
 use self::identity::Identity;
-use super::Context;
+pub use self::memory::Memory;
+use self::nodes::Nodes;
+pub(super) use self::status::PODS_NOT_READY;
+use self::status::Seen;
+use super::context::Context;
 use super::ensure::{Done, Error};
 use super::objects::{Keep, controller_of};
 use super::partition_set::{PARTITION_DELAY, is_paused, slice_name};
 use super::trouble::Trouble;
-use crate::api::conditions::{self, STALLED};
 use crate::api::labels::annotations;
 use crate::api::names::{self, ObjectKey};
-use crate::api::{Partition, PartitionStatus, Protocol};
+use crate::api::{DEFAULT_COUNT, Partition, PartitionStatus, Protocol};
 use crate::events::Severity;
 use crate::queue::Outcome;
 use crate::watch::{key_of, version_of};
@@ -35,10 +44,14 @@ use crate::watch::{key_of, version_of};
 /// before it gives the address free.
 const FORMER_ADDRESS_RETRIES: [u64; 5] = [50, 100, 200, 400, 800];
 
+/// How often a partition of a paused set is looked at.
+const PAUSED_LOOK: Duration = Duration::from_secs(60);
+
 /// Brings the children of one Partition to what it says, and its status to what is true.
 pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
     let Some(known) = context.caches.partitions.get(&key) else {
         context.pacing.forget(&key);
+        context.memory.forget(&key);
         return Outcome::Done;
     };
     let partition = &known.facts;
@@ -46,39 +59,74 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
     if known.deleting || !ours {
         return Outcome::Done;
     }
-    let (done, trouble) = match Identity::of(partition) {
-        Err(error) => (Vec::new(), Some(Trouble::from(error))),
+    let Applied { deeds, trouble, pods_may_go } = match Identity::of(partition) {
+        Err(error) => Applied::nothing(error.into()),
         Ok(identity) => {
             let set = ObjectKey::new(identity.namespace.as_str(), identity.set.as_str());
             if context.caches.sets.get(&set).is_some_and(|set| is_paused(&set)) {
-                return Outcome::Done;
+                // Whoever resumes the set asks at once; unless the pause was so short that nobody has seen it.
+                return Outcome::Again(PAUSED_LOOK);
             }
             match build::children(partition, &identity, &context.settings, former_ip(context, &identity)) {
-                Err(violations) => (Vec::new(), Some(Trouble::from(violations))),
+                Err(violations) => Applied::nothing(violations.into()),
                 Ok(children) => {
-                    let retained = claims::retained(context, &children.stateful_set).await;
-                    let outcome = Box::pin(apply(context, children)).await;
-                    tell_of_claims(context, partition, &retained);
-                    outcome
+                    // Candidates may have entered before there was anything else to say.
+                    let is_new = partition.status.as_ref().is_none_or(|status| status.observed_generation.is_none());
+                    let retained =
+                        if is_new { claims::retained(context, &children.stateful_set).await } else { Vec::new() };
+                    let applied = Box::pin(apply(context, children)).await;
+                    telling::tell_of_claims(context, partition, &retained, &applied.deeds);
+                    applied
                 }
             }
         }
     };
-    tell(context, partition, &done);
+    telling::tell(context, partition, &deeds);
+    let rolling = if pods_may_go {
+        eviction::roll(context, &key, partition, &gather(context, &key, partition)).await
+    } else {
+        Rolling::default()
+    };
+    let trouble = trouble.or(rolling.trouble);
+    if trouble.as_ref().is_some_and(Trouble::is_silent) {
+        tracing::debug!(partition = %key, "the namespace is being deleted: nothing is written");
+        return Outcome::Failed;
+    }
     if let Some(trouble) = &trouble {
         tracing::info!(partition = %key, reason = trouble.reason, message = trouble.message, "partition cannot be completed yet");
     }
-    let written = write_status(context, &key, partition, trouble.as_ref()).await;
-    let changed = written == Written::Yes || done.iter().any(|(_, _, done)| *done != Done::Nothing);
+    let nodes = gather(context, &key, partition);
+    let missing = context.memory.miss(&key, nodes.rollout.observed && nodes.missing().is_some(), Instant::now());
+    let seen =
+        Seen { nodes: &nodes, missing: missing == Ok(true), rolling: rolling.wait.as_ref(), trouble: trouble.as_ref() };
+    let written = write_status(context, &key, partition, seen).await;
+    if nodes.is_complete() && trouble.is_none() && context.memory.complete(&key) {
+        let note = format!("all {} pods are up to date and ready", nodes.size);
+        context.events.publish(partition, Severity::Normal, "Rolled", note);
+    }
+    let changed = written == Written::Yes || deeds.iter().any(|(_, _, done)| *done != Done::Nothing);
     if changed && let Some((set, _)) = names::split_partition(&key.name) {
         context.sets.after(ObjectKey::new(key.namespace.as_str(), set), PARTITION_DELAY);
     }
-    match written {
-        Written::Failed => Outcome::Failed,
-        _ if trouble.is_some() => Outcome::Failed,
-        Written::Later(wait) => Outcome::Again(wait),
-        Written::Yes | Written::No => Outcome::Done,
+    let later = if let Written::Later(wait) = written { Some(wait) } else { None };
+    let failed = written == Written::Failed || trouble.is_some();
+    if let Some(wait) = later.filter(|_| failed) {
+        // The back-off may last far longer than the status may lag.
+        context.partitions.after(key.clone(), wait);
     }
+    let again = [later, rolling.again, missing.err()].into_iter().flatten().min();
+    match again {
+        _ if failed => Outcome::Failed,
+        Some(wait) => Outcome::Again(wait),
+        None => Outcome::Done,
+    }
+}
+
+/// The pods of a partition as they are known now.
+fn gather(context: &Context, key: &ObjectKey, partition: &Partition) -> Nodes {
+    let spec = &partition.spec.template;
+    let min_ready = Protocol::parse(&spec.protocol).map(min_ready).unwrap_or_default();
+    Nodes::gather(context, key, spec.size.unwrap_or(DEFAULT_COUNT), min_ready)
 }
 
 /// The address that the partition's Service had before it was deleted: the group's endpoints still have it.
@@ -95,9 +143,23 @@ fn former_ip(context: &Context, identity: &Identity) -> Option<IpAddr> {
 
 type Deed = (&'static str, String, Done);
 
+/// What came of writing the children.
+struct Applied {
+    deeds: Vec<Deed>,
+    trouble: Option<Trouble>,
+    /// Whether the StatefulSet, its files and its budget are as they should be: a pod that goes then comes back right.
+    pods_may_go: bool,
+}
+
+impl Applied {
+    const fn nothing(trouble: Trouble) -> Self {
+        Self { deeds: Vec::new(), trouble: Some(trouble), pods_may_go: false }
+    }
+}
+
 /// Writes what has to be written. The client Service goes first and beside the rest, since the API server allocates
 /// addresses one at a time; the StatefulSet waits for the ConfigMap, or a new pod would start with the old files.
-async fn apply(context: &Context, children: Children) -> (Vec<Deed>, Option<Trouble>) {
+async fn apply(context: &Context, children: Children) -> Applied {
     let Children { config_map, service, headless_service, stateful_set, disruption_budget } = children;
     let (writer, caches) = (&context.writer, &*context.caches);
     let nodes = async {
@@ -135,6 +197,7 @@ async fn apply(context: &Context, children: Children) -> (Vec<Deed>, Option<Trou
     };
     let headless = writer.ensure(&headless_service, &caches.services);
     let (client_service, headless, (files, pods), budget) = tokio::join!(client_service, headless, nodes, budget);
+    let pods_may_go = matches!(pods, Some(Ok(_))) && !matches!(budget, Some(Err(_)));
     let results = [
         ("Service", stateful_set.name_any(), client_service.map(Some)),
         ("Service", headless_service.name_any(), headless.map(Some)),
@@ -142,14 +205,14 @@ async fn apply(context: &Context, children: Children) -> (Vec<Deed>, Option<Trou
         ("StatefulSet", stateful_set.name_any(), pods.transpose()),
         ("PodDisruptionBudget", names::disruption_budget(&stateful_set.name_any()), budget.transpose()),
     ];
-    let (mut deeds, mut troubles) = (Vec::new(), Vec::new());
+    let (mut deeds, mut troubles): (Vec<Deed>, _) = (Vec::new(), Vec::new());
     for (kind, name, result) in results {
         match result {
             Ok(done) => deeds.extend(done.map(|done| (kind, name, done))),
             Err(error) => troubles.push(Trouble::from(error)),
         }
     }
-    (deeds, Trouble::first(troubles))
+    Applied { deeds, trouble: Trouble::first(troubles), pods_may_go }
 }
 
 /// A partition that has shrunk to one pod has no budget any more.
@@ -161,29 +224,6 @@ async fn remove_budget(context: &Context, pods: &StatefulSet) -> Option<Result<D
     removed.map(|removed| removed.then_some(Done::Nothing)).transpose()
 }
 
-/// Tells people that a new partition starts with the data of a former one.
-fn tell_of_claims(context: &Context, partition: &Partition, retained: &[String]) {
-    if !retained.is_empty() {
-        let note = format!("claims that an earlier partition has left are used again: {}", retained.join(", "));
-        context.events.publish(partition, Severity::Warning, "RetainedClaims", note);
-    }
-}
-
-/// Tells people of what was put right. Making the children of a new partition is no news.
-fn tell(context: &Context, partition: &Partition, deeds: &[Deed]) {
-    let known_before =
-        partition.status.as_ref().is_some_and(|status| status.observed_generation == partition.metadata.generation);
-    for (kind, name, done) in deeds.iter().filter(|_| known_before) {
-        let (reason, verb) = match done {
-            Done::Nothing => continue,
-            Done::Created => ("Recreated", "was missing and has been created again"),
-            Done::Replaced => ("Restored", "differed from what the Partition says and has been put right"),
-        };
-        tracing::info!(partition = %key_of(partition), kind, name, reason, "child put right");
-        context.events.publish(partition, Severity::Normal, reason, format!("{kind} {name} {verb}"));
-    }
-}
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Written {
     No,
@@ -192,39 +232,31 @@ enum Written {
     Failed,
 }
 
-async fn write_status(context: &Context, key: &ObjectKey, partition: &Partition, trouble: Option<&Trouble>) -> Written {
-    let counts = context.caches.stateful_sets.get(key).map(|known| known.facts);
+async fn write_status(context: &Context, key: &ObjectKey, partition: &Partition, seen: Seen<'_>) -> Written {
     let image = Protocol::parse(&partition.spec.template.protocol)
         .map(|protocol| context.settings.image(&partition.spec.template, protocol).to_owned());
-    let before = partition.status.clone().unwrap_or_default();
-    let now = Time(Timestamp::now());
-    let status = status::status(partition, counts.unwrap_or_default(), image, trouble, &now);
+    let before = PartitionStatus { election: None, ..partition.status.clone().unwrap_or_default() };
+    let status = status::status(partition, seen, image, &Time(Timestamp::now()));
     if status == before {
         return Written::No;
     }
     if let Err(wait) = context.pacing.admit(key, status::is_urgent(&before, &status), Instant::now()) {
         return Written::Later(wait);
     }
-    announce(context, partition, &before, &status);
     match context.patch_status(partition, &status).await {
         Ok(Some(written)) => {
-            context.caches.partitions.observe(key_of(&written), version_of(&written), written.known());
+            if let Some((reason, message)) = status::warning(&before, &status) {
+                context.events.publish(partition, Severity::Warning, reason, message);
+            }
+            context.pacing.written(key);
+            let known = written.known();
+            context.caches.partitions.observe(key_of(&written), version_of(&written), known);
             Written::Yes
         }
-        Ok(None) => Written::No,
+        Ok(None) => Written::Later(context.pacing.refused(key)),
         Err(error) => {
             tracing::warn!(partition = %key, %error, "status not written, trying again");
             Written::Failed
         }
-    }
-}
-
-fn announce(context: &Context, partition: &Partition, before: &PartitionStatus, status: &PartitionStatus) {
-    let stalled = conditions::find(&status.conditions, STALLED);
-    let was = conditions::find(&before.conditions, STALLED);
-    if let Some(stalled) = stalled
-        && was.is_none_or(|was| was.message != stalled.message)
-    {
-        context.events.publish(partition, Severity::Warning, &stalled.reason, stalled.message.clone());
     }
 }

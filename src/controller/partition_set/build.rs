@@ -10,7 +10,7 @@ use super::super::partition::{cluster_ip_service, port};
 use super::super::settings::Settings;
 use crate::api::labels::{self, annotations};
 use crate::api::names::{self, API_PORT};
-use crate::api::{Partition, PartitionSet, PartitionSpec};
+use crate::api::{Partition, PartitionSet, PartitionSpec, Protocol};
 use crate::rules::SetObject;
 
 /// Label by which an EndpointSlice belongs to a Service.
@@ -33,7 +33,11 @@ pub(super) struct PartitionTemplate<'a> {
 impl<'a> PartitionTemplate<'a> {
     pub(super) fn new(set: &PartitionSet, object: &'a SetObject, settings: &Settings) -> Self {
         let given = object.spec.template.metadata.clone().unwrap_or_default();
-        let template = object.spec.template.spec.clone();
+        let mut template = object.spec.template.spec.clone();
+        // A new default image reaches partitions as any other change does, and not all of them at once.
+        if let Some(protocol) = Protocol::parse(&template.protocol) {
+            template.image = Some(settings.image(&template, protocol).to_owned());
+        }
         let mut labels = given.labels.unwrap_or_default();
         labels.extend(objects::recommended_labels(&object.name, &template.protocol, &settings.name));
         let mut annotations = given.annotations.unwrap_or_default();

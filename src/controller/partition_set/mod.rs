@@ -1,7 +1,10 @@
 //! The PartitionSet controller: the Partitions of a group, and the one name under which clients find them all.
 
 mod build;
+mod immutable;
+mod news;
 mod plan;
+mod rollout;
 mod status;
 
 use std::collections::HashMap;
@@ -18,14 +21,16 @@ use tokio::time::Instant;
 
 pub use self::build::slice_name;
 use self::plan::{Existing, Plan};
-use super::Context;
+use self::rollout::Rollout;
+use self::status::ROLLING_OUT;
 use super::caches;
+use super::context::Context;
 use super::ensure::Done;
 use super::trouble::Trouble;
-use crate::api::conditions::{self, READY, STALLED};
+use crate::api::conditions::{self, READY};
 use crate::api::labels::annotations;
 use crate::api::names::{self, ObjectKey};
-use crate::api::{Partition, PartitionSet, PartitionSetStatus};
+use crate::api::{Partition, PartitionSet};
 use crate::events::Severity;
 use crate::queue::Outcome;
 use crate::rules::SetObject;
@@ -57,28 +62,58 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
     if set.metadata.deletion_timestamp.is_some() {
         return Outcome::Done;
     }
+    let existing = gather(context, &key, &set);
+    if let Some(controller) = plan::run_by_another(&existing, &context.settings) {
+        tracing::info!(set = %key, controller, "another controller runs this set: it is left alone");
+        return Outcome::Done;
+    }
     let mut object = SetObject::from(&*set);
+    let kept = immutable::keep(&mut object, &existing);
     let violations = judge::stored(&mut object);
-    let trouble = if is_paused(&set) {
-        Some(Trouble {
+    let Applied { trouble, failed, rollout } = if is_paused(&set) {
+        Applied::nothing(Trouble {
             stalled: false,
             reason: PAUSED,
             message: format!("the annotation {} is set: nothing is written for this set", annotations::PAUSED),
         })
     } else if violations.is_empty() {
         resume(context, &key, &set);
-        let trouble = apply(context, &key, &set, &object).await;
-        if let Some(trouble) = &trouble {
-            tracing::info!(set = %key, reason = trouble.reason, message = trouble.message, "set cannot be completed yet");
-        }
-        trouble
+        apply(context, &key, &set, &object, &existing, kept).await
     } else {
-        Some(Trouble::from(violations))
+        Applied::nothing(violations.into())
     };
-    let retry = trouble.as_ref().is_some_and(|trouble| !matches!(trouble.reason, PAUSED | "InvalidSpec"));
-    match write_status(context, &key, &set, &object, trouble.as_ref()).await {
-        Outcome::Done if retry => Outcome::Failed,
-        outcome => outcome,
+    if let Some(trouble) = trouble.as_ref().filter(|_| failed) {
+        if trouble.is_silent() {
+            tracing::debug!(set = %key, "the namespace is being deleted: nothing is written");
+            return Outcome::Failed;
+        }
+        tracing::info!(set = %key, reason = trouble.reason, message = trouble.message, "set cannot be completed yet");
+    }
+    let written = write_status(context, &key, &set, &object, &rollout, trouble.as_ref()).await;
+    if let (Outcome::Again(wait), true) = (written, failed) {
+        // The back-off may last far longer than the status may lag.
+        context.sets.after(key.clone(), wait);
+    }
+    match (written, rollout.again) {
+        (Outcome::Failed, _) => Outcome::Failed,
+        _ if failed => Outcome::Failed,
+        (Outcome::Again(wait), Some(again)) => Outcome::Again(wait.min(again)),
+        (Outcome::Done, Some(again)) => Outcome::Again(again),
+        (outcome, None) => outcome,
+    }
+}
+
+/// What came of bringing a set to what it says.
+struct Applied {
+    trouble: Option<Trouble>,
+    /// Whether something did not succeed that may succeed when it is tried again.
+    failed: bool,
+    rollout: Rollout,
+}
+
+impl Applied {
+    fn nothing(trouble: Trouble) -> Self {
+        Self { trouble: Some(trouble), failed: false, rollout: Rollout::default() }
     }
 }
 
@@ -134,16 +169,24 @@ fn gather(context: &Context, key: &ObjectKey, set: &PartitionSet) -> Existing {
 
 /// Writes what has to be written: what a new partition needs before the group's endpoints name it, and the endpoints
 /// before a partition goes that they name.
-async fn apply(context: &Context, key: &ObjectKey, set: &PartitionSet, object: &SetObject) -> Option<Trouble> {
-    let existing = gather(context, key, set);
-    let Plan { group_service, partitions, endpoints, surplus, refused } =
-        context.digests.with(key, |digests| plan::plan(set, object, &existing, &context.settings, digests));
+async fn apply(
+    context: &Context,
+    key: &ObjectKey,
+    set: &PartitionSet,
+    object: &SetObject,
+    existing: &Existing,
+    kept: Option<Trouble>,
+) -> Applied {
+    let now = Timestamp::now();
+    let Plan { group_service, partitions, endpoints, surplus, rollout, refused } =
+        context.digests.with(key, |digests| plan::plan(set, object, existing, &context.settings, digests, now));
     let (writer, caches) = (&context.writer, &*context.caches);
     let group_service = writer.ensure(&group_service, &caches.services);
     let partitions = stream::iter(partitions)
         .map(|partition| async move {
             let done = writer.ensure(&partition, &caches.partitions).await;
-            if matches!(done, Ok(Done::Created | Done::Replaced)) {
+            // Also if it was right already: what has just been read need not have been told by the watch.
+            if done.is_ok() {
                 context.partitions.now(ObjectKey::new(key.namespace.as_str(), partition.name_any()));
             }
             (partition, done)
@@ -151,8 +194,8 @@ async fn apply(context: &Context, key: &ObjectKey, set: &PartitionSet, object: &
         .buffer_unordered(CONCURRENT_WRITES)
         .collect::<Vec<_>>();
     let (group_service, partitions) = tokio::join!(group_service, partitions);
-    tell(context, set, &partitions);
-    let mut troubles: Vec<Trouble> = refused.into_iter().collect();
+    tell(context, set, &partitions, &rollout);
+    let mut troubles: Vec<Trouble> = Vec::new();
     troubles.extend(group_service.err().map(Trouble::from));
     troubles.extend(partitions.into_iter().filter_map(|(_, done)| done.err()).map(Trouble::from));
     let published = match endpoints {
@@ -169,7 +212,9 @@ async fn apply(context: &Context, key: &ObjectKey, set: &PartitionSet, object: &
             Err(error) => troubles.push(error.into()),
         }
     }
-    Trouble::first(troubles)
+    let failed = !troubles.is_empty();
+    let trouble = Trouble::first(kept.into_iter().chain(refused).chain(troubles).collect());
+    Applied { trouble, failed, rollout }
 }
 
 /// Writes the endpoints of the group and removes those that are none any more. Returns whether readers see what they
@@ -200,7 +245,12 @@ async fn publish(
     troubles.len() == before
 }
 
-fn tell(context: &Context, set: &PartitionSet, partitions: &[(Partition, Result<Done, super::ensure::Error>)]) {
+fn tell(
+    context: &Context,
+    set: &PartitionSet,
+    partitions: &[(Partition, Result<Done, super::ensure::Error>)],
+    rollout: &Rollout,
+) {
     let did = |wanted: Done| {
         let done = partitions.iter().filter(move |(_, done)| matches!(done, Ok(done) if *done == wanted));
         done.map(|(partition, _)| partition.name_any()).collect::<Vec<_>>()
@@ -221,8 +271,17 @@ fn tell(context: &Context, set: &PartitionSet, partitions: &[(Partition, Result<
         let plural = if names.len() == 1 { "" } else { "s" };
         let note = format!("{} partition{plural} {verb}: {listed}", names.len());
         tracing::info!(set = %set.name_any(), namespace = set.namespace(), reason, note, "partitions written");
+        // A rollout goes through them one after the other: its beginning and its end are told.
+        if done == Done::Replaced && (!rollout.held.is_empty() || was_rolling_out(set)) {
+            continue;
+        }
         context.events.publish(set, Severity::Normal, reason, note);
     }
+}
+
+fn was_rolling_out(set: &PartitionSet) -> bool {
+    let ready = set.status.as_ref().and_then(|status| conditions::find(&status.conditions, READY));
+    ready.is_some_and(|ready| ready.reason == ROLLING_OUT)
 }
 
 async fn write_status(
@@ -230,10 +289,12 @@ async fn write_status(
     key: &ObjectKey,
     set: &Arc<PartitionSet>,
     object: &SetObject,
+    rollout: &Rollout,
     trouble: Option<&Trouble>,
 ) -> Outcome {
     let before = set.status.clone().unwrap_or_default();
-    let status = status::status(set, object, &gather(context, key, set), trouble, &Time(Timestamp::now()));
+    let existing = gather(context, key, set);
+    let status = status::status(set, object, &existing, &rollout.held, trouble, &Time(Timestamp::now()));
     if status == before {
         return Outcome::Done;
     }
@@ -242,35 +303,18 @@ async fn write_status(
     }
     match context.patch_status(&**set, &status).await {
         Ok(Some(written)) => {
-            announce(context, set, &before, &status);
-            context.caches.sets.observe(key.clone(), version_of(&written), caches::slim(written));
+            for (severity, reason, note) in news::news(&before, &status) {
+                context.events.publish(&**set, severity, reason, note);
+            }
+            let version = version_of(&written);
+            context.pacing.written(key);
+            context.caches.sets.observe(key.clone(), version, caches::slim(written));
             Outcome::Done
         }
-        Ok(None) => Outcome::Done,
+        Ok(None) => Outcome::Again(context.pacing.refused(key)),
         Err(error) => {
             tracing::warn!(set = %key, %error, "status not written, trying again");
             Outcome::Failed
         }
-    }
-}
-
-/// Tells people when a set becomes ready, ceases to be, or is stuck.
-fn announce(context: &Context, set: &PartitionSet, before: &PartitionSetStatus, status: &PartitionSetStatus) {
-    let truth = |status: &PartitionSetStatus| {
-        conditions::find(&status.conditions, READY).map(|ready| (ready.status == "True", ready.message.clone()))
-    };
-    match (truth(before), truth(status)) {
-        (Some((true, _)), Some((false, message))) => {
-            context.events.publish(set, Severity::Warning, "NotReady", message);
-        }
-        (None | Some((false, _)), Some((true, message))) => {
-            context.events.publish(set, Severity::Normal, "Ready", message);
-        }
-        _ => {}
-    }
-    if let Some(stalled) = conditions::find(&status.conditions, STALLED)
-        && conditions::find(&before.conditions, STALLED).is_none_or(|was| was.message != stalled.message)
-    {
-        context.events.publish(set, Severity::Warning, &stalled.reason, stalled.message.clone());
     }
 }

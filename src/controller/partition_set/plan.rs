@@ -5,15 +5,18 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Endpoints, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::super::digest::digest;
 use super::super::objects::Known;
+use super::super::partition::min_ready;
 use super::super::settings::Settings;
 use super::super::trouble::Trouble;
 use super::build;
+use super::rollout::{self, Rollout};
 use crate::api::labels::annotations;
-use crate::api::{DEFAULT_COUNT, Partition, PartitionSet, names};
+use crate::api::{DEFAULT_COUNT, Partition, PartitionSet, PartitionSetSpec, Protocol, names};
 use crate::rules::SetObject;
 
 /// What exists of a set.
@@ -37,7 +40,7 @@ pub(super) struct Member {
 pub(super) struct Plan {
     /// The Service under whose name the partitions are found.
     pub group_service: Service,
-    /// The partitions to bring to what the set says; those that are so already are left out.
+    /// The partitions to bring to what the set says now; those that are so already, or are held back, are left out.
     pub partitions: Vec<Partition>,
     /// Where the partitions are reached. None as long as not all of them can be: a client picks a partition by the
     /// number of addresses it sees, so a partial list must never be visible.
@@ -45,8 +48,10 @@ pub(super) struct Plan {
     /// Partitions that the set has no longer, the highest first, as name and uid: to be deleted once the endpoints do
     /// not name them.
     pub surplus: Vec<(String, String)>,
-    /// Why the number of partitions is not what the set says, if it is not to be.
-    pub refused: Option<Trouble>,
+    /// Partitions that keep an earlier template until others are ready again.
+    pub rollout: Rollout,
+    /// What the set asks for and is not to be done.
+    pub refused: Vec<Trouble>,
 }
 
 /// The endpoints of a group in both forms.
@@ -64,7 +69,7 @@ pub(super) struct GroupEndpoints {
 /// spec, and making them for a thousand partitions takes a while: worth keeping from one plan to the next.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Digests {
-    of: (Option<String>, Option<i64>),
+    of: Option<(Option<String>, PartitionSetSpec)>,
     by_index: BTreeMap<i64, u64>,
 }
 
@@ -74,23 +79,37 @@ impl Digests {
     }
 
     /// Forgets what was kept of another spec.
-    fn keep_for(&mut self, set: &PartitionSet) {
-        let of = (set.metadata.uid.clone(), set.metadata.generation);
-        if self.of != of {
-            *self = Self { of, by_index: BTreeMap::new() };
+    fn keep_for(&mut self, set: &PartitionSet, object: &SetObject) {
+        let known = self.of.as_ref();
+        if !known.is_some_and(|(uid, spec)| *uid == set.metadata.uid && *spec == object.spec) {
+            *self = Self { of: Some((set.metadata.uid.clone(), object.spec.clone())), by_index: BTreeMap::new() };
         }
     }
 }
 
-/// The plan for `set`, of which `object` is the form with its defaults.
+/// The other controller that a partition names, if it names one: it is left alone then.
+fn foreign<'a>(member: &'a Member, settings: &Settings) -> Option<&'a str> {
+    let named = member.known.facts.annotations().get(annotations::CONTROLLER)?;
+    (*named != settings.identity()).then_some(named)
+}
+
+/// The other controller that runs a set, if all partitions that there are name another one.
+pub(super) fn run_by_another<'a>(existing: &'a Existing, settings: &Settings) -> Option<&'a str> {
+    let mut others = existing.partitions.values().map(|member| foreign(member, settings));
+    let first = others.next()??;
+    others.all(|other| other.is_some()).then_some(first)
+}
+
+/// The plan for `set`, of which `object` is the form with its defaults and with what cannot change as it was.
 pub(super) fn plan(
     set: &PartitionSet,
     object: &SetObject,
     existing: &Existing,
     settings: &Settings,
     digests: &mut Digests,
+    now: Timestamp,
 ) -> Plan {
-    digests.keep_for(set);
+    digests.keep_for(set, object);
     let asked = object.spec.partitions.unwrap_or(DEFAULT_COUNT);
     let highest = existing.partitions.keys().next_back().copied().unwrap_or_default();
     let agreed = object.annotations.get(annotations::ALLOW_PARTITION_REMOVAL).map(String::as_str);
@@ -104,15 +123,39 @@ pub(super) fn plan(
         ),
     });
     let count = if refused.is_some() { highest } else { asked };
-    let template = build::PartitionTemplate::new(set, object, settings);
-    let partitions = (1..=count).filter_map(|index| {
-        let wanted = digests.get(index, &template);
-        let member = existing.partitions.get(&index);
-        let right = member.is_some_and(|member| !member.known.deleting && member.known.digest == wanted);
-        (!right).then(|| template.partition(index))
+    let other = existing.partitions.iter().find_map(|(index, member)| Some((index, foreign(member, settings)?)));
+    let another = other.map(|(index, controller)| Trouble {
+        stalled: true,
+        reason: "AnotherController",
+        message: format!(
+            "Partition {:?} is left alone: its annotation {} names another controller, {controller:?}",
+            names::partition(&object.name, *index),
+            annotations::CONTROLLER
+        ),
     });
-    let partitions = partitions.collect();
-    let surplus = existing.partitions.range(count + 1..).rev().filter(|(_, member)| !member.known.deleting);
+    let template = build::PartitionTemplate::new(set, object, settings);
+    let differs = |index: &i64| {
+        let wanted = digests.get(*index, &template);
+        let member = existing.partitions.get(index);
+        let right = member.is_some_and(|member| {
+            foreign(member, settings).is_some() || (!member.known.deleting && member.known.digest == wanted)
+        });
+        !right
+    };
+    let outdated: Vec<(i64, Partition)> =
+        (1..=count).filter(differs).map(|index| (index, template.partition(index))).collect();
+    let replaced = outdated.iter().filter(|(index, wanted)| {
+        let member = existing.partitions.get(index);
+        member.is_some_and(|member| rollout::replaces_pods(&member.known.facts, wanted))
+    });
+    let replaced: Vec<i64> = replaced.map(|(index, _)| *index).collect();
+    let most = object.spec.max_unavailable_partitions.unwrap_or(DEFAULT_COUNT);
+    let min_ready = Protocol::parse(&object.spec.template.spec.protocol).map(min_ready).unwrap_or_default();
+    let rollout = rollout::hold(existing, count, &replaced, most, min_ready, now);
+    let partitions = outdated.into_iter().filter(|(index, _)| !rollout.held.contains(index));
+    let partitions = partitions.map(|(_, partition)| partition).collect();
+    let surplus = existing.partitions.range(count + 1..).rev();
+    let surplus = surplus.filter(|(_, member)| !member.known.deleting && foreign(member, settings).is_none());
     Plan {
         group_service: build::group_service(set, settings),
         partitions,
@@ -120,7 +163,8 @@ pub(super) fn plan(
         surplus: surplus
             .map(|(index, member)| (names::partition(&object.name, *index), member.known.uid.clone()))
             .collect(),
-        refused,
+        rollout,
+        refused: refused.into_iter().chain(another).collect(),
     }
 }
 

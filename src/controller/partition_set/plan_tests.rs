@@ -23,7 +23,7 @@ fn set(partitions: i64, annotations: serde_json::Value) -> PartitionSet {
 fn planned(set: &PartitionSet, existing: &Existing) -> Plan {
     let mut object = SetObject::from(set);
     assert!(crate::rules::judge::stored(&mut object).is_empty());
-    plan(set, &object, existing, &settings::fixture(), &mut Digests::default())
+    plan(set, &object, existing, &settings::fixture(), &mut Digests::default(), Timestamp::UNIX_EPOCH)
 }
 
 /// Partitions 1 to `count` as `set` wants them, with a Service each for the first `reachable`.
@@ -59,7 +59,7 @@ fn a_new_set_gets_its_partitions_and_no_endpoints_yet() {
     let plan = planned(&set(3, json!({})), &Existing::default());
     let names: Vec<String> = plan.partitions.iter().map(ResourceExt::name_any).collect();
     assert_eq!(names, ["g-1", "g-2", "g-3"]);
-    assert!(plan.endpoints.is_none() && plan.surplus.is_empty() && plan.refused.is_none());
+    assert!(plan.endpoints.is_none() && plan.surplus.is_empty() && plan.refused.is_empty());
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn without_the_users_word_nothing_is_removed_and_all_stay_reachable() {
     for annotations in [json!({}), json!({"k8s.atomix.io/allow-partition-removal": "2"})] {
         let smaller = set(1, annotations);
         let plan = planned(&smaller, &existing(&smaller, 3, 3));
-        assert!(plan.surplus.is_empty() && plan.refused.is_some());
+        assert!(plan.surplus.is_empty() && !plan.refused.is_empty());
         assert_eq!(endpoint_names(&plan).len(), 3);
     }
 }
@@ -135,20 +135,88 @@ fn only_partitions_that_differ_are_written() {
     assert_eq!(planned(&after, &existing).partitions.len(), 3);
 }
 
+/// As if another controller ran these partitions, for a spec that nobody asked for.
+fn handed_over(existing: &mut Existing, indices: &[i64]) {
+    for index in indices {
+        let member = existing.partitions.get_mut(index).unwrap();
+        let mut known = (*member.known).clone();
+        let annotations = known.facts.metadata.annotations.as_mut().unwrap();
+        annotations.insert("k8s.atomix.io/controller".to_owned(), "ops.other".to_owned());
+        known.digest = 0;
+        member.known = Arc::new(known);
+    }
+}
+
+#[test]
+fn a_partition_that_names_another_controller_is_neither_written_nor_deleted() {
+    let settings = settings::fixture();
+    let smaller = set(2, json!({"k8s.atomix.io/allow-partition-removal": "2"}));
+    let mut existing = existing(&smaller, 4, 4);
+    assert_eq!(run_by_another(&existing, &settings), None);
+    handed_over(&mut existing, &[1, 3]);
+    let plan = planned(&smaller, &existing);
+    assert!(plan.partitions.is_empty(), "{:?}", plan.partitions);
+    assert_eq!(plan.surplus, [("g-4".to_owned(), "uid-4".to_owned())]);
+    assert_eq!(endpoint_names(&plan), ["g-1", "g-2"]);
+    let [trouble] = plan.refused.as_slice() else { panic!("{:?}", plan.refused) };
+    assert!(trouble.stalled && trouble.message.contains(r#""g-1""#) && trouble.message.contains("ops.other"));
+
+    assert_eq!(run_by_another(&existing, &settings), None);
+    handed_over(&mut existing, &[2, 4]);
+    assert_eq!(run_by_another(&existing, &settings), Some("ops.other"));
+    assert_eq!(run_by_another(&Existing::default(), &settings), None);
+}
+
+#[test]
+fn a_partition_that_names_no_controller_is_ours_and_is_told_so() {
+    let set = set(1, json!({}));
+    let mut existing = existing(&set, 1, 1);
+    handed_over(&mut existing, &[1]);
+    let member = existing.partitions.get_mut(&1).unwrap();
+    let mut known = (*member.known).clone();
+    known.facts.metadata.annotations = None;
+    member.known = Arc::new(known);
+    let plan = planned(&set, &existing);
+    assert_eq!((plan.partitions.len(), plan.refused.len()), (1, 0));
+}
+
+#[test]
+fn of_partitions_that_are_ready_one_gets_a_changed_template_and_new_ones_do_not_wait() {
+    let before = set(3, json!({}));
+    let mut existing = existing(&before, 3, 3);
+    for member in existing.partitions.values_mut() {
+        let facts = &mut Arc::make_mut(&mut member.known).facts;
+        let hash = super::super::super::objects::metadata_hash(facts);
+        let ready = json!({"type": "Ready", "status": "True", "reason": "R", "message": "m",
+            "lastTransitionTime": "1960-01-01T00:00:00Z"});
+        facts.status = serde_json::from_value(json!({"metadataHash": hash, "conditions": [ready]})).unwrap();
+    }
+    let mut after = before;
+    after.spec.template.spec.image = Some("new".to_owned());
+    let names = |set: &PartitionSet| {
+        let plan = planned(set, &existing);
+        (plan.partitions.iter().map(ResourceExt::name_any).collect::<Vec<_>>(), plan.rollout.held.into_iter().collect())
+    };
+    assert_eq!(names(&after), (vec!["g-1".to_owned()], vec![2, 3]));
+    after.spec.max_unavailable_partitions = Some(2);
+    assert_eq!(names(&after), (vec!["g-1".to_owned(), "g-2".to_owned()], vec![3]));
+    after.spec.partitions = Some(4);
+    assert_eq!(names(&after), (vec!["g-1".to_owned(), "g-4".to_owned()], vec![2, 3]));
+}
+
 #[test]
 fn kept_digests_are_dropped_when_the_spec_changes() {
     let mut digests = Digests::default();
     let plan_of = |set: &PartitionSet, existing: &Existing, digests: &mut Digests| {
         let mut object = SetObject::from(set);
         assert!(crate::rules::judge::stored(&mut object).is_empty());
-        plan(set, &object, existing, &settings::fixture(), digests).partitions.len()
+        plan(set, &object, existing, &settings::fixture(), digests, Timestamp::UNIX_EPOCH).partitions.len()
     };
     let before = set(2, json!({}));
     let existing = existing(&before, 2, 2);
     assert_eq!(plan_of(&before, &existing, &mut digests), 0);
     let mut after = before;
     after.spec.template.spec.image = Some("new".to_owned());
-    after.metadata.generation = Some(2);
     assert_eq!(plan_of(&after, &existing, &mut digests), 2);
 }
 

@@ -1,7 +1,12 @@
 //! The status of a PartitionSet, as a function of what is known of its partitions.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use std::collections::BTreeSet;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
+
+use super::super::objects;
+use super::super::partition::PODS_NOT_READY;
 use super::super::trouble::Trouble;
 use super::plan::{Existing, Member};
 use crate::api::conditions::{self, Draft, READY, RECONCILING, STALLED};
@@ -11,40 +16,65 @@ use crate::rules::SetObject;
 /// Partitions that a message names before it says how many more there are.
 const NAMED: usize = 3;
 
-/// The status that `set` should have.
+/// Reason of a set whose partitions get a changed template a few at a time.
+pub(super) const ROLLING_OUT: &str = "RollingOut";
+
+/// The status that `set` should have. `held` are the partitions that keep an earlier template for now.
 pub(super) fn status(
     set: &PartitionSet,
     object: &SetObject,
     existing: &Existing,
+    held: &BTreeSet<i64>,
     trouble: Option<&Trouble>,
     now: &Time,
 ) -> PartitionSetStatus {
     let before = set.status.as_ref().map_or(&[][..], |status| &status.conditions);
     let generation = set.metadata.generation;
     let ready = existing.partitions.values().filter(|member| is_ready(member)).count();
+    // Until the set is ready again: the last of the partitions is not held back any more, and still part of it.
+    let rolling_out =
+        !held.is_empty() || conditions::find(before, READY).is_some_and(|ready| ready.reason == ROLLING_OUT);
+    let progress = Progress { held, rolling_out };
     PartitionSetStatus {
         observed_generation: generation,
         partitions: i64::try_from(existing.partitions.len()).unwrap_or(i64::MAX),
         ready_partitions: i64::try_from(ready).unwrap_or(i64::MAX),
-        conditions: conditions::settle(before, drafts(object, existing, trouble), generation, now),
+        conditions: conditions::settle(before, drafts(object, existing, progress, trouble), generation, now),
     }
 }
 
-/// Ready now, for the spec that it has now.
+/// How far a rollout is.
+#[derive(Clone, Copy)]
+struct Progress<'a> {
+    held: &'a BTreeSet<i64>,
+    rolling_out: bool,
+}
+
+/// Since when a partition is ready, if it is so now and for the spec that it has now.
+pub(super) fn ready_since(member: &Member) -> Option<Timestamp> {
+    let ready = current(member, READY).filter(|ready| ready.status == "True")?;
+    (!member.known.deleting).then_some(ready.last_transition_time.0)
+}
+
 fn is_ready(member: &Member) -> bool {
+    ready_since(member).is_some()
+}
+
+/// A condition of a partition, if it speaks of what the partition is now.
+fn current<'a>(member: &'a Member, kind: &str) -> Option<&'a Condition> {
     let partition = &member.known.facts;
-    partition.status.as_ref().is_some_and(|status| {
+    let status = partition.status.as_ref().filter(|status| {
         status.observed_generation == partition.metadata.generation
-            && conditions::find(&status.conditions, READY).is_some_and(|ready| ready.status == "True")
-    }) && !member.known.deleting
+            && status.metadata_hash.as_ref().is_none_or(|hash| *hash == objects::metadata_hash(partition))
+    })?;
+    conditions::find(&status.conditions, kind)
 }
 
 fn stall(member: &Member) -> Option<&str> {
-    let status = member.known.facts.status.as_ref()?;
-    conditions::find(&status.conditions, STALLED).map(|stalled| stalled.message.as_str())
+    current(member, STALLED).map(|stalled| stalled.message.as_str())
 }
 
-fn drafts(object: &SetObject, existing: &Existing, trouble: Option<&Trouble>) -> Vec<Draft> {
+fn drafts(object: &SetObject, existing: &Existing, progress: Progress<'_>, trouble: Option<&Trouble>) -> Vec<Draft> {
     let asked = object.spec.partitions.unwrap_or(DEFAULT_COUNT);
     let waiting: Vec<i64> = (1..=asked).filter(|index| !existing.partitions.get(index).is_some_and(is_ready)).collect();
     let ready = asked - i64::try_from(waiting.len()).unwrap_or(asked);
@@ -58,7 +88,7 @@ fn drafts(object: &SetObject, existing: &Existing, trouble: Option<&Trouble>) ->
         ];
     }
     let counted = format!("{ready} of {asked} partitions are ready");
-    if waiting.is_empty() && surplus == 0 && !unreachable {
+    if waiting.is_empty() && surplus == 0 && !unreachable && progress.held.is_empty() {
         return vec![draft(READY, true, "AllPartitionsReady", &counted)];
     }
     let stuck = existing.partitions.iter().find_map(|(index, member)| Some((index, stall(member)?)));
@@ -69,17 +99,50 @@ fn drafts(object: &SetObject, existing: &Existing, trouble: Option<&Trouble>) ->
             draft(STALLED, true, "PartitionStalled", &message),
         ];
     }
+    if progress.rolling_out && surplus == 0 {
+        let message = rolling_out(object, existing, progress.held, &waiting);
+        return vec![draft(READY, false, ROLLING_OUT, &message), draft(RECONCILING, true, ROLLING_OUT, &message)];
+    }
     let message = if waiting.is_empty() && surplus > 0 {
         format!("{counted}; {surplus} more are being removed")
     } else if waiting.is_empty() {
         format!("{counted}; a Service of theirs is missing")
     } else {
-        format!("{counted}; waiting for {}", list(&object.name, &waiting))
+        let told = worst(existing, &waiting)
+            .map(|(index, why)| format!("; {}: {}", names::partition(&object.name, index), why.message));
+        format!("{counted}; waiting for {}{}", list(&object.name, &waiting), told.unwrap_or_default())
     };
     vec![
         draft(READY, false, "PartitionsNotReady", &message),
         draft(RECONCILING, true, "WaitingForPartitions", &message),
     ]
+}
+
+/// What says why a partition is not ready, if anything does.
+fn why(member: &Member) -> Option<&Condition> {
+    current(member, READY).filter(|ready| ready.status == "False")
+}
+
+/// The first of the waiting partitions of which there is more to tell than that pods are not ready.
+fn worst<'a>(existing: &'a Existing, waiting: &[i64]) -> Option<(i64, &'a Condition)> {
+    let told = waiting.iter().filter_map(|index| Some((*index, why(existing.partitions.get(index)?)?)));
+    told.into_iter().find(|(_, why)| why.reason != PODS_NOT_READY)
+}
+
+/// How far a rollout is, and what it waits for.
+fn rolling_out(object: &SetObject, existing: &Existing, held: &BTreeSet<i64>, waiting: &[i64]) -> String {
+    let asked = object.spec.partitions.unwrap_or(DEFAULT_COUNT);
+    let late = (1..=asked).filter(|index| held.contains(index) || waiting.contains(index)).count();
+    let done = asked - i64::try_from(late).unwrap_or(asked);
+    let what = match worst(existing, waiting).map(|(index, _)| index).or(waiting.first().copied()) {
+        Some(index) => {
+            let why = existing.partitions.get(&index).and_then(why);
+            let why = why.map(|why| format!(": {}", why.message)).unwrap_or_default();
+            format!("waiting for {}{why}", names::partition(&object.name, index))
+        }
+        None => "the next one waits until all others have been ready for a while".to_owned(),
+    };
+    format!("{done} of {asked} partitions are up to date; {what}")
 }
 
 fn list(set: &str, indexes: &[i64]) -> String {

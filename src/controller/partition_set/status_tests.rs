@@ -8,26 +8,48 @@ use super::*;
 use crate::api::Partition;
 
 fn member(index: i64, ready: &str, observed: i64) -> (i64, Member) {
-    let partition: Partition = serde_json::from_value(json!({
+    let mut partition: Partition = serde_json::from_value(json!({
         "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "Partition",
         "metadata": {"name": format!("g-{index}"), "generation": 2}, "spec": {"protocol": "raft"},
         "status": {"observedGeneration": observed, "conditions": [{
-            "type": "Ready", "status": ready, "reason": "R", "message": "m", "lastTransitionTime": "2020-01-01T00:00:00Z"}]},
+            "type": "Ready", "status": ready, "reason": "PodsNotReady", "message": "m", "lastTransitionTime": "2020-01-01T00:00:00Z"}]},
     }))
     .unwrap();
+    let hash = objects::metadata_hash(&partition);
+    partition.status.iter_mut().for_each(|status| status.metadata_hash = Some(hash.clone()));
     let known = Known { uid: String::new(), owner: None, digest: 0, deleting: false, facts: partition };
     (index, Member { known: Arc::new(known), addresses: vec!["10.0.0.1".to_owned()] })
 }
 
 fn of(partitions: i64, members: Vec<(i64, Member)>, trouble: Option<&Trouble>) -> PartitionSetStatus {
+    rolling(partitions, members, &[], "PartitionsNotReady", trouble)
+}
+
+/// The status of a set that holds back some partitions and was not ready before for a `reason`.
+fn rolling(
+    partitions: i64,
+    members: Vec<(i64, Member)>,
+    held: &[i64],
+    reason: &str,
+    trouble: Option<&Trouble>,
+) -> PartitionSetStatus {
     let set: PartitionSet = serde_json::from_value(json!({
         "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "PartitionSet",
         "metadata": {"name": "g", "generation": 7},
         "spec": {"partitions": partitions, "template": {"spec": {"protocol": "raft"}}},
+        "status": {"conditions": [{"type": "Ready", "status": "False", "reason": reason, "message": "",
+            "lastTransitionTime": "2020-01-01T00:00:00Z"}]},
     }))
     .unwrap();
     let existing = Existing { partitions: members.into_iter().collect() };
-    status(&set, &SetObject::from(&set), &existing, trouble, &Time(Timestamp::UNIX_EPOCH))
+    status(
+        &set,
+        &SetObject::from(&set),
+        &existing,
+        &held.iter().copied().collect(),
+        trouble,
+        &Time(Timestamp::UNIX_EPOCH),
+    )
 }
 
 fn outline(status: &PartitionSetStatus) -> Vec<String> {
@@ -71,4 +93,75 @@ fn trouble_comes_first() {
     let trouble = Trouble { stalled: true, reason: "InvalidSpec", message: "why".to_owned() };
     let status = of(1, vec![member(1, "True", 2)], Some(&trouble));
     assert_eq!(outline(&status), ["Ready=False InvalidSpec: why", "Stalled=True InvalidSpec: why"]);
+}
+
+#[test]
+fn a_set_that_holds_partitions_back_is_not_ready_even_if_all_of_them_are() {
+    let members = || vec![member(1, "True", 2), member(2, "True", 2), member(3, "True", 2)];
+    let status = rolling(3, members(), &[2, 3], "PartitionsNotReady", None);
+    let message = "1 of 3 partitions are up to date; the next one waits until all others have been ready for a while";
+    let expected = ["Ready=False", "Reconciling=True"].map(|one| format!("{one} RollingOut: {message}"));
+    assert_eq!(outline(&status), expected);
+    assert_eq!(status.ready_partitions, 3);
+    assert_eq!(
+        outline(&rolling(3, members(), &[], "RollingOut", None))[0],
+        "Ready=True AllPartitionsReady: 3 of 3 partitions are ready"
+    );
+}
+
+#[test]
+fn a_rollout_says_which_partition_it_waits_for_and_why_until_the_last_one_is_ready() {
+    let members = || vec![member(1, "True", 2), member(2, "False", 2), member(3, "True", 2)];
+    for (held, done) in [(&[3][..], 1), (&[][..], 2)] {
+        let status = rolling(3, members(), held, "RollingOut", None);
+        let message = format!("{done} of 3 partitions are up to date; waiting for g-2: m");
+        assert_eq!(outline(&status)[0], format!("Ready=False RollingOut: {message}"));
+    }
+}
+
+#[test]
+fn a_change_of_labels_counts_as_ready_only_when_the_partition_says_so() {
+    let mut changed = member(1, "True", 2);
+    let facts = &mut Arc::make_mut(&mut changed.1.known).facts;
+    facts.metadata.labels.get_or_insert_default().insert("team".to_owned(), "x".to_owned());
+    assert_eq!(of(1, vec![changed], None).ready_partitions, 0);
+}
+
+#[test]
+fn what_a_partition_knows_of_its_pods_shows_in_the_set() {
+    let mut failing = member(2, "False", 2);
+    let status = Arc::make_mut(&mut failing.1.known).facts.status.as_mut().unwrap();
+    status.conditions[0].reason = "PodUnschedulable".to_owned();
+    let status = of(2, vec![member(1, "True", 2), failing], None);
+    assert!(outline(&status)[0].ends_with("1 of 2 partitions are ready; waiting for g-2; g-2: m"));
+}
+
+fn conditions_of(member: &mut (i64, Member), conditions: serde_json::Value) {
+    let known = Arc::make_mut(&mut member.1.known);
+    known.facts.status.as_mut().unwrap().conditions = serde_json::from_value(conditions).unwrap();
+}
+
+#[test]
+fn what_has_stalled_an_earlier_spec_of_a_partition_does_not_count() {
+    let stalled = json!([{"type": "Stalled", "status": "True", "reason": "InvalidPodTemplate", "message": "no",
+        "lastTransitionTime": "2020-01-01T00:00:00Z"}]);
+    let (mut now, mut earlier) = (member(1, "False", 2), member(1, "False", 1));
+    conditions_of(&mut now, stalled.clone());
+    conditions_of(&mut earlier, stalled);
+    assert!(outline(&of(1, vec![now], None))[1].starts_with("Stalled=True PartitionStalled: "));
+    assert!(outline(&of(1, vec![earlier], None))[1].starts_with("Reconciling=True WaitingForPartitions: "));
+}
+
+#[test]
+fn of_several_partitions_that_are_not_ready_the_one_in_trouble_is_named() {
+    let mut bad = member(2, "False", 2);
+    conditions_of(
+        &mut bad,
+        json!([{"type": "Ready", "status": "False", "reason": "ImagePullFailed", "message": "no image",
+            "lastTransitionTime": "2020-01-01T00:00:00Z"}]),
+    );
+    let members = || vec![member(1, "False", 2), bad.clone(), member(3, "True", 2)];
+    assert!(outline(&of(3, members(), None))[0].ends_with("waiting for g-1, g-2; g-2: no image"));
+    let status = rolling(3, members(), &[3], "RollingOut", None);
+    assert!(outline(&status)[0].ends_with("waiting for g-2: no image"), "{status:?}");
 }

@@ -15,6 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
 pub(in crate::controller) use self::services::{cluster_ip_service, port};
+pub(in crate::controller) use self::stateful_set::min_ready;
 use super::identity::Identity;
 use crate::api::{DEFAULT_COUNT, Partition, Protocol, TemplateSpec, labels};
 use crate::controller::objects::{self, Labels};

@@ -1,6 +1,7 @@
 //! The StatefulSet of a partition.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{
     StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec, StatefulSetUpdateStrategy,
@@ -10,11 +11,11 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use ring::digest;
 
 use super::Plan;
 use crate::api::labels::annotations;
 use crate::api::{Protocol, names};
+use crate::controller::objects::short_hash;
 use crate::rules::quantity::Quantity;
 
 /// Name of the data volume and of the claim template behind it.
@@ -90,16 +91,13 @@ pub(super) fn canonical(quantity: &ApiQuantity) -> ApiQuantity {
     ApiQuantity(Quantity::parse(&quantity.0).map_or_else(|| quantity.0.clone(), Quantity::canonical))
 }
 
-/// A hash of the files that stays the same over versions of this program, since it decides whether pods are replaced.
+/// A hash of the files: it decides whether pods are replaced.
 fn config_hash(config: &ConfigMap) -> String {
-    let mut context = digest::Context::new(&digest::SHA256);
-    for (file, text) in config.data.iter().flatten() {
-        context.update(file.as_bytes());
-        context.update(&[0]);
-        context.update(text.as_bytes());
-        context.update(&[0]);
-    }
-    let hash = context.finish();
-    let first = hash.as_ref().first_chunk().copied().unwrap_or_default();
-    format!("{:016x}", u64::from_be_bytes(first))
+    short_hash(config.data.iter().flatten())
+}
+
+/// How long a pod of the protocol has to be ready before it counts for a quorum.
+pub(in crate::controller) fn min_ready(protocol: Protocol) -> Duration {
+    let seconds = if protocol == Protocol::Raft { RAFT_MIN_READY_SECONDS } else { 0 };
+    Duration::from_secs(seconds.unsigned_abs().into())
 }

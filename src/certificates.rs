@@ -1,0 +1,68 @@
+//! The webhooks' certificates of this replica among those of the others.
+
+use std::sync::Arc;
+
+use kube::Client;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::cli::Run;
+use crate::controller::FIELD_MANAGER;
+use crate::events::Events;
+use crate::health::Readiness;
+use crate::metrics::Metrics;
+use crate::replicas::Presence;
+use crate::tls::{self, Names, Peers, Tls};
+
+/// What replicas announce: the generation of the CA that has signed the certificate that they serve the webhooks with.
+const SERVED_CA: &str = "servedCa";
+
+/// Starts to keep the certificates until `end`.
+///
+/// # Errors
+/// [`tls::Error`] if TLS cannot be configured.
+pub fn start(
+    options: &Run,
+    client: &Client,
+    (presence, readiness, metrics): (&Arc<Presence>, &Readiness, &Arc<Metrics>),
+    tasks: &TaskTracker,
+    end: &CancellationToken,
+) -> Result<Tls, tls::Error> {
+    let certificates = tls::Options {
+        mode: options.webhook_certificate.clone(),
+        clients: options.webhook_clients(),
+        client: client.clone(),
+        names: Names::new(&options.controller_name, &options.controller_namespace, &options.cluster_domain),
+        periods: options.periods(),
+        canaries_in: options.canary_namespace().to_owned(),
+        peers: Arc::clone(presence) as Arc<dyn Peers>,
+        events: Events::start(client.clone(), FIELD_MANAGER, options.pod_name.clone()),
+        metrics: Arc::clone(metrics),
+    };
+    let tls = tls::start(certificates, readiness, end)?;
+    let (announcing, end) = (announce(tls.clone(), Arc::clone(presence)), end.clone());
+    tasks.spawn(async move {
+        end.run_until_cancelled(announcing).await;
+    });
+    Ok(tls)
+}
+
+impl Peers for Presence {
+    fn all_serve(&self, generation: u64) -> bool {
+        self.all_say(SERVED_CA, |said| said.as_u64().is_some_and(|served| served >= generation))
+    }
+}
+
+/// Tells the other replicas which CA has signed what this one serves.
+async fn announce(tls: Tls, presence: Arc<Presence>) {
+    let mut serving = tls.serving();
+    loop {
+        let generation = *serving.borrow_and_update();
+        if let Some(generation) = generation {
+            presence.say(SERVED_CA, generation.into());
+        }
+        if serving.changed().await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,207 @@
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::super::report::Outcome;
+use super::*;
+use crate::tls::Periods;
+
+fn names() -> Names {
+    Names::new("keeper", "home", "x")
+}
+
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000)
+}
+
+/// An installation in which nothing is wrong, and its CA.
+fn healthy() -> (Seen, Authority) {
+    let authority = Authority::mint(&names(), 3, &Periods::default(), now()).unwrap();
+    let chain = authority.leaf(&names(), &Periods::default(), now()).unwrap().chain;
+    let secret = Secret { data: Some(stored::render(&authority)), ..Secret::default() };
+    let webhook = |name: &str| Webhook {
+        name: name.to_owned(),
+        bundle: authority.bundle().into_bytes(),
+        service: Some(("home".to_owned(), "keeper".to_owned(), 443)),
+        namespace: None,
+    };
+    let service = json!({"spec": {"selector": {"app": "k"}, "ports": [{"port": 443}]}});
+    let slice = json!({"addressType": "IPv4", "endpoints": [
+        {"addresses": ["10.0.0.1"], "conditions": {"ready": true}}, {"addresses": ["10.0.0.2"], "conditions": {"ready": false}},
+    ]});
+    let seen = Seen {
+        mode: Mode::SelfSigned,
+        secret: Look::Found(secret),
+        service: Look::Found(serde_json::from_value(service).unwrap()),
+        slices: Look::Found(vec![serde_json::from_value(slice).unwrap()]),
+        configurations: [Look::Found(vec![webhook("m")]), Look::Found(vec![webhook("v"), webhook("w")])],
+        served: Served::Chain("10.1.1.1:443".to_owned(), chain),
+        canary: (Canary::Proven, None),
+    };
+    (seen, authority)
+}
+
+fn found(seen: &Seen, layer: Layer) -> (Outcome, String) {
+    let finding = judge(seen, &names(), now()).layers.into_iter().find(|finding| finding.layer == layer).unwrap();
+    (finding.outcome, finding.to_string())
+}
+
+/// That this layer is the only one that is not as it should be, and what is said of it.
+#[track_caller]
+fn only(seen: &Seen, layer: Layer, outcome: Outcome, says: &str) {
+    let report = judge(seen, &names(), now());
+    let odd: Vec<_> = report.layers.iter().filter(|finding| finding.outcome != Outcome::Ok).collect();
+    assert!(odd.len() == 1 && odd[0].layer == layer && odd[0].outcome == outcome, "{report}");
+    assert!(odd[0].to_string().contains(says), "{report}");
+    assert_eq!(odd[0].remedy.is_some(), outcome == Outcome::Failed, "{report}");
+    assert_eq!(report.ok, outcome != Outcome::Failed);
+}
+
+#[test]
+fn nothing_is_wrong_with_what_is_right() {
+    let (seen, _) = healthy();
+    let report = judge(&seen, &names(), now());
+    assert!(report.ok && report.layers.iter().all(|finding| finding.outcome == Outcome::Ok), "{report}");
+    let text = report.to_string();
+    assert!(text.contains("holds CA 3, stable, valid until 2033-08-16T03:33:20Z"), "{text}");
+    assert!(text.contains("keeper has 1 ready endpoints") && text.contains("(2 of 2 webhooks)"), "{text}");
+}
+
+#[test]
+fn what_is_wrong_with_the_secret_is_said() {
+    let (mut seen, _) = healthy();
+    let set = |seen: &mut Seen, data: stored::Data| {
+        seen.secret = Look::Found(Secret { data: Some(data), ..Secret::default() });
+    };
+    set(&mut seen, stored::Data::new());
+    only(&seen, Layer::Secret, Outcome::Failed, "keeper-webhook-ca is empty");
+    set(&mut seen, [("current.crt".to_owned(), ByteString(b"x".to_vec()))].into());
+    only(&seen, Layer::Secret, Outcome::Failed, "is damaged: generation is missing");
+    let old = Authority::mint(&names(), 3, &Periods::default(), now() - Duration::from_secs(200 * 86400)).unwrap();
+    set(&mut seen, stored::render(&old));
+    only(&seen, Layer::Secret, Outcome::Failed, "is not valid now");
+    seen.secret = Look::Missing;
+    only(&seen, Layer::Secret, Outcome::Failed, "kubectl -n home create secret generic keeper-webhook-ca");
+    seen.secret = Look::Forbidden("secrets is forbidden".to_owned());
+    only(&seen, Layer::Secret, Outcome::Skipped, "forbidden: secrets");
+    seen.mode = Mode::Given(Source::Files("/certificates".into()));
+    only(&seen, Layer::Secret, Outcome::Skipped, "in /certificates");
+}
+
+#[test]
+fn a_pair_of_others_is_judged_as_the_controller_does() {
+    let (mut seen, authority) = healthy();
+    seen.mode = Mode::Given(Source::Secret("given".to_owned()));
+    // A CA and its key are a pair, too, if none that anybody should serve.
+    let (data, mut given) = (stored::render(&authority), Secret::default());
+    given.data = Some(
+        [("tls.crt", "current.crt"), ("tls.key", "current.key")]
+            .map(|(to, from)| (to.to_owned(), data[from].clone()))
+            .into(),
+    );
+    seen.secret = Look::Found(given.clone());
+    assert_eq!(found(&seen, Layer::Secret).0, Outcome::Ok);
+    given.data.as_mut().unwrap().remove("tls.key");
+    seen.secret = Look::Found(given);
+    only(&seen, Layer::Secret, Outcome::Failed, "tls.key is missing");
+    seen.secret = Look::Missing;
+    only(&seen, Layer::Secret, Outcome::Failed, "there is no secret:given in home");
+}
+
+#[test]
+fn each_bundle_is_compared_with_what_is_served_or_else_with_the_secret() {
+    let (healthy, authority) = healthy();
+    let other = Authority::mint(&names(), 3, &Periods::default(), now()).unwrap();
+    for (bundle, served, secret) in [
+        ("", "has no certificate that can be read", "has no certificate that can be read"),
+        ("garbage", "has no certificate that can be read", "has no certificate that can be read"),
+        (&*other.bundle(), "does not lead to what is served", "is not the CA of the Secret"),
+    ] {
+        for (index, layer) in [Layer::MutatingBundle, Layer::ValidatingBundle].into_iter().enumerate() {
+            let mut seen = healthy.clone();
+            if let Look::Found(webhooks) = &mut seen.configurations[index] {
+                webhooks.last_mut().unwrap().bundle = bundle.as_bytes().to_vec();
+            }
+            only(&seen, layer, Outcome::Failed, served);
+            seen.served = Served::NoAddress;
+            let (outcome, text) = found(&seen, layer);
+            assert!(outcome == Outcome::Failed && text.contains(secret), "{text}");
+            let name = ["m", "w"][index];
+            assert!(text.contains(&format!("caBundle of {name}:")), "{text}");
+        }
+    }
+    let mut seen = healthy;
+    seen.served = Served::NoAddress;
+    assert_eq!(found(&seen, Layer::MutatingBundle).0, Outcome::Ok);
+    seen.secret = Look::Missing;
+    assert_eq!(found(&seen, Layer::MutatingBundle).0, Outcome::Skipped);
+    seen.configurations[0] = Look::Missing;
+    assert!(found(&seen, Layer::MutatingBundle).1.contains("no set is judged"));
+    seen.configurations[0] = Look::Found(Vec::new());
+    assert!(found(&seen, Layer::MutatingBundle).1.contains("has no webhooks"));
+    // In the midst of a rotation both are right.
+    let published = authority.published(&names(), &Periods::default(), now()).unwrap();
+    assert!(published.bundle().starts_with(&authority.bundle()));
+}
+
+#[test]
+fn a_service_needs_the_port_and_ready_endpoints() {
+    let (mut seen, _) = healthy();
+    let slices = seen.slices.clone();
+    seen.slices = Look::Found(Vec::new());
+    only(&seen, Layer::Service, Outcome::Failed, "kubectl -n home describe pods -l app=k");
+    seen.slices = Look::Forbidden("no list".to_owned());
+    only(&seen, Layer::Service, Outcome::Skipped, "its endpoints are forbidden: no list");
+    seen.slices = slices;
+    if let Look::Found(webhooks) = &mut seen.configurations[1] {
+        webhooks[1].service = Some(("home".to_owned(), "keeper".to_owned(), 8443));
+    }
+    only(&seen, Layer::Service, Outcome::Failed, "webhook w calls port 8443");
+    if let Look::Found(webhooks) = &mut seen.configurations[1] {
+        webhooks[1].service = Some(("other".to_owned(), "keeper".to_owned(), 443));
+    }
+    only(&seen, Layer::Service, Outcome::Failed, "webhook w calls the Service keeper in other");
+    seen.service = Look::Missing;
+    only(&seen, Layer::Service, Outcome::Failed, "there is no Service keeper in home");
+}
+
+#[test]
+fn what_is_served_has_to_be_for_the_service_and_valid() {
+    let (mut seen, authority) = healthy();
+    let address = || "10.1.1.1:443".to_owned();
+    let leaf = |names: &Names| authority.leaf(names, &Periods::default(), now()).unwrap().chain;
+    let day = Duration::from_secs(86400);
+    let report = judge(&seen, &names(), now() + day * 8);
+    let late = report.layers.iter().find(|finding| finding.layer == Layer::Certificate).unwrap();
+    assert!(late.outcome == Outcome::Failed && late.message.contains("not now"), "{report}");
+    seen.served = Served::Chain(address(), leaf(&Names::new("other", "home", "x")));
+    assert!(found(&seen, Layer::Certificate).1.contains("is not for keeper.home.svc"));
+    seen.served = Served::Chain(address(), Vec::new());
+    assert!(found(&seen, Layer::Certificate).1.contains("serves no certificate"));
+    for (told, outcome) in [(true, Outcome::Failed), (false, Outcome::Skipped)] {
+        seen.served = Served::Unreachable { address: address(), why: "refused".to_owned(), told };
+        assert_eq!(found(&seen, Layer::Certificate).0, outcome);
+    }
+    assert!(found(&seen, Layer::Certificate).1.contains("kubectl -n home port-forward service/keeper 9443:443"));
+}
+
+#[test]
+fn what_the_api_server_says_is_told_with_what_it_means() {
+    let (mut seen, _) = healthy();
+    for (canary, why, outcome, says) in [
+        (Canary::NotAsked, "User \"u\" cannot create resource \"partitionsets\"", Outcome::Skipped, "forbidden: User"),
+        (Canary::NotAsked, "the API server took it without asking", Outcome::Failed, "no webhook was asked"),
+        (
+            Canary::Refused,
+            "failed calling webhook \"m\": x509: unknown authority",
+            Outcome::Failed,
+            "about certificate",
+        ),
+        (Canary::Refused, "failed calling webhook: no endpoints available", Outcome::Failed, "about the service"),
+        (Canary::Refused, "failed calling webhook: context deadline exceeded", Outcome::Failed, "port 9443"),
+        (Canary::Unknown, "away", Outcome::Failed, "did not answer: away"),
+    ] {
+        seen.canary = (canary, Some(why.to_owned()));
+        only(&seen, Layer::Reachability, outcome, says);
+    }
+}

@@ -1,0 +1,24 @@
+//! How many files the process may have open: each connection is one.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Raises the soft limit of open files to the hard one, which is what the soft limit is for: it protects old programs
+/// that cannot handle many. Container runtimes often set 1,024 and half a million. Returns what it is then; `None` means
+/// no limit.
+pub fn raise_limit() -> Option<usize> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current == maximum {
+        return current.map(files);
+    }
+    match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        Ok(()) => maximum.map(files),
+        Err(error) => {
+            tracing::warn!(%error, "raising the limit of open files");
+            current.map(files)
+        }
+    }
+}
+
+fn files(limit: u64) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,79 @@
+//! What a leader runs: both controllers, for one term.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use kube::Client;
+use tokio::time::Instant;
+
+use super::ensure::Writer;
+use super::pacing::Pacing;
+use super::partition::Memory;
+use super::partition_set::KeptDigests;
+use super::{Caches, Context, FIELD_MANAGER, Settings, partition, partition_set};
+use crate::events::Events;
+use crate::leader::Term;
+use crate::metrics::Metrics;
+use crate::queue::{Outcome, Trigger};
+
+/// PartitionSets that are reconciled at the same time.
+const SET_WORKERS: usize = 4;
+
+/// What the controllers of every term are made of.
+#[derive(Clone)]
+pub struct Manager {
+    /// Client with the controller's own rights.
+    pub client: Client,
+    /// What the watches know; they run whether or not this replica leads.
+    pub caches: Arc<Caches>,
+    /// What the controller was told at its start.
+    pub settings: Arc<Settings>,
+    /// Name of this replica, for events.
+    pub pod_name: Option<String>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Where the watches ask for PartitionSets to be reconciled.
+    pub sets: Trigger,
+    /// Where the watches ask for Partitions to be reconciled.
+    pub partitions: Trigger,
+    /// Partitions that are reconciled at the same time.
+    pub workers: usize,
+}
+
+impl Manager {
+    /// Reconciles everything that is known, and then what changes, until the term ends. Nothing of an earlier term is
+    /// used but the caches.
+    pub async fn lead(self, term: Term) {
+        let client = term.fence.guard(&self.client);
+        let (set_queue, partition_queue) = (self.sets.open(), self.partitions.open());
+        self.caches.sets.keys().into_iter().for_each(|key| self.sets.now(key));
+        self.caches.partitions.keys().into_iter().for_each(|key| self.partitions.now(key));
+        let context = Context {
+            writer: Writer::new(client.clone(), Arc::clone(&self.metrics)),
+            caches: self.caches,
+            settings: self.settings,
+            events: Events::start(client.clone(), FIELD_MANAGER, self.pod_name),
+            metrics: self.metrics,
+            sets: self.sets,
+            partitions: self.partitions,
+            pacing: Pacing::default(),
+            memory: Memory::default(),
+            digests: KeptDigests::default(),
+            client,
+        };
+        let sets = set_queue.run(SET_WORKERS, term.ending.clone(), |key| {
+            counted(&context, "partition_set", Box::pin(partition_set::reconcile(&context, key)))
+        });
+        let partitions = partition_queue.run(self.workers, term.ending, |key| {
+            counted(&context, "partition", Box::pin(partition::reconcile(&context, key)))
+        });
+        tokio::join!(sets, partitions);
+    }
+}
+
+async fn counted(context: &Context, controller: &'static str, work: impl Future<Output = Outcome>) -> Outcome {
+    let start = Instant::now();
+    let outcome = work.await;
+    context.metrics.reconciled(controller, outcome != Outcome::Failed, start.elapsed());
+    outcome
+}

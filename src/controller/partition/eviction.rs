@@ -1,0 +1,110 @@
+//! Replacing outdated pods through the Eviction API, by which the API server itself refuses what would cost a quorum.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::policy::v1::Eviction;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Preconditions};
+use k8s_openapi::jiff::Timestamp;
+use kube::Api;
+use kube::api::PostParams;
+use kube::core::Status;
+use tokio::time::Instant;
+
+use super::super::Context;
+use super::super::ensure::{bounded, failed};
+use super::super::trouble::Trouble;
+use super::memory::EVICTION_SHOWS;
+use super::nodes::Nodes;
+use super::rolling::{self, Step};
+use crate::api::Partition;
+use crate::api::names::ObjectKey;
+use crate::events::Severity;
+
+/// Refusals in a row that are not worth a word: the disruption budget learns a moment after us that a pod is ready.
+const REFUSALS_UNTOLD: u32 = 4;
+/// When to ask again after one of those, and after another.
+const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(3));
+
+/// How far the replacement of outdated pods is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Rolling {
+    /// What it is waiting for, if it goes on.
+    pub wait: Option<Wait>,
+    /// When to look again, if no event will tell.
+    pub again: Option<Duration>,
+    /// What went wrong.
+    pub trouble: Option<Trouble>,
+}
+
+/// What a rolling waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wait {
+    /// Whether a pod that is down, or the disruption budget, forbids to go on.
+    pub quorum: bool,
+    /// For people.
+    pub message: String,
+}
+
+/// Takes the next step, if there is one to be taken now.
+pub(super) async fn roll(context: &Context, key: &ObjectKey, partition: &Partition, nodes: &Nodes) -> Rolling {
+    match rolling::next(nodes, Timestamp::now()) {
+        Step::Done => Rolling::default(),
+        Step::Wait { quorum, message, after } => {
+            Rolling { wait: Some(Wait { quorum, message }), again: after, trouble: None }
+        }
+        Step::Evict { name, uid } => {
+            let progress = format!("{} of {} pods are outdated", nodes.outdated(), nodes.size);
+            let wait = |quorum, what: String| Some(Wait { quorum, message: format!("{progress}; {what}") });
+            match bounded(evict(context, key, &name, &uid)).await {
+                Ok(_) => {
+                    context.metrics.api_write("Pod", "evict");
+                    tracing::info!(partition = %key, pod = name, "outdated pod evicted");
+                    if context.memory.evict(key, &uid, Instant::now()) {
+                        let note = format!("{progress} and are replaced one by one, beginning with {name}");
+                        context.events.publish(partition, Severity::Normal, "Rolling", note);
+                    }
+                    let wait = wait(false, format!("waiting for pod {name} to end"));
+                    Rolling { wait, again: Some(EVICTION_SHOWS), trouble: None }
+                }
+                // Gone, or another pod by now: the watch will tell.
+                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
+                    let wait = wait(false, format!("waiting for pod {name} to end"));
+                    Rolling { wait, again: Some(ASK_AGAIN.1), trouble: None }
+                }
+                Err(kube::Error::Api(status)) if status.code == 429 => {
+                    let told = context.memory.refuse(key) > REFUSALS_UNTOLD;
+                    tracing::debug!(partition = %key, pod = name, message = status.message, "eviction refused");
+                    let why = format!("pod {name} may not be evicted yet: {}", status.message);
+                    Rolling {
+                        wait: wait(told, if told { why } else { format!("replacing pod {name}") }),
+                        again: Some(if told { ASK_AGAIN.1 } else { ASK_AGAIN.0 }),
+                        trouble: None,
+                    }
+                }
+                Err(error) => {
+                    let trouble = Trouble::from(failed("Pod", &name, &error));
+                    Rolling { trouble: Some(trouble), ..Rolling::default() }
+                }
+            }
+        }
+    }
+}
+
+/// Asks for the eviction of the very pod of that uid. (`Api::evict` spells `deleteOptions` in a way that the API server
+/// does not know, so the uid would be lost.)
+async fn evict(context: &Context, key: &ObjectKey, pod: &str, uid: &str) -> kube::Result<Status> {
+    let eviction = Eviction {
+        metadata: ObjectMeta {
+            name: Some(pod.to_owned()),
+            namespace: Some(key.namespace.clone()),
+            ..ObjectMeta::default()
+        },
+        delete_options: Some(DeleteOptions {
+            preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+            ..DeleteOptions::default()
+        }),
+    };
+    let api: Api<Pod> = Api::namespaced(context.client.clone(), &key.namespace);
+    api.create_subresource("eviction", pod, &PostParams::default(), &eviction).await
+}

@@ -1,0 +1,120 @@
+//! What is remembered of partitions between two reconciliations, beyond what the caches know. All of it may be lost: a
+//! new process finds it out again.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::api::names::ObjectKey;
+
+/// How long an evicted pod is taken for one that is going, while the cache does not show it: far longer than a watch
+/// lags behind. Should it then still be there untouched, it may be evicted again.
+pub(super) const EVICTION_SHOWS: Duration = Duration::from_secs(60);
+/// How long a pod may be missing before people are told where to look. A StatefulSet controller under load needs a while.
+const MISSING_FOR: Duration = Duration::from_secs(15);
+
+/// What is remembered of each partition.
+#[derive(Debug, Default)]
+pub struct Memory(Mutex<HashMap<ObjectKey, Remembered>>);
+
+#[derive(Debug, Default)]
+struct Remembered {
+    /// When which pod was evicted, by uid.
+    evicted: HashMap<String, Instant>,
+    /// Evictions that were refused since the last one that was not.
+    refused: u32,
+    /// Whether pods have been replaced, and the end of it not been told.
+    rolling: bool,
+    /// Since when a pod has been missing.
+    missing_since: Option<Instant>,
+}
+
+impl Memory {
+    /// Says that a pod has been evicted. Returns whether it is the first one of a rolling.
+    pub(super) fn evict(&self, key: &ObjectKey, uid: &str, now: Instant) -> bool {
+        let mut all = self.lock();
+        let partition = all.entry(key.clone()).or_default();
+        partition.evicted.insert(uid.to_owned(), now);
+        partition.refused = 0;
+        !std::mem::replace(&mut partition.rolling, true)
+    }
+
+    /// Says that an eviction was refused. Returns how many have been in a row.
+    pub(super) fn refuse(&self, key: &ObjectKey) -> u32 {
+        let mut all = self.lock();
+        let partition = all.entry(key.clone()).or_default();
+        partition.refused = partition.refused.saturating_add(1);
+        partition.refused
+    }
+
+    /// Says that all pods are up to date and ready. Returns whether that is the end of a rolling.
+    pub(super) fn complete(&self, key: &ObjectKey) -> bool {
+        self.lock().remove(key).is_some_and(|partition| partition.rolling)
+    }
+
+    /// Pods that were evicted a short while ago, by uid.
+    pub(super) fn evicted(&self, key: &ObjectKey, now: Instant) -> HashSet<String> {
+        let mut all = self.lock();
+        let Some(partition) = all.get_mut(key) else { return HashSet::new() };
+        partition.evicted.retain(|_, at| now.saturating_duration_since(*at) < EVICTION_SHOWS);
+        partition.evicted.keys().cloned().collect()
+    }
+
+    /// Says whether pods are missing.
+    ///
+    /// # Errors
+    /// How long to wait before their absence is worth telling, if it is not yet.
+    pub(super) fn miss(&self, key: &ObjectKey, missing: bool, now: Instant) -> Result<bool, Duration> {
+        let mut all = self.lock();
+        if !missing {
+            all.get_mut(key).iter_mut().for_each(|partition| partition.missing_since = None);
+            return Ok(false);
+        }
+        let since = *all.entry(key.clone()).or_default().missing_since.get_or_insert(now);
+        let missing_for = now.saturating_duration_since(since);
+        if missing_for < MISSING_FOR { Err(MISSING_FOR.saturating_sub(missing_for)) } else { Ok(true) }
+    }
+
+    /// Forgets a partition that is gone.
+    pub(super) fn forget(&self, key: &ObjectKey) {
+        self.lock().remove(key);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ObjectKey, Remembered>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_evicted_pod_is_remembered_for_a_while() {
+        let (memory, key, start) = (Memory::default(), ObjectKey::new("n", "g-1"), Instant::now());
+        assert!(memory.evict(&key, "a", start), "the first of a rolling");
+        assert!(!memory.evict(&key, "b", start + EVICTION_SHOWS / 2));
+        assert_eq!(memory.evicted(&key, start + EVICTION_SHOWS), HashSet::from(["b".to_owned()]));
+        assert!(memory.evicted(&ObjectKey::new("n", "g-2"), start).is_empty());
+        assert!(memory.complete(&key) && !memory.complete(&key));
+    }
+
+    #[test]
+    fn refusals_are_counted_until_an_eviction_passes() {
+        let (memory, key) = (Memory::default(), ObjectKey::new("n", "g-1"));
+        assert_eq!((memory.refuse(&key), memory.refuse(&key)), (1, 2));
+        memory.evict(&key, "a", Instant::now());
+        assert_eq!(memory.refuse(&key), 1);
+    }
+
+    #[test]
+    fn missing_pods_are_told_of_only_when_they_stay_missing() {
+        let (memory, key, start) = (Memory::default(), ObjectKey::new("n", "g-1"), Instant::now());
+        assert_eq!(memory.miss(&key, true, start), Err(MISSING_FOR));
+        assert_eq!(memory.miss(&key, true, start + MISSING_FOR), Ok(true));
+        assert_eq!(memory.miss(&key, false, start + MISSING_FOR), Ok(false));
+        assert_eq!(memory.miss(&key, true, start + MISSING_FOR), Err(MISSING_FOR));
+    }
+}

@@ -1,0 +1,136 @@
+//! The pods of one partition as they are known, beside what they should be.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::super::Context;
+use super::super::objects::Rollout;
+use super::super::pods::{PodFacts, ordinal};
+use crate::api::names::ObjectKey;
+
+/// The pods of a partition.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Nodes {
+    /// Pods that there should be.
+    pub size: i64,
+    /// How long a pod has to be ready before it counts for a quorum.
+    pub min_ready: Duration,
+    /// What the StatefulSet controller has made of the StatefulSet.
+    pub rollout: Rollout,
+    /// Name of the pod that the nodes have elected, if any.
+    pub primary: String,
+    /// The pods that exist, by ordinal. While a partition shrinks there are some of higher ordinals than it will have.
+    pub pods: Vec<Node>,
+}
+
+/// One pod.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    /// Number of the pod in its StatefulSet, from 0.
+    pub ordinal: i64,
+    /// Name of the pod.
+    pub name: String,
+    /// What is known of it.
+    pub facts: Arc<PodFacts>,
+    /// Whether it is on its way out, or has been evicted and is not yet known to be.
+    pub going: bool,
+}
+
+impl Node {
+    /// Whether it is ready, and stays.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.going && self.facts.ready_since.is_some()
+    }
+}
+
+impl Nodes {
+    /// Reads the pods of partition `key` off the caches. The primary may have changed a moment ago.
+    pub(super) fn gather(context: &Context, key: &ObjectKey, size: i64, min_ready: Duration) -> Self {
+        let known = context.caches.pods.with_prefix(&key.namespace, &format!("{}-", key.name));
+        let evicted = context.memory.evicted(key, Instant::now());
+        let pods = known.into_iter().filter(|(_, facts)| facts.owner == key.name).filter_map(|(name, facts)| {
+            let going = facts.deleting || evicted.contains(&facts.uid);
+            Some(Node { ordinal: ordinal(&name, &key.name)?, name, facts, going })
+        });
+        let mut pods: Vec<Node> = pods.collect();
+        pods.sort_by_key(|pod| pod.ordinal);
+        let rollout = context.caches.stateful_sets.get(key).map(|known| known.facts.clone()).unwrap_or_default();
+        let known = context.caches.partitions.get(key);
+        let election = known.as_ref().and_then(|known| known.facts.status.as_ref()?.election.as_ref());
+        let primary = election.map(|election| election.primary.clone()).unwrap_or_default();
+        Self { size, min_ready, rollout, primary, pods }
+    }
+
+    /// The pods that there should be and are.
+    pub(super) fn wanted(&self) -> impl DoubleEndedIterator<Item = &Node> {
+        self.pods.iter().filter(|pod| pod.ordinal < self.size)
+    }
+
+    /// The least ordinal of which there is no pod, and should be.
+    pub(super) fn missing(&self) -> Option<i64> {
+        (0..self.size).find(|ordinal| self.pods.iter().all(|pod| pod.ordinal != *ordinal))
+    }
+
+    /// Whether a pod was made from an earlier template. Nobody knows before the StatefulSet controller has seen the
+    /// current one.
+    pub(super) fn is_outdated(&self, pod: &Node) -> bool {
+        self.rollout.observed && pod.facts.revision != self.rollout.revision
+    }
+
+    /// Wanted pods of earlier templates.
+    pub(super) fn outdated(&self) -> usize {
+        self.wanted().filter(|pod| self.is_outdated(pod)).count()
+    }
+
+    /// Pods that are ready.
+    pub(super) fn ready(&self) -> usize {
+        self.pods.iter().filter(|pod| pod.is_ready()).count()
+    }
+
+    /// Whether exactly the pods exist that there should be, all of the current template and ready.
+    pub(super) fn is_complete(&self) -> bool {
+        self.rollout.observed
+            && i64::try_from(self.pods.len()) == Ok(self.size)
+            && self.wanted().filter(|pod| pod.is_ready() && !self.is_outdated(pod)).count() == self.pods.len()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod fixtures {
+    use k8s_openapi::jiff::Timestamp;
+
+    use super::super::super::pods::PodTrouble;
+    use super::*;
+
+    /// A pod by a word a fact: `old` for an earlier revision, `ready` since second 0 or `ready@<second>`, `waiting` for
+    /// one without a running container, `failing`, `going`.
+    pub(in super::super) fn node(ordinal: i64, words: &str) -> Node {
+        let has = |word: &str| words.split(' ').any(|given| given == word);
+        let since = words.split(' ').find_map(|word| word.strip_prefix("ready@"));
+        let since = since.map(|second| second.parse().unwrap()).or(has("ready").then_some(0));
+        let facts = PodFacts {
+            uid: format!("uid-{ordinal}"),
+            owner: "g-1".to_owned(),
+            revision: if has("old") { "r1" } else { "r2" }.to_owned(),
+            deleting: has("going"),
+            running: !has("waiting"),
+            ready_since: since.map(|second: i64| Timestamp::from_second(second).unwrap()),
+            trouble: has("failing").then(|| PodTrouble { reason: "PodCrashing", message: "crashes".to_owned() }),
+        };
+        Node { ordinal, name: format!("g-1-{ordinal}"), facts: Arc::new(facts), going: has("going") }
+    }
+
+    /// Pods 0, 1, ... of a Raft partition that has as many; an empty text is a pod that is missing.
+    pub(in super::super) fn nodes(pods: &[&str]) -> Nodes {
+        let found = pods.iter().zip(0..).filter(|(words, _)| !words.is_empty());
+        Nodes {
+            size: i64::try_from(pods.len()).unwrap(),
+            min_ready: Duration::from_secs(10),
+            rollout: Rollout { observed: true, revision: "r2".to_owned() },
+            primary: String::new(),
+            pods: found.map(|(words, ordinal)| node(ordinal, words)).collect(),
+        }
+    }
+}

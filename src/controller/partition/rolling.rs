@@ -1,0 +1,196 @@
+//! Which pod is replaced next, if any, so that a partition gets a new template without losing its quorum or, where it
+//! is down, gets a fix.
+//!
+//! Nodes keep state in memory. A pod that is ready is given up only when all pods are, and have been for as long as
+//! the protocol needs to bring a newcomer up to date. A pod that is down has nothing to lose, and goes first: what is
+//! wrong with it may be what the new template puts right. Not so while a pod of the new template fails and others still
+//! work: the new template is what is wrong then, and a pod that is down for a moment would not come back.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::nodes::{Node, Nodes};
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Nothing: no pod is outdated, or none is known to be.
+    Done,
+    /// Replace this pod.
+    Evict {
+        /// Name of the pod.
+        name: String,
+        /// Unique identity of the pod: one that was made since is another.
+        uid: String,
+    },
+    /// Wait.
+    Wait {
+        /// Whether for a pod that is down or has not been ready for long enough, as opposed to one that is just being
+        /// replaced.
+        quorum: bool,
+        /// What is waited for, for people.
+        message: String,
+        /// Until when, if only time is missing.
+        after: Option<Duration>,
+    },
+}
+
+/// The next step for the pods of a partition.
+pub(super) fn next(nodes: &Nodes, now: Timestamp) -> Step {
+    let outdated = nodes.outdated();
+    if outdated == 0 {
+        return Step::Done;
+    }
+    let wait = |quorum, what: String, after| {
+        let message = format!("{outdated} of {} pods are outdated; waiting for pod {what}", nodes.size);
+        Step::Wait { quorum, message, after }
+    };
+    let evict = |pod: &Node| Step::Evict { name: pod.name.clone(), uid: pod.facts.uid.clone() };
+    if let Some(going) = nodes.wanted().find(|pod| pod.going) {
+        return wait(false, format!("{} to end", going.name), None);
+    }
+    if let Some(ordinal) = nodes.missing() {
+        return wait(false, format!("{ordinal} to be created"), None);
+    }
+    let down = || nodes.wanted().filter(|pod| !pod.is_ready());
+    let failing = down().find(|pod| !nodes.is_outdated(pod) && pod.facts.trouble.is_some());
+    if let Some(failing) = failing.filter(|_| nodes.wanted().any(Node::is_ready)) {
+        return wait(true, format!("{} to be ready", failing.name), None);
+    }
+    // Whoever is primary goes last: its successor is then a pod that stays.
+    let follows = |pod: &Node| pod.name != nodes.primary;
+    let outdated_and_down = down().filter(|pod| nodes.is_outdated(pod));
+    if let Some(pod) = outdated_and_down.max_by_key(|pod| (!pod.facts.running, follows(pod), pod.ordinal)) {
+        return evict(pod);
+    }
+    if let Some(pod) = down().next() {
+        return wait(true, format!("{} to be ready", pod.name), None);
+    }
+    let youngest = nodes.wanted().max_by_key(|pod| pod.facts.ready_since);
+    if let Some((pod, missing)) = youngest.and_then(|pod| Some((pod, missing_time(nodes, pod, now)?))) {
+        let seconds = nodes.min_ready.as_secs();
+        return wait(true, format!("{} to have been ready for {seconds} seconds", pod.name), Some(missing));
+    }
+    let next = nodes.wanted().filter(|pod| nodes.is_outdated(pod)).max_by_key(|pod| (follows(pod), pod.ordinal));
+    next.map_or(Step::Done, evict)
+}
+
+/// How much longer a pod has to be ready before it counts.
+fn missing_time(nodes: &Nodes, pod: &Node, now: Timestamp) -> Option<Duration> {
+    let ready_for = now.duration_since(pod.facts.ready_since?);
+    // Negative where the clock of the pod's host is ahead.
+    let ready_for = Duration::try_from(ready_for).unwrap_or_default();
+    nodes.min_ready.checked_sub(ready_for).filter(|missing| !missing.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::nodes::fixtures::nodes;
+    use super::*;
+
+    fn at(second: i64, pods: &[&str]) -> String {
+        match next(&nodes(pods), Timestamp::from_second(second).unwrap()) {
+            Step::Done => "done".to_owned(),
+            Step::Evict { name, uid } => {
+                assert_eq!(uid.strip_prefix("uid"), name.strip_prefix("g-1"));
+                format!("evict {name}")
+            }
+            Step::Wait { quorum, message, after } => {
+                let message = message.split_once("waiting for pod ").unwrap().1.to_owned();
+                let after = after.map(|after| format!(" in {} s", after.as_secs())).unwrap_or_default();
+                format!("{}{message}{after}", if quorum { "quorum: " } else { "" })
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_replaced_that_is_up_to_date() {
+        assert_eq!(at(60, &["ready", "ready", "ready"]), "done");
+        assert_eq!(at(60, &["ready", "", "waiting"]), "done");
+    }
+
+    #[test]
+    fn before_the_stateful_set_is_observed_no_pod_is_known_to_be_outdated() {
+        let mut nodes = nodes(&["old ready"]);
+        nodes.rollout.observed = false;
+        assert_eq!(next(&nodes, Timestamp::UNIX_EPOCH), Step::Done);
+    }
+
+    #[test]
+    fn ready_pods_go_one_by_one_from_the_highest() {
+        for (pods, step) in [
+            (["old ready", "old ready", "old ready"], "evict g-1-2"),
+            (["old ready", "old ready", "old ready going"], "g-1-2 to end"),
+            (["old ready", "old ready", ""], "2 to be created"),
+            (["old ready", "old ready", "waiting"], "quorum: g-1-2 to be ready"),
+            (["old ready", "old ready", "ready@57"], "quorum: g-1-2 to have been ready for 10 seconds in 7 s"),
+            (["old ready", "old ready", "ready@50"], "evict g-1-1"),
+            (["old ready", "ready", "old ready"], "evict g-1-2"),
+            (["old ready", "ready", "ready"], "evict g-1-0"),
+        ] {
+            assert_eq!(at(60, &pods), step, "{pods:?}");
+        }
+    }
+
+    #[test]
+    fn pods_that_are_down_go_first_one_at_a_time_and_hold_up_the_ready_ones() {
+        for (pods, step) in [
+            (["old", "old ready", "old ready"], "evict g-1-0"),
+            (["old", "old ready", "old ready@59"], "evict g-1-0"),
+            (["old going", "old ready", "old"], "g-1-0 to end"),
+            (["", "old ready", "old"], "0 to be created"),
+            (["", "old ready", "old ready"], "0 to be created"),
+            (["running", "old ready", "old ready"], "quorum: g-1-0 to be ready"),
+            // A fix has to reach a partition of which no pod is up.
+            (["old waiting", "old waiting", "waiting"], "evict g-1-1"),
+            (["old waiting", "old", "old"], "evict g-1-0"),
+            (["old", "old", "ready"], "evict g-1-1"),
+        ] {
+            assert_eq!(at(60, &pods), step, "{pods:?}");
+        }
+    }
+
+    #[test]
+    fn the_primary_goes_last_of_those_that_are_as_ready_as_it_is() {
+        let step = |primary: &str, pods: &[&str]| {
+            let mut nodes = nodes(pods);
+            nodes.primary = primary.to_owned();
+            match next(&nodes, Timestamp::from_second(60).unwrap()) {
+                Step::Evict { name, .. } => name,
+                other => format!("{other:?}"),
+            }
+        };
+        assert_eq!(step("g-1-2", &["old ready", "old ready", "old ready"]), "g-1-1");
+        assert_eq!(step("g-1-2", &["old ready", "ready", "old ready"]), "g-1-0");
+        assert_eq!(step("g-1-2", &["ready", "ready", "old ready"]), "g-1-2");
+        assert_eq!(step("g-1-2", &["old", "old ready", "old"]), "g-1-0");
+        assert_eq!(step("g-1-2", &["old ready", "old ready", "old"]), "g-1-2");
+    }
+
+    #[test]
+    fn a_template_that_fails_reaches_no_other_pod_while_some_still_work() {
+        for (pods, step) in [
+            (["old ready", "old", "failing"], "quorum: g-1-2 to be ready"),
+            (["old ready", "old waiting", "waiting"], "evict g-1-1"),
+            (["old", "old", "failing"], "evict g-1-1"),
+            // It is the old template that fails: the new one is the fix.
+            (["old ready", "old failing", "ready"], "evict g-1-1"),
+        ] {
+            assert_eq!(at(60, &pods), step, "{pods:?}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_costs_no_more_than_the_time_a_pod_has_to_be_ready() {
+        assert_eq!(at(60, &["old ready", "ready@900"]), "quorum: g-1-1 to have been ready for 10 seconds in 10 s");
+    }
+
+    #[test]
+    fn pods_that_a_partition_will_not_have_do_not_count() {
+        let mut nodes = nodes(&["old ready", "ready", "old going"]);
+        nodes.size = 2;
+        let step = next(&nodes, Timestamp::from_second(60).unwrap());
+        assert!(matches!(step, Step::Evict { name, .. } if name == "g-1-0"));
+    }
+}

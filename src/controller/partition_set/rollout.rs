@@ -1,0 +1,92 @@
+//! Which partitions get a changed template now, so that a bad one stops at the first that it takes down.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::plan::{Existing, Member};
+use super::status::ready_since;
+use crate::api::labels::{self, annotations};
+use crate::api::{DEFAULT_COUNT, Partition};
+
+/// What a rollout holds back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Rollout {
+    /// Partitions that keep their earlier template for now.
+    pub held: BTreeSet<i64>,
+    /// When to look again, if no event will tell: a partition counts only when it has been ready for a while.
+    pub again: Option<Duration>,
+}
+
+/// Of the partitions 1 to `count`, those to hold back while others change. `changed` are the partitions that differ from
+/// the template in a way that replaces pods; at most `most` may be unavailable for it. One that does not work is never
+/// held back: there is nothing to lose, and the change may be what it needs. One that works with some of its pods goes
+/// before those that have all.
+pub(super) fn hold(
+    existing: &Existing,
+    count: i64,
+    changed: &[i64],
+    most: i64,
+    min_ready: Duration,
+    now: Timestamp,
+) -> Rollout {
+    let states = (1..=count).map(|index| (index, state(existing.partitions.get(&index), min_ready, now)));
+    let states: Vec<(i64, State)> = states.collect();
+    let most = usize::try_from(most).unwrap_or_default();
+    let unavailable = || states.iter().filter(|(_, state)| *state != State::Available);
+    let under_way = unavailable().filter(|(index, _)| !changed.contains(index)).count();
+    let of = |wanted: fn(&State) -> bool| {
+        let states = states.iter().filter(move |(_, state)| wanted(state));
+        states.map(|(index, _)| *index).filter(|index| changed.contains(index))
+    };
+    let degraded = of(|state| *state == State::Degraded).skip(most.saturating_sub(under_way));
+    let available = of(|state| *state == State::Available).skip(most.saturating_sub(unavailable().count()));
+    let held: BTreeSet<i64> = degraded.chain(available).chain(of(|state| matches!(state, State::Young(_)))).collect();
+    let young = states.iter().filter_map(|(_, state)| if let State::Young(left) = state { Some(*left) } else { None });
+    let again = young.min().filter(|_| !held.is_empty());
+    Rollout { held, again }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Available,
+    /// Ready, and not for long enough yet: for so much longer.
+    Young(Duration),
+    /// Not ready, but with a majority of its pods.
+    Degraded,
+    Down,
+}
+
+fn state(member: Option<&Member>, min_ready: Duration, now: Timestamp) -> State {
+    let Some(member) = member else { return State::Down };
+    let Some(since) = ready_since(member) else {
+        let partition = &member.known.facts;
+        let ready = partition.status.as_ref().map_or(0, |status| status.ready_replicas);
+        let works = ready > partition.spec.template.size.unwrap_or(DEFAULT_COUNT) / 2;
+        return if works { State::Degraded } else { State::Down };
+    };
+    let ready_for = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+    match min_ready.checked_sub(ready_for).filter(|left| !left.is_zero()) {
+        Some(left) => State::Young(left),
+        None => State::Available,
+    }
+}
+
+/// Whether bringing a partition to `wanted` replaces pods of it.
+pub(super) fn replaces_pods(current: &Partition, wanted: &Partition) -> bool {
+    let pods = |partition: &Partition| {
+        let mut spec = partition.spec.clone();
+        spec.persistent_volume_claim_retention_policy = None;
+        // The controller's own labels are on the pods whatever the Partition says.
+        let mut labels = partition.labels().clone();
+        labels.retain(|key, _| !labels::RESERVED.contains(&key.as_str()));
+        (spec, labels, partition.annotations().get(annotations::MEMBER_PORTS).cloned())
+    };
+    pods(current) != pods(wanted)
+}
+
+#[cfg(test)]
+#[path = "rollout_tests.rs"]
+mod tests;

@@ -1,0 +1,109 @@
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::super::super::objects::{self, Known};
+use super::*;
+
+const MIN_READY: Duration = Duration::from_secs(10);
+
+/// Partitions of three by a word each: `down`, `degraded` with two pods, `missing`, or the second since which it is ready.
+fn existing(partitions: &[&str]) -> Existing {
+    let found = partitions.iter().zip(1..).filter(|(word, _)| **word != "missing");
+    let member = |(word, index): (&&str, i64)| {
+        let since = word.parse().ok().map(|second| Timestamp::from_second(second).unwrap());
+        let mut partition: Partition = serde_json::from_value(json!({
+            "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "Partition",
+            "metadata": {"name": format!("g-{index}"), "generation": 2}, "spec": {"protocol": "raft", "size": 3},
+            "status": {"observedGeneration": 2, "readyReplicas": if *word == "degraded" { 2 } else { 1 }, "conditions": [{
+                "type": "Ready", "status": if since.is_some() { "True" } else { "False" }, "reason": "R", "message": "m",
+                "lastTransitionTime": since.unwrap_or_default().to_string()}]},
+        }))
+        .unwrap();
+        partition.status.as_mut().unwrap().metadata_hash = Some(objects::metadata_hash(&partition));
+        let known = Known { uid: String::new(), owner: None, digest: 0, deleting: false, facts: partition };
+        (index, Member { known: Arc::new(known), addresses: Vec::new() })
+    };
+    Existing { partitions: found.map(member).collect() }
+}
+
+/// What is held back at second 60 of a change of the partitions `changed`.
+fn held(partitions: &[&str], changed: &[i64], most: i64) -> (Vec<i64>, Option<u64>) {
+    let count = i64::try_from(partitions.len()).unwrap();
+    let now = Timestamp::from_second(60).unwrap();
+    let Rollout { held, again } = hold(&existing(partitions), count, changed, most, MIN_READY, now);
+    (held.into_iter().collect(), again.map(|again| again.as_secs()))
+}
+
+#[test]
+fn so_many_partitions_change_at_once_and_the_lowest_first() {
+    assert_eq!(held(&["0", "0", "0"], &[1, 2, 3], 1), (vec![2, 3], None));
+    assert_eq!(held(&["0", "0", "0"], &[1, 2, 3], 2), (vec![3], None));
+    assert_eq!(held(&["0", "0", "0"], &[1, 2, 3], 3), (vec![], None));
+    assert_eq!(held(&["0", "0", "0"], &[2, 3], 1), (vec![3], None));
+    assert_eq!(held(&["0", "0", "0"], &[], 1), (vec![], None));
+}
+
+#[test]
+fn while_one_is_down_no_other_goes() {
+    assert_eq!(held(&["down", "0", "0"], &[2, 3], 1), (vec![2, 3], None));
+    assert_eq!(held(&["down", "0", "0"], &[2, 3], 2), (vec![3], None));
+    assert_eq!(held(&["missing", "0", "0"], &[2, 3], 1), (vec![2, 3], None));
+}
+
+#[test]
+fn a_fix_reaches_every_partition_that_is_down() {
+    assert_eq!(held(&["down", "0", "down"], &[1, 2, 3], 1), (vec![2], None));
+}
+
+#[test]
+fn partitions_that_work_with_some_of_their_pods_go_first_and_no_more_at_once() {
+    // As when their nodes are drained: what is wrong with the new template must not reach them all.
+    assert_eq!(held(&["degraded", "degraded", "degraded"], &[1, 2, 3], 1), (vec![2, 3], None));
+    assert_eq!(held(&["0", "degraded", "0"], &[1, 2, 3], 1), (vec![1, 3], None));
+    assert_eq!(held(&["degraded", "degraded", "0"], &[2, 3], 1), (vec![2, 3], None));
+    assert_eq!(held(&["degraded", "degraded", "0"], &[1, 2, 3], 2), (vec![3], None));
+}
+
+#[test]
+fn a_partition_counts_when_it_has_been_ready_for_long_enough() {
+    assert_eq!(held(&["53", "0", "0"], &[2, 3], 1), (vec![2, 3], Some(3)));
+    assert_eq!(held(&["50", "0", "0"], &[2, 3], 1), (vec![3], None));
+    // Nor does one that has not been ready for long go itself.
+    assert_eq!(held(&["53", "0", "0"], &[1, 2, 3], 2), (vec![1, 3], Some(3)));
+}
+
+#[test]
+fn only_what_shows_in_pods_replaces_them() {
+    let partition = |patch: serde_json::Value| -> Partition {
+        let mut partition = json!({
+            "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "Partition",
+            "metadata": {"labels": {"team": "x", "app": "atomix"}, "annotations": {"note": "n"}},
+            "spec": {"protocol": "log", "size": 3, "image": "i"},
+        });
+        for (pointer, value) in patch.as_object().unwrap() {
+            let (parent, field) = pointer.rsplit_once('/').unwrap();
+            partition.pointer_mut(parent).unwrap()[field] = value.clone();
+        }
+        serde_json::from_value(partition).unwrap()
+    };
+    let current = partition(json!({}));
+    for (patch, replaces) in [
+        (json!({}), false),
+        (json!({"/metadata/annotations/note": "other"}), false),
+        (json!({"/metadata/labels/app": "stranger"}), false),
+        (json!({"/spec/persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete"}}), false),
+        (json!({"/metadata/labels/team": "y"}), true),
+        (json!({"/metadata/labels/new": "y"}), true),
+        (json!({"/spec/image": "j"}), true),
+        (json!({"/spec/config": "{}"}), true),
+        (json!({"/spec/env": [{"name": "A"}]}), true),
+        // The members are in the nodes' configuration file.
+        (json!({"/spec/size": 2}), true),
+    ] {
+        assert_eq!(replaces_pods(&current, &partition(patch.clone())), replaces, "{patch}");
+    }
+    let mut ports = current.clone();
+    ports.annotations_mut().insert(annotations::MEMBER_PORTS.to_owned(), "split".to_owned());
+    assert!(replaces_pods(&current, &ports));
+}

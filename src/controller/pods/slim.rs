@@ -1,0 +1,128 @@
+//! A pod as far as it is read: with thousands of them, what is not read should not be parsed into anything either.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
+use serde::{Deserialize, Deserializer};
+
+use super::PodFacts;
+
+/// Label in which the StatefulSet controller says which revision of its template a pod was made from.
+const REVISION: &str = "controller-revision-hash";
+
+/// A pod without its spec, annotations and managed fields.
+#[derive(Clone, Debug, Default, Deserialize, kube::Resource)]
+#[resource(inherit = "core::Pod")]
+pub struct Pod {
+    /// Name, labels, owner, deletion: nothing else of a pod's metadata.
+    #[serde(deserialize_with = "slim_metadata")]
+    pub metadata: ObjectMeta,
+    #[serde(default)]
+    pub(super) status: Status,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Status {
+    pub phase: String,
+    pub reason: Option<String>,
+    pub message: Option<String>,
+    pub conditions: Vec<Condition>,
+    pub init_container_statuses: Vec<Container>,
+    pub container_statuses: Vec<Container>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Condition {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub status: String,
+    pub reason: Option<String>,
+    pub message: Option<String>,
+    pub last_transition_time: Option<Time>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Container {
+    pub image: String,
+    pub ready: bool,
+    pub restart_count: i64,
+    pub state: State,
+    pub last_state: State,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct State {
+    pub waiting: Option<Cause>,
+    pub running: Option<Running>,
+    pub terminated: Option<Cause>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Running {}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Cause {
+    pub reason: Option<String>,
+    pub message: Option<String>,
+    pub exit_code: i64,
+}
+
+fn slim_metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Slim {
+        name: Option<String>,
+        namespace: Option<String>,
+        uid: Option<String>,
+        resource_version: Option<String>,
+        #[serde(default)]
+        labels: BTreeMap<String, String>,
+        owner_references: Option<Vec<OwnerReference>>,
+        deletion_timestamp: Option<Time>,
+    }
+    let slim = Slim::deserialize(deserializer)?;
+    Ok(ObjectMeta {
+        name: slim.name,
+        namespace: slim.namespace,
+        uid: slim.uid,
+        resource_version: slim.resource_version,
+        labels: Some(slim.labels.into_iter().filter(|(key, _)| key == REVISION).collect()),
+        owner_references: slim.owner_references,
+        deletion_timestamp: slim.deletion_timestamp,
+        ..ObjectMeta::default()
+    })
+}
+
+impl Pod {
+    /// Reduces the pod to what its partition needs of it.
+    #[must_use]
+    pub fn facts(self) -> PodFacts {
+        let owners = self.metadata.owner_references.iter().flatten();
+        let owner = owners.into_iter().find(|owner| owner.controller == Some(true) && owner.kind == "StatefulSet");
+        let labels = self.metadata.labels.as_ref();
+        let failed = self.status.phase == "Failed";
+        let ready = self.condition("Ready").filter(|ready| ready.status == "True" && !failed);
+        let running = |containers: &[Container]| containers.iter().all(|container| container.state.running.is_some());
+        PodFacts {
+            owner: owner.map(|owner| owner.name.clone()).unwrap_or_default(),
+            revision: labels.and_then(|labels| labels.get(REVISION)).cloned().unwrap_or_default(),
+            deleting: self.metadata.deletion_timestamp.is_some(),
+            running: self.status.phase == "Running" && running(&self.status.container_statuses),
+            // The kubelet always says since when; a pod without that counts as ready for long.
+            ready_since: ready
+                .map(|ready| ready.last_transition_time.as_ref().map_or_else(Default::default, |time| time.0)),
+            trouble: ready.is_none().then(|| self.trouble()).flatten(),
+            uid: self.metadata.uid.unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn condition(&self, kind: &str) -> Option<&Condition> {
+        self.status.conditions.iter().find(|condition| condition.kind == kind)
+    }
+}

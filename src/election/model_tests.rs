@@ -1,0 +1,371 @@
+//! Several replicas that read late, lose races, crash and take each other for dead, against what elections promise.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::election::record::{is_littered, stream_of, streams};
+
+const SIZE: i64 = 3;
+const REPLICAS: usize = 3;
+
+#[derive(Clone, Debug)]
+enum Event {
+    /// A member opens a stream to a replica.
+    Enter { at: usize, member: i64 },
+    /// A member closes the stream that it opened some streams ago.
+    Leave { at: usize, which: usize },
+    /// A replica is killed, and another starts in its place.
+    Crash { at: usize },
+    /// A replica is told of a state that may be some states old.
+    See { at: usize, behind: usize },
+    /// A replica works out what to write.
+    Begin { at: usize },
+    /// What it worked out arrives at the API server; the answer may be lost.
+    Commit { at: usize, lost: bool },
+    /// A replica loses the API server, of which the others may know before it does, or has it again.
+    Cut { at: usize, off: bool },
+    /// A replica takes the candidacies of another, which may live, for those of a dead one.
+    Suspect { at: usize, other: usize },
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let at = 0..REPLICAS;
+    let event = prop_oneof![
+        4 => (at.clone(), 0..SIZE).prop_map(|(at, member)| Event::Enter { at, member }),
+        2 => (at.clone(), 0..4_usize).prop_map(|(at, which)| Event::Leave { at, which }),
+        1 => at.clone().prop_map(|at| Event::Crash { at }),
+        4 => (at.clone(), 0..4_usize).prop_map(|(at, behind)| Event::See { at, behind }),
+        4 => at.clone().prop_map(|at| Event::Begin { at }),
+        4 => (at.clone(), any::<bool>()).prop_map(|(at, lost)| Event::Commit { at, lost }),
+        1 => (at.clone(), any::<bool>()).prop_map(|(at, off)| Event::Cut { at, off }),
+        1 => (at, 0..REPLICAS).prop_map(|(at, other)| Event::Suspect { at, other }),
+    ];
+    prop::collection::vec(event, 1..80)
+}
+
+/// A stream as its member sees it.
+#[derive(Clone, Debug)]
+struct Stream {
+    member: String,
+    told: Vec<Term>,
+}
+
+struct Replica {
+    id: ReplicaId,
+    candidacies: Candidacies,
+    /// The version of the record that it knows.
+    known: usize,
+    ghosts: BTreeSet<StreamId>,
+    /// Whether it looks after the record: it does so only while it has a reason.
+    open: bool,
+    /// Whether it may enter anybody: not for long after it has lost the API server.
+    may_enter: bool,
+    /// What it is about to write, and on which version.
+    writing: Option<(usize, ElectionStatus)>,
+    streams: BTreeMap<Handle, Stream>,
+}
+
+struct World {
+    members: Members,
+    /// Every state that the record ever had.
+    history: Vec<ElectionStatus>,
+    replicas: Vec<Replica>,
+    numbers: u64,
+    /// By whom streams were told that a term is led.
+    primaries: HashMap<i64, String>,
+    /// Streams of which each was ended, and not left.
+    replaced: Vec<String>,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut world = Self {
+            members: Members { partition: "p".to_owned(), size: SIZE },
+            history: vec![ElectionStatus::default()],
+            replicas: Vec::new(),
+            numbers: 0,
+            primaries: HashMap::new(),
+            replaced: Vec::new(),
+        };
+        for _ in 0..REPLICAS {
+            let replica = world.replica();
+            world.replicas.push(replica);
+        }
+        world
+    }
+
+    fn replica(&mut self) -> Replica {
+        self.numbers += 1;
+        let id = ReplicaId::parse(&format!("{:08x}", self.numbers)).unwrap();
+        let (candidacies, known) = (Candidacies::new(id), self.history.len() - 1);
+        Replica {
+            id,
+            candidacies,
+            known,
+            ghosts: BTreeSet::new(),
+            open: false,
+            may_enter: true,
+            writing: None,
+            streams: BTreeMap::new(),
+        }
+    }
+
+    fn happen(&mut self, event: &Event) {
+        match *event {
+            Event::Enter { at, member } => {
+                self.numbers += 1;
+                let (number, replica, member) = (self.numbers, &mut self.replicas[at], format!("p-{member}"));
+                let (handle, replaced) = replica.candidacies.enter(&member, number);
+                if let Some(replaced) = replaced {
+                    assert_eq!(replica.streams.remove(&replaced).unwrap().member, member);
+                }
+                replica.streams.insert(handle, Stream { member, told: Vec::new() });
+                replica.open = true;
+            }
+            Event::Leave { at, which } => {
+                let replica = &mut self.replicas[at];
+                if let Some(handle) = replica.streams.keys().nth(which).copied() {
+                    replica.streams.remove(&handle);
+                    replica.candidacies.leave(handle);
+                }
+            }
+            Event::Cut { at, off } => {
+                self.replicas[at].may_enter = !off;
+                self.see(at, self.replicas[at].known);
+            }
+            Event::Crash { at } => self.replicas[at] = self.replica(),
+            Event::See { at, behind } => {
+                let known = (self.history.len() - 1).saturating_sub(behind).max(self.replicas[at].known);
+                self.see(at, known);
+            }
+            Event::Begin { at } => {
+                let replica = &mut self.replicas[at];
+                let (known, before) = (replica.known, &self.history[replica.known]);
+                let wanted = replica.candidacies.wanted(before, &replica.ghosts, &self.members, replica.may_enter);
+                replica.writing = wanted.filter(|_| replica.open).map(|wanted| (known, wanted));
+                replica.open &= replica.writing.is_some() || !replica.candidacies.is_empty();
+            }
+            Event::Commit { at, lost } => {
+                let Some((on, record)) = self.replicas[at].writing.take() else { return };
+                if on == self.history.len() - 1 {
+                    self.write(record);
+                    if !lost {
+                        self.see(at, self.history.len() - 1);
+                    }
+                }
+            }
+            Event::Suspect { at, other } => {
+                let other = self.replicas[other].id;
+                let replica = &mut self.replicas[at];
+                let record = &self.history[replica.known];
+                replica.ghosts.extend(streams(record).filter(|id| id.replica == other && other != replica.id));
+                replica.open |= !replica.ghosts.is_empty();
+            }
+        }
+    }
+
+    /// Takes in a record, and checks it against the one before.
+    fn write(&mut self, record: ElectionStatus) {
+        let before = self.history.last().unwrap();
+        let id = |record: &ElectionStatus, member: &str| stream_of(record, member).unwrap();
+        assert_eq!(record.primary, record.candidates.first().cloned().unwrap_or_default());
+        assert_eq!(record.streams.len(), record.candidates.len());
+        // Whoever stays keeps its place before all that enter.
+        let stays = |member: &&String| stream_of(before, member) == Some(id(&record, member));
+        let staying: Vec<&String> =
+            before.candidates.iter().filter(|member| stream_of(&record, member) == Some(id(before, member))).collect();
+        assert_eq!(record.candidates.iter().take_while(stays).collect::<Vec<_>>(), staying);
+        // A term is one candidacy.
+        let goes_on = record.primary.is_empty()
+            || (record.primary == before.primary && id(before, &before.primary) == id(&record, &record.primary));
+        assert_eq!(record.term, if goes_on { before.term } else { before.term + 1 });
+        self.history.push(record);
+    }
+
+    fn see(&mut self, at: usize, known: usize) {
+        let (replica, numbers) = (&mut self.replicas[at], &mut self.numbers);
+        replica.known = known;
+        let fresh = || {
+            *numbers += 1;
+            *numbers
+        };
+        for (handle, told) in replica.candidacies.see(&self.history[known], &self.members, replica.may_enter, fresh) {
+            match told {
+                Told::Term(term) => {
+                    let stream = replica.streams.get_mut(&handle).unwrap();
+                    assert!(stream.told.last().is_none_or(|last| last.number <= term.number), "{stream:?} {term:?}");
+                    assert!(term.number > 0 && term.candidates.contains(&stream.member));
+                    let primary = self.primaries.entry(term.number).or_insert_with(|| term.primary.clone());
+                    assert_eq!(*primary, term.primary, "two primaries in term {}", term.number);
+                    stream.told.push(term);
+                }
+                Told::End(End::Replaced) => {
+                    self.replaced.push(replica.streams.remove(&handle).unwrap().member);
+                }
+                Told::End(end) => panic!("{end:?}"),
+            }
+        }
+    }
+
+    /// Lets everything arrive, with nothing happening any more.
+    fn settle(&mut self) {
+        for _ in 0..20 {
+            let mut quiet = true;
+            for at in 0..REPLICAS {
+                self.replicas[at].may_enter = true;
+                self.see(at, self.history.len() - 1);
+                let living: BTreeSet<ReplicaId> = self.replicas.iter().map(|replica| replica.id).collect();
+                let record = self.history.last().unwrap();
+                let replica = &mut self.replicas[at];
+                replica.ghosts = streams(record).filter(|id| !living.contains(&id.replica)).collect();
+                replica.open |= !replica.ghosts.is_empty() || is_littered(record, replica.id, &self.members);
+                let wanted = replica.candidacies.wanted(record, &replica.ghosts, &self.members, true);
+                if let Some(wanted) = wanted.filter(|_| replica.open) {
+                    self.write(wanted);
+                    self.see(at, self.history.len() - 1);
+                    quiet = false;
+                }
+            }
+            if quiet {
+                return;
+            }
+        }
+        panic!("it never settles: {:#?}", self.history);
+    }
+
+    fn assert_settled(&self) {
+        let record = self.history.last().unwrap();
+        let mut standing = Vec::new();
+        for replica in &self.replicas {
+            assert!(!replica.candidacies.any_waits());
+            assert_eq!(replica.candidacies.members().len(), replica.streams.len());
+            for stream in replica.streams.values() {
+                assert_eq!(stream.told.last(), Some(&Term::from(record)), "{stream:?}");
+                standing.push(stream.member.clone());
+            }
+        }
+        // Neither a ghost nor a lost one.
+        let mut candidates = record.candidates.clone();
+        candidates.sort();
+        standing.sort();
+        assert_eq!(candidates, standing);
+        // Whoever was told to go has another stream, or had one.
+        assert!(self.replaced.iter().all(|member| self.members.include(member)));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_terms_have_one_primary_and_the_living_stand_in_the_order_of_their_entry(events in events()) {
+        let mut world = World::new();
+        for event in &events {
+            world.happen(event);
+        }
+        world.settle();
+        world.assert_settled();
+    }
+}
+
+#[test]
+fn a_candidacy_that_was_dropped_while_it_lived_enters_anew_and_last() {
+    let mut world = World::new();
+    for event in [
+        Event::Enter { at: 0, member: 0 },
+        Event::Begin { at: 0 },
+        Event::Commit { at: 0, lost: false },
+        Event::See { at: 1, behind: 0 },
+        Event::Enter { at: 1, member: 1 },
+        Event::Suspect { at: 1, other: 0 },
+        Event::Begin { at: 1 },
+        Event::Commit { at: 1, lost: false },
+    ] {
+        world.happen(&event);
+    }
+    assert_eq!(world.history.last().unwrap().candidates, ["p-1"]);
+    world.settle();
+    let record = world.history.last().unwrap();
+    assert_eq!((record.term, record.candidates.join(" ")), (2, "p-1 p-0".to_owned()));
+}
+
+#[test]
+fn a_candidacy_that_was_left_before_its_replica_learned_that_it_was_written_is_dropped() {
+    let mut world = World::new();
+    for event in [
+        Event::Enter { at: 0, member: 0 },
+        Event::Begin { at: 0 },
+        Event::Leave { at: 0, which: 0 },
+        Event::Commit { at: 0, lost: true },
+        Event::Begin { at: 0 },
+    ] {
+        world.happen(&event);
+    }
+    assert_eq!(world.history.last().unwrap().candidates, ["p-0"]);
+    assert!(!world.replicas[0].open);
+    world.settle();
+    world.assert_settled();
+    assert!(world.history.last().unwrap().candidates.is_empty());
+}
+
+#[test]
+fn a_newer_stream_on_another_replica_ends_the_older_one() {
+    let mut world = World::new();
+    for event in [
+        Event::Enter { at: 0, member: 0 },
+        Event::Begin { at: 0 },
+        Event::Commit { at: 0, lost: false },
+        Event::Enter { at: 1, member: 0 },
+    ] {
+        world.happen(&event);
+    }
+    world.settle();
+    assert_eq!(world.replaced, ["p-0"]);
+    assert!(world.replicas[0].streams.is_empty());
+    assert_eq!(world.history.last().unwrap().term, 2);
+}
+
+#[test]
+fn a_stream_that_had_to_wait_does_not_replace_one_that_came_meanwhile() {
+    let mut world = World::new();
+    for event in [
+        Event::Cut { at: 0, off: true },
+        Event::Enter { at: 0, member: 0 },
+        Event::See { at: 0, behind: 0 },
+        Event::Enter { at: 1, member: 0 },
+        Event::Begin { at: 1 },
+        Event::Commit { at: 1, lost: false },
+        Event::Cut { at: 0, off: false },
+    ] {
+        world.happen(&event);
+    }
+    assert_eq!(world.history.last().unwrap().term, 1);
+    world.settle();
+    world.assert_settled();
+    assert_eq!(world.replaced, ["p-0"]);
+    assert!(world.replicas[0].streams.is_empty());
+    assert_eq!(world.history.last().unwrap().term, 1);
+}
+
+#[test]
+fn a_stream_that_had_to_wait_replaces_the_one_that_it_had_found() {
+    let mut world = World::new();
+    for event in [
+        Event::Enter { at: 1, member: 0 },
+        Event::Begin { at: 1 },
+        Event::Commit { at: 1, lost: false },
+        Event::See { at: 0, behind: 0 },
+        Event::Cut { at: 0, off: true },
+        Event::Enter { at: 0, member: 0 },
+        Event::See { at: 0, behind: 0 },
+        Event::Cut { at: 0, off: false },
+    ] {
+        world.happen(&event);
+    }
+    world.settle();
+    world.assert_settled();
+    assert!(world.replicas[1].streams.is_empty());
+    assert_eq!(world.history.last().unwrap().term, 2);
+}

@@ -1,0 +1,205 @@
+//! Answers that are remembered for a while, and asked for once however many want them.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+use tokio::time::Instant;
+
+/// SHA-256 of a question: says nothing of what was asked, and takes 32 bytes however long that was.
+pub(super) type Key = [u8; 32];
+
+/// The key of a question that consists of these parts.
+pub(super) fn key<'a>(parts: impl IntoIterator<Item = &'a str>) -> Key {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    for part in parts {
+        // With its length, so that no two questions run together to the same.
+        context.update(&part.len().to_be_bytes());
+        context.update(part.as_bytes());
+    }
+    let mut key = Key::default();
+    key.copy_from_slice(context.finish().as_ref());
+    key
+}
+
+/// Ends with `None` only if whoever was to ask died.
+type Asking<T> = Shared<BoxFuture<'static, Option<T>>>;
+
+struct Entry<T: Clone> {
+    /// Unset while it is asked.
+    until: Option<Instant>,
+    /// Tells one asking from the next.
+    number: u64,
+    asking: Asking<T>,
+}
+
+struct Entries<T: Clone> {
+    entries: HashMap<Key, Entry<T>>,
+    last_number: u64,
+}
+
+/// The answers to one kind of question, at most so many.
+pub(super) struct Cache<T: Clone> {
+    entries: Arc<Mutex<Entries<T>>>,
+    most: usize,
+}
+
+impl<T: Clone + Send + Sync + 'static> Cache<T> {
+    pub(super) fn new(most: usize) -> Self {
+        Self { entries: Arc::new(Mutex::new(Entries { entries: HashMap::new(), last_number: 0 })), most }
+    }
+
+    /// The answer to the question of that key: the one that is remembered, the one that is being asked for, or what
+    /// `ask` gets. `keep` says how long an answer is good for. `None` if asking died.
+    pub(super) async fn get<F>(
+        &self,
+        key: Key,
+        ask: impl FnOnce() -> F,
+        keep: impl FnOnce(&T) -> Duration + Send + 'static,
+    ) -> Option<T>
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
+        let asking = {
+            let now = Instant::now();
+            let mut inner = lock(&self.entries);
+            let known = inner.entries.get(&key).filter(|entry| entry.until.is_none_or(|until| now < until));
+            match known {
+                Some(entry) => entry.asking.clone(),
+                None => self.begin(&mut inner, key, now, ask(), keep),
+            }
+        };
+        asking.await
+    }
+
+    fn begin(
+        &self,
+        inner: &mut Entries<T>,
+        key: Key,
+        now: Instant,
+        ask: impl Future<Output = T> + Send + 'static,
+        keep: impl FnOnce(&T) -> Duration + Send + 'static,
+    ) -> Asking<T> {
+        inner.make_room(self.most, now);
+        inner.last_number += 1;
+        let (number, entries) = (inner.last_number, Arc::clone(&self.entries));
+        // A task of its own: whoever asked first may go away, and the others wait on.
+        let task = tokio::spawn(async move {
+            let answer = AssertUnwindSafe(ask).catch_unwind().await.ok();
+            let good_for = answer.as_ref().map_or(Duration::ZERO, keep);
+            if let Some(entry) = lock(&entries).entries.get_mut(&key).filter(|entry| entry.number == number) {
+                entry.until = Some(Instant::now() + good_for);
+            }
+            answer
+        });
+        let asking = task.map(|done| done.ok().flatten()).boxed().shared();
+        inner.entries.insert(key, Entry { until: None, number, asking: asking.clone() });
+        asking
+    }
+}
+
+impl<T: Clone> Entries<T> {
+    /// Forgets what is over, and if that is not enough, what would be over first.
+    fn make_room(&mut self, most: usize, now: Instant) {
+        if self.entries.len() < most {
+            return;
+        }
+        self.entries.retain(|_, entry| entry.until.is_none_or(|until| now < until));
+        while self.entries.len() >= most {
+            let first = self.entries.iter().min_by_key(|(_, entry)| (entry.until.is_none(), entry.until));
+            let Some(key) = first.map(|(key, _)| *key) else { return };
+            self.entries.remove(&key);
+        }
+    }
+}
+
+fn lock<T: Clone>(entries: &Mutex<Entries<T>>) -> MutexGuard<'_, Entries<T>> {
+    entries.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use futures::future::join_all;
+    use tokio::time::{advance, sleep, timeout};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(1);
+    const GOOD_FOR: Duration = Duration::from_secs(10);
+
+    /// Answers after a second with the number of the question, from 1.
+    #[derive(Default)]
+    struct Server(Arc<AtomicU32>);
+
+    impl Server {
+        fn ask(&self) -> impl Future<Output = u32> + Send + 'static + use<> {
+            let count = Arc::clone(&self.0);
+            async move {
+                let number = count.fetch_add(1, Ordering::Relaxed) + 1;
+                sleep(LONG).await;
+                number
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_asks_for_all_and_the_answer_is_good_for_a_while() {
+        let (cache, server) = (Cache::new(8), Server::default());
+        let get = || cache.get(key(["a"]), || server.ask(), |_| GOOD_FOR);
+        assert_eq!(join_all((0..50).map(|_| get())).await, [Some(1); 50]);
+        advance(GOOD_FOR / 2).await;
+        assert_eq!(get().await, Some(1));
+        advance(GOOD_FOR / 2).await;
+        assert_eq!(get().await, Some(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_nobody_waited_for_any_more_is_no_older_than_any_other() {
+        let (cache, server) = (Cache::new(8), Server::default());
+        let get = || cache.get(key(["a"]), || server.ask(), |_| GOOD_FOR);
+        assert!(timeout(LONG / 2, get()).await.is_err());
+        sleep(LONG).await;
+        assert_eq!(get().await, Some(1));
+        sleep(GOOD_FOR).await;
+        assert_eq!(get().await, Some(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_good_for_no_time_is_asked_again_and_so_is_what_died() {
+        let (cache, server) = (Cache::new(8), Server::default());
+        let get = || cache.get(key(["a"]), || server.ask(), |_| Duration::ZERO);
+        assert_eq!((get().await, get().await), (Some(1), Some(2)));
+        let died = cache.get(key(["b"]), || async { panic!("asking") }, |_| GOOD_FOR);
+        assert_eq!(died.await, None);
+        assert_eq!(cache.get(key(["b"]), || server.ask(), |_| GOOD_FOR).await, Some(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_so_much_is_remembered_the_oldest_goes_first() {
+        let (cache, server) = (Cache::new(4), Server::default());
+        let names = ["a", "b", "c", "d", "e"];
+        for name in names {
+            cache.get(key([name]), || server.ask(), |_| GOOD_FOR).await;
+        }
+        assert_eq!(lock(&cache.entries).entries.len(), 4);
+        assert_eq!(cache.get(key(["e"]), || server.ask(), |_| GOOD_FOR).await, Some(5));
+        assert_eq!(cache.get(key(["a"]), || server.ask(), |_| GOOD_FOR).await, Some(6));
+        for name in ["f", "g", "h", "i", "j", "k"] {
+            let asking = cache.get(key([name]), || server.ask(), |_| GOOD_FOR);
+            assert!(timeout(LONG / 100, asking).await.is_err());
+        }
+        assert!(lock(&cache.entries).entries.len() <= 4);
+    }
+
+    #[test]
+    fn no_two_questions_have_the_same_key() {
+        assert_ne!(key(["a", "bc"]), key(["ab", "c"]));
+        assert_ne!(key(["a", ""]), key(["a"]));
+        assert_eq!(key(["a", "b"]), key(["a", "b"]));
+    }
+}

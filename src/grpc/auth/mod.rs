@@ -1,0 +1,120 @@
+//! Who asks, and what they may do, by the word of the API server.
+//!
+//! A bearer token is checked by a `TokenReview`, and each kind of request by a `SubjectAccessReview` on the `PartitionSets`
+//! of its namespace: whoever may do something with kubectl may do the same here. Answers are remembered for seconds, under
+//! a hash: no token is ever kept, logged or repeated.
+
+mod cache;
+mod kubernetes;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use tonic::Status;
+use tonic::metadata::MetadataMap;
+
+pub use self::kubernetes::Kubernetes;
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// Nobody in particular: nobody is asked who they are.
+    Anybody,
+    /// A user as the API server knows it.
+    User(Arc<User>),
+}
+
+/// A user as the API server knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct User {
+    /// Name, such as `system:serviceaccount:default:client`.
+    pub name: String,
+    /// Unique id, if there is one.
+    pub uid: Option<String>,
+    /// Groups.
+    pub groups: Vec<String>,
+    /// What authorizers may know besides.
+    pub extra: BTreeMap<String, Vec<String>>,
+}
+
+/// What a user wants to do, as roles have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Action<'a> {
+    /// Such as `get`.
+    pub verb: &'static str,
+    /// Such as `partitionsets`.
+    pub resource: &'static str,
+    /// Such as `status`; may be empty.
+    pub subresource: &'static str,
+    /// Where.
+    pub namespace: &'a str,
+    /// Of which object; empty for all, and for one that is not there yet.
+    pub name: &'a str,
+}
+
+impl fmt::Display for Action<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { verb, resource, subresource, namespace, name } = self;
+        let slash = if subresource.is_empty() { "" } else { "/" };
+        write!(
+            f,
+            "{verb} resource \"{resource}{slash}{subresource}\" in API group \"k8s.atomix.io\" in the namespace {namespace:?}"
+        )?;
+        if name.is_empty() { Ok(()) } else { write!(f, " (name {name:?})") }
+    }
+}
+
+/// The bearer token of a request.
+///
+/// # Errors
+/// `UNAUTHENTICATED` if there is none.
+pub fn bearer(metadata: &MetadataMap) -> Result<&str, Status> {
+    let header = metadata.get("authorization").ok_or_else(|| {
+        Status::unauthenticated("this controller wants to know who asks: send metadata `authorization: Bearer TOKEN`")
+    })?;
+    let token = header.to_str().ok().and_then(|header| {
+        let (scheme, token) = header.split_once(' ')?;
+        (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token.trim())
+    });
+    token
+        .filter(|token| !token.is_empty())
+        .ok_or_else(|| Status::unauthenticated("the metadata `authorization` is not `Bearer TOKEN`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bearer_token_is_what_follows_the_scheme() {
+        let token = |header: &str| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("authorization", header.parse().unwrap());
+            bearer(&metadata).map(str::to_owned).map_err(|status| status.message().to_owned())
+        };
+        for good in ["Bearer a.b.c", "bearer a.b.c", "BEARER  a.b.c"] {
+            assert_eq!(token(good), Ok("a.b.c".to_owned()));
+        }
+        for wrong in ["", "Bearer", "Bearer ", "Bearer  ", "Basic a.b.c", "a.b.c"] {
+            let said = token(wrong).unwrap_err();
+            assert!(said.contains("is not `Bearer TOKEN`") && !said.contains("a.b.c"), "{said}");
+        }
+        assert!(bearer(&MetadataMap::new()).unwrap_err().message().contains("wants to know who asks"));
+    }
+
+    #[test]
+    fn an_action_reads_as_in_the_api_servers_own_refusals() {
+        let action =
+            Action { verb: "update", resource: "partitions", subresource: "status", namespace: "ns", name: "g-1" };
+        assert_eq!(
+            action.to_string(),
+            r#"update resource "partitions/status" in API group "k8s.atomix.io" in the namespace "ns" (name "g-1")"#
+        );
+        let list = Action { verb: "list", resource: "partitionsets", subresource: "", namespace: "ns", name: "" };
+        assert_eq!(
+            list.to_string(),
+            r#"list resource "partitionsets" in API group "k8s.atomix.io" in the namespace "ns""#
+        );
+    }
+}

@@ -1,0 +1,223 @@
+//! Creating, deleting and finding partition groups.
+//!
+//! A group is a PartitionSet and nothing else: it is made and deleted through the API server, by any replica, and is
+//! there for kubectl as well.
+
+mod answer;
+mod memo;
+mod options;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::api::{DeleteParams, PostParams};
+use kube::{Api, Client};
+use tonic::Status;
+
+pub use self::answer::Group;
+use self::memo::Memo;
+pub use self::options::Options;
+use super::ids::is_name;
+use super::proto::controller::{PartitionGroup, PartitionGroupSpec};
+use super::{ids, status};
+use crate::api::names::ObjectKey;
+use crate::api::{PartitionSet, PartitionSetSpec};
+use crate::calls::within;
+use crate::lenient::Lenient;
+use crate::rules::violation;
+use crate::scope::Scope;
+use crate::sets::{self, Found, Sets};
+
+/// Who made a set, in its `managedFields`.
+const FIELD_MANAGER: &str = "atomix-api";
+/// Longest wait for a write, in which the API server waits for our webhooks: for the mutating one, then the validating
+/// one, five seconds each at most.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Longest wait for proof that a namespace has no other groups than those that are known.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Longest wait for the watch to tell of a deletion.
+const GONE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often a group is created that exists, and then does not.
+const ATTEMPTS: u32 = 3;
+/// How much is repeated of a name that no group can have, in characters.
+const SHOWN_NAME: usize = 120;
+
+/// Partition groups as the API sees them.
+pub struct Groups {
+    client: Client,
+    sets: Sets,
+    scope: Scope,
+    cluster_domain: String,
+    memo: Memo,
+}
+
+impl std::fmt::Debug for Groups {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Groups").field("scope", &self.scope).finish_non_exhaustive()
+    }
+}
+
+impl Groups {
+    /// The groups in `scope`, whose names end in `cluster_domain`.
+    #[must_use]
+    pub fn new(client: Client, sets: Sets, scope: Scope, cluster_domain: String) -> Self {
+        Self { client, sets, scope, cluster_domain, memo: Memo::default() }
+    }
+
+    /// Creates a group, through the webhooks. It is no error if it exists with the same number and size of partitions
+    /// and the same protocol and options, whatever else its set says.
+    ///
+    /// # Errors
+    /// As the service's.
+    pub async fn create(&self, key: ObjectKey, spec: PartitionGroupSpec) -> Result<(), Status> {
+        self.check(&key)?;
+        let set = wanted(&key, &spec)?;
+        let api: Api<PartitionSet> = Api::namespaced(self.client.clone(), &key.namespace);
+        let params = PostParams { dry_run: false, field_manager: Some(FIELD_MANAGER.to_owned()) };
+        for _ in 0..ATTEMPTS {
+            match within(WRITE_TIMEOUT, api.create(&params, &set)).await {
+                Ok(created) => {
+                    tracing::info!(group = %key, "group created over gRPC");
+                    self.sets.take(created);
+                    return Ok(());
+                }
+                Err(kube::Error::Api(refusal)) if refusal.reason == "AlreadyExists" => {}
+                Err(error) => return Err(status::of_kube(&error)),
+            }
+            match self.sets.read(&key).await.map_err(|error| status::of_kube(&error))? {
+                Found::Set(set) if set.metadata.deletion_timestamp.is_some() => {
+                    return Err(Status::aborted(format!("group {key} is being deleted: try again when it is gone")));
+                }
+                Found::Set(existing) => return same(&key, &existing, &set),
+                Found::Unreadable(error) => {
+                    return Err(Status::already_exists(format!("group {key} exists and cannot be read: {error}")));
+                }
+                Found::Nothing => {}
+            }
+        }
+        Err(Status::aborted(format!("group {key} is created and deleted by others at the same time: try again")))
+    }
+
+    /// Deletes a group with all its partitions.
+    ///
+    /// # Errors
+    /// As the service's.
+    pub async fn delete(&self, key: ObjectKey) -> Result<(), Status> {
+        self.check(&key)?;
+        if !is_name(&key.name) {
+            // A header of the answer has to hold it.
+            let start: String = key.name.chars().take(SHOWN_NAME).collect();
+            return Err(Status::not_found(format!("there is no group {start:?}: no group can have that name")));
+        }
+        let missing = || Status::not_found(format!("there is no group {key}"));
+        // What the cache has never had, it could not show to be gone either.
+        if self.sets.known(&key).is_none()
+            && let Found::Nothing = self.sets.read(&key).await.map_err(|error| status::of_kube(&error))?
+        {
+            return Err(missing());
+        }
+        let api: Api<Lenient<PartitionSet>> = Api::namespaced(self.client.clone(), &key.namespace);
+        let deleted = match within(WRITE_TIMEOUT, api.delete(&key.name, &DeleteParams::background())).await {
+            Ok(deleted) => deleted,
+            Err(kube::Error::Api(refusal)) if refusal.code == 404 => return Err(missing()),
+            Err(error) => return Err(status::of_kube(&error)),
+        };
+        match deleted.either(Err, Ok) {
+            Ok(done) => {
+                let uid = done.details.map(|details| details.uid).unwrap_or_default();
+                self.sets.gone(&key, &uid, GONE_TIMEOUT).await;
+            }
+            // Something holds it: it is on its way out.
+            Err(Lenient(held)) => held.into_iter().for_each(|held| self.sets.take(held)),
+        }
+        tracing::info!(group = %key, "group deleted over gRPC");
+        Ok(())
+    }
+
+    /// The group of that key, or all of the namespace if the name is empty. `deadline` is what the client gives the
+    /// request.
+    ///
+    /// # Errors
+    /// As the service's.
+    pub async fn get(&self, key: ObjectKey, deadline: Option<Duration>) -> Result<Vec<PartitionGroup>, Status> {
+        self.check(&key)?;
+        if key.name.is_empty() {
+            // Late proof must not cost a client the answer.
+            let patience = deadline.map_or(PATIENCE, |deadline| PATIENCE.min(deadline / 2));
+            let sets = self.sets.all(&key.namespace, patience).await.map_err(|error| unread(&error))?;
+            let groups = sets.into_iter().filter(|(_, set)| set.metadata.deletion_timestamp.is_none());
+            return Ok(groups.filter_map(|(name, set)| self.listed(&key.namespace, name, &set)).collect());
+        }
+        if !is_name(&key.name) {
+            return Ok(Vec::new());
+        }
+        match self.sets.find(&key).await {
+            Ok(Found::Set(set)) if set.metadata.deletion_timestamp.is_some() => Ok(Vec::new()),
+            Ok(Found::Set(set)) => match self.memo.group(&key, &set) {
+                Ok(group) => Ok(vec![group.answer(&key.namespace, &key.name, &self.cluster_domain)]),
+                Err(violations) => Err(unservable(&key, &violation::join(&violations))),
+            },
+            Ok(Found::Unreadable(error)) => Err(unservable(&key, &error)),
+            Ok(Found::Nothing) => Ok(Vec::new()),
+            Err(error) => Err(unread(&error)),
+        }
+    }
+
+    fn listed(&self, namespace: &str, name: String, set: &Arc<PartitionSet>) -> Option<PartitionGroup> {
+        let key = ObjectKey::new(namespace, name);
+        match self.memo.group(&key, set) {
+            Ok(group) => Some(group.answer(namespace, &key.name, &self.cluster_domain)),
+            Err(violations) => {
+                let violations = violation::join(&violations);
+                tracing::debug!(set = %key, violations, "a set is invalid and is left out of the list of groups");
+                None
+            }
+        }
+    }
+
+    fn check(&self, key: &ObjectKey) -> Result<(), Status> {
+        ids::check_namespace(&key.namespace, "id.namespace", &self.scope)
+    }
+}
+
+/// The set that is asked for. What else may be wrong with it is for the webhooks to say.
+///
+/// # Errors
+/// `INVALID_ARGUMENT` if there is no protocol, or none that can be read.
+pub fn wanted(key: &ObjectKey, spec: &PartitionGroupSpec) -> Result<PartitionSet, Status> {
+    let protocol = spec.protocol.as_ref().ok_or_else(|| status::required("spec.protocol"))?;
+    let options = Options::of_any(protocol).map_err(|violations| status::invalid(&violations))?;
+    let config = options.to_config().map_err(|error| Status::internal(error.to_string()))?;
+    let given = |count: u32| (count > 0).then(|| i64::from(count));
+    let mut wanted = PartitionSetSpec { partitions: given(spec.partitions), ..PartitionSetSpec::default() };
+    wanted.template.spec.size = given(spec.partition_size);
+    options.protocol.as_str().clone_into(&mut wanted.template.spec.protocol);
+    wanted.template.spec.config = config;
+    let mut set = PartitionSet::new(&key.name, wanted);
+    set.metadata.namespace = Some(key.namespace.clone());
+    Ok(set)
+}
+
+fn same(key: &ObjectKey, existing: &PartitionSet, wanted: &PartitionSet) -> Result<(), Status> {
+    let differences = match (Group::of(existing), Group::of(wanted)) {
+        (Ok(existing), Ok(wanted)) => existing.differences(&wanted),
+        (Err(violations), _) => vec![format!("its PartitionSet is invalid: {}", violation::join(&violations))],
+        (_, Err(violations)) => return Err(status::invalid(&violations)),
+    };
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(Status::already_exists(format!("group {key} exists and is another one: {}", differences.join("; "))))
+}
+
+fn unread(error: &sets::Error) -> Status {
+    match error {
+        sets::Error::Read(error) => status::of_kube(error),
+        sets::Error::Refused(refused) => Status::resource_exhausted(refused.to_string()),
+        sets::Error::Unsynced => Status::unavailable(error.to_string()),
+    }
+}
+
+fn unservable(key: &ObjectKey, why: &str) -> Status {
+    Status::failed_precondition(format!("the PartitionSet of group {key} is invalid: {why}"))
+}

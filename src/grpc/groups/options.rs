@@ -1,0 +1,233 @@
+//! The options of a protocol: `google.protobuf.Any` in the API, YAML text in a PartitionSet.
+//!
+//! Both are read into one message, field by field as `proto/` describes it, so that an option which is added there is
+//! carried over by itself. A zero is the same as nothing, as in proto3.
+
+use std::fmt;
+use std::sync::LazyLock;
+
+use prost_reflect::prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
+use prost_types::Any;
+use serde_json::{Map, Value as Json};
+
+use crate::api::Protocol;
+use crate::grpc::proto::DESCRIPTORS;
+use crate::rules::{Violation, config, duration};
+
+/// The field of a request that holds options.
+const FIELD: &str = "spec.protocol";
+/// What stands before the name of a type.
+const TYPE_URL: &str = "type.googleapis.com/";
+const DURATION: &str = "google.protobuf.Duration";
+const NANOS: u128 = 1_000_000_000;
+
+static POOL: LazyLock<Option<DescriptorPool>> = LazyLock::new(|| DescriptorPool::decode(DESCRIPTORS).ok());
+
+/// A protocol and its options; only what is not zero.
+#[derive(Clone)]
+pub struct Options {
+    /// The protocol.
+    pub protocol: Protocol,
+    message: DynamicMessage,
+}
+
+/// What is sent is what counts: whether a zero was written or left out does not show there.
+impl PartialEq for Options {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_any() == other.to_any()
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.protocol.as_str(), self.shown())
+    }
+}
+
+/// Name of the message with a protocol's options.
+const fn message_name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Raft => "atomix.protocols.raft.RaftProtocol",
+        Protocol::Backup => "atomix.protocols.backup.BackupProtocol",
+        Protocol::Log => "atomix.protocols.log.LogProtocol",
+    }
+}
+
+fn descriptor(protocol: Protocol) -> Option<MessageDescriptor> {
+    POOL.as_ref()?.get_message_by_name(message_name(protocol))
+}
+
+impl Options {
+    /// What a request says.
+    ///
+    /// # Errors
+    /// Every violation: an unknown type, bytes that are no such message, a field that this version does not know (its
+    /// option would be lost without a word), an unknown name of a choice, a number or a duration that YAML cannot say.
+    pub fn of_any(any: &Any) -> Result<Self, Vec<Violation>> {
+        let name = any.type_url.rsplit('/').next().unwrap_or_default();
+        let known = Protocol::ALL.into_iter().find(|protocol| message_name(*protocol) == name);
+        let Some((protocol, descriptor)) = known.and_then(|protocol| Some((protocol, descriptor(protocol)?))) else {
+            let names = Protocol::ALL.map(message_name);
+            return Err(vec![Violation::not_supported(format!("{FIELD}.type_url"), name, &names)]);
+        };
+        let mut message = DynamicMessage::decode(descriptor, &*any.value).map_err(|error| {
+            vec![Violation::invalid(FIELD, &name, format!("must be a message of that type: {error}"))]
+        })?;
+        let mut violations = Vec::new();
+        tidy(&mut message, FIELD, &mut violations);
+        if violations.is_empty() { Ok(Self { protocol, message }) } else { Err(violations) }
+    }
+
+    /// What the configuration of a PartitionSet says.
+    ///
+    /// # Errors
+    /// Every violation of the rules of [`config::check`].
+    pub fn of_config(protocol: Protocol, text: &str, path: &str) -> Result<Self, Vec<Violation>> {
+        let options = config::check(text, Some(protocol), path)?;
+        let unknown = || vec![Violation::invalid(path, &"", "must have options that the API has as well")];
+        let mut message = descriptor(protocol).and_then(|kind| of_json(&kind, &options)).ok_or_else(unknown)?;
+        tidy(&mut message, path, &mut Vec::new());
+        Ok(Self { protocol, message })
+    }
+
+    /// As the API has it.
+    #[must_use]
+    pub fn to_any(&self) -> Any {
+        Any { type_url: format!("{TYPE_URL}{}", message_name(self.protocol)), value: self.message.encode_to_vec() }
+    }
+
+    /// As a PartitionSet has it; none if there is nothing to say.
+    ///
+    /// # Errors
+    /// If it cannot be written as YAML.
+    pub fn to_config(&self) -> Result<Option<String>, serde_saphyr::ser::Error> {
+        let options = to_json(&self.message);
+        if options.is_empty() { Ok(None) } else { serde_saphyr::to_string(&options).map(Some) }
+    }
+
+    /// In one line, for messages.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        Json::Object(to_json(&self.message)).to_string()
+    }
+}
+
+/// An empty Any of the protocol's type, for options that cannot be read.
+#[must_use]
+pub fn unreadable(protocol: Protocol) -> Any {
+    Any { type_url: format!("{TYPE_URL}{}", message_name(protocol)), value: Vec::new() }
+}
+
+/// Removes what is zero, and reports what neither YAML nor this version can say.
+fn tidy(message: &mut DynamicMessage, path: &str, violations: &mut Vec<Violation>) {
+    for unknown in message.unknown_fields() {
+        let detail = "must have fields that this version of the controller knows, or the option would be lost";
+        violations.push(Violation::invalid(path, &format_args!("field {}", unknown.number()), detail));
+    }
+    let mut zeros = Vec::new();
+    for (field, value) in message.fields_mut() {
+        let path = format!("{path}.{}", field.name());
+        match (value, field.kind()) {
+            (Value::Message(duration), Kind::Message(kind)) if kind.full_name() == DURATION => match nanos(duration) {
+                Some(0) => zeros.push(field),
+                Some(_) => {}
+                None => violations.push(Violation::invalid(path, &parts(duration), "must be a duration of 0 or more")),
+            },
+            (Value::Message(group), _) => {
+                tidy(group, &path, violations);
+                if group.encoded_len() == 0 {
+                    zeros.push(field);
+                }
+            }
+            (Value::F64(number), _) if *number == 0.0 => zeros.push(field),
+            (Value::F64(number), _) if !number.is_finite() || *number < 0.0 => {
+                violations.push(Violation::invalid(path, number, "must be a finite number of 0 or more"));
+            }
+            (Value::EnumNumber(number), Kind::Enum(kind)) if kind.get_value(*number).is_none() => {
+                let names: Vec<_> = kind.values().map(|value| value.name().to_owned()).collect();
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                violations.push(Violation::not_supported(path, &number.to_string(), &names));
+            }
+            _ => {}
+        }
+    }
+    for field in zeros {
+        message.clear_field(&field);
+    }
+}
+
+/// The two fields of a Duration.
+fn parts(duration: &DynamicMessage) -> (i64, i32) {
+    let field = |number| duration.get_field_by_number(number);
+    let seconds = field(1).and_then(|seconds| seconds.as_i64()).unwrap_or_default();
+    let nanos = field(2).and_then(|nanos| nanos.as_i32()).unwrap_or_default();
+    (seconds, nanos)
+}
+
+/// Nanoseconds of a Duration; none if it is negative or not well formed.
+fn nanos(message: &DynamicMessage) -> Option<u128> {
+    let (seconds, nanos) = parts(message);
+    let (seconds, nanos) = (u128::try_from(seconds).ok()?, u128::try_from(nanos).ok()?);
+    (nanos < NANOS && seconds <= duration::MAX_SECONDS && message.unknown_fields().next().is_none())
+        .then_some(seconds * NANOS + nanos)
+}
+
+fn of_json(kind: &MessageDescriptor, options: &Map<String, Json>) -> Option<DynamicMessage> {
+    let mut message = DynamicMessage::new(kind.clone());
+    for (name, value) in options {
+        let field = kind.get_field_by_json_name(name)?;
+        let value = value_of(&field, value)?;
+        message.try_set_field(&field, value).ok()?;
+    }
+    Some(message)
+}
+
+/// The value of a field in the canonical protobuf JSON that [`config::check`] makes.
+fn value_of(field: &FieldDescriptor, value: &Json) -> Option<Value> {
+    Some(match field.kind() {
+        Kind::Bool => Value::Bool(value.as_bool()?),
+        Kind::Double => Value::F64(value.as_f64()?),
+        Kind::Uint32 => Value::U32(value.as_u64()?.try_into().ok()?),
+        Kind::Uint64 => Value::U64(value.as_str()?.parse().ok()?),
+        Kind::String => Value::String(value.as_str()?.to_owned()),
+        Kind::Enum(kind) => Value::EnumNumber(kind.get_value_by_name(value.as_str()?)?.number()),
+        Kind::Message(kind) if kind.full_name() == DURATION => {
+            let nanos = duration::parse(value.as_str()?)?;
+            let mut duration = DynamicMessage::new(kind);
+            duration.try_set_field_by_number(1, Value::I64((nanos / NANOS).try_into().ok()?)).ok()?;
+            duration.try_set_field_by_number(2, Value::I32((nanos % NANOS).try_into().ok()?)).ok()?;
+            Value::Message(duration)
+        }
+        Kind::Message(kind) => Value::Message(of_json(&kind, value.as_object()?)?),
+        _ => return None,
+    })
+}
+
+/// What people write, by name.
+fn to_json(message: &DynamicMessage) -> Map<String, Json> {
+    let fields = message.fields().filter(|(field, _)| message.has_field(field));
+    fields.map(|(field, value)| (field.json_name().to_owned(), json_of(&field, value))).collect()
+}
+
+fn json_of(field: &FieldDescriptor, value: &Value) -> Json {
+    match (value, field.kind()) {
+        (Value::Bool(value), _) => (*value).into(),
+        (Value::F64(value), _) => (*value).into(),
+        (Value::U32(value), _) => (*value).into(),
+        (Value::U64(value), _) => (*value).into(),
+        (Value::String(value), _) => value.as_str().into(),
+        (Value::EnumNumber(number), Kind::Enum(kind)) => {
+            kind.get_value(*number).map_or(Json::Null, |value| value.name().into())
+        }
+        (Value::Message(message), Kind::Message(kind)) if kind.full_name() == DURATION => {
+            nanos(message).map_or(Json::Null, |nanos| duration::readable(nanos).into())
+        }
+        (Value::Message(group), _) => Json::Object(to_json(group)),
+        _ => Json::Null,
+    }
+}
+
+#[cfg(test)]
+#[path = "options_tests.rs"]
+mod tests;

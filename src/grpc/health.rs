@@ -1,0 +1,83 @@
+//! Health as gRPC clients and probes ask for it (grpc.health.v1).
+//!
+//! Two services have a health. The server's own, with the empty name, is serving from the process' first readiness until
+//! it is told to stop. The Atomix API is serving only while what it reads is current: whoever needs certainty can wait
+//! for that, and whoever can do with what was true a moment ago goes on asking.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tonic::server::NamedService;
+use tonic_health::ServingStatus;
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::server::{HealthReporter, HealthService};
+
+use super::Service;
+use super::proto::controller::controller_service_server::ControllerServiceServer;
+use crate::health::Readiness;
+use crate::sets::Standing;
+
+/// The server as a whole, by gRPC's definition of health.
+const SERVER: &str = "";
+/// The Atomix API.
+pub const API: &str = <ControllerServiceServer<Service> as NamedService>::NAME;
+/// Between two looks whether the process has become ready. Nobody tells: it is a matter of many parts.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Keeps what the service of [`Reporter::service`] answers.
+#[derive(Debug)]
+pub struct Reporter {
+    reporter: HealthReporter,
+}
+
+impl Reporter {
+    /// Nothing is serving.
+    pub async fn new() -> Self {
+        let reporter = HealthReporter::new();
+        for service in [SERVER, API] {
+            reporter.set_service_status(service, ServingStatus::NotServing).await;
+        }
+        Self { reporter }
+    }
+
+    /// The service that answers.
+    #[must_use]
+    pub fn service(&self) -> HealthServer<impl Health + use<>> {
+        HealthServer::new(HealthService::from_health_reporter(self.reporter.clone()))
+    }
+
+    /// Reports whether the process was ready and whether reads are current (`reads`), until `draining` is cancelled.
+    pub async fn run(self, readiness: Readiness, mut reads: watch::Receiver<Standing>, draining: CancellationToken) {
+        let report = async {
+            while !readiness.report().ready {
+                sleep(LOOK).await;
+            }
+            self.set(SERVER, true).await;
+            let mut known = None;
+            loop {
+                let current = reads.borrow_and_update().is_current();
+                if known != Some(current) {
+                    known = Some(current);
+                    self.set(API, current).await;
+                }
+                if reads.changed().await.is_err() {
+                    // Nobody knows any more.
+                    return self.set(API, false).await;
+                }
+            }
+        };
+        draining.run_until_cancelled(report).await;
+        draining.cancelled().await;
+        for service in [SERVER, API] {
+            self.set(service, false).await;
+        }
+    }
+
+    async fn set(&self, service: &str, serving: bool) {
+        let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+        tracing::debug!(service, %status, "gRPC health");
+        self.reporter.set_service_status(service, status).await;
+    }
+}

@@ -1,0 +1,61 @@
+//! How long a connection may last that is not in use.
+
+use super::*;
+
+#[tokio::test]
+async fn who_says_nothing_or_no_http_2_is_dropped() {
+    let server = start(Limits { preface: Duration::from_millis(200), ..no_drain() }).await;
+    for said in [&b""[..], b"PRI * HTTP/2.0\r\n", b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", &[0; 4096]] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(said).await.unwrap();
+        let mut rest = Vec::new();
+        let _ = timeout(Duration::from_secs(10), stream.read_to_end(&mut rest)).await.expect("still open");
+    }
+    server.until_connections(0).await;
+}
+
+#[tokio::test]
+async fn a_connection_without_a_call_ends_at_last_and_one_with_a_stream_stays() {
+    let server = start(Limits { idle: Duration::from_millis(400), ..no_drain() }).await;
+    let (mut fresh, mut stands) = (server.client().await, server.client().await);
+    let mut stream = stands.begin("EnterElection", &[], enter("a").into()).await.unwrap();
+    first(&mut stream).await;
+    let mut idle = server.client().await;
+    for _ in 0..4 {
+        sleep(Duration::from_millis(200)).await;
+        idle.get().await;
+    }
+    assert!(fresh.send.ready().await.is_err());
+    idle.ended().await;
+    stands.get().await;
+}
+
+/// What a client says on a new connection to make one call, without reading anything.
+fn said(path: &str, message: &[u8]) -> Vec<u8> {
+    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags, 0, 0, 0, stream], payload].concat()
+    };
+    let path = format!("/atomix.controller.ControllerService/{path}");
+    let fields = [(":method", "POST"), (":scheme", "http"), (":path", &path), ("content-type", "application/grpc")];
+    let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+    let block: Vec<u8> = fields.iter().flat_map(|(name, value)| [vec![0], text(name), text(value)].concat()).collect();
+    let (settings, headers, data) = (frame(4, 0, 0, &[]), frame(1, 4, 1, &block), frame(0, 1, 1, message));
+    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), settings, headers, data].concat()
+}
+
+#[tokio::test]
+async fn a_client_that_answers_no_ping_is_gone() {
+    let short = Duration::from_millis(200);
+    let mut server = start(Limits { ping: (short, short), ..no_drain() }).await;
+    let mut stands = server.client().await;
+    let mut stream = stands.begin("EnterElection", &[], enter("a").into()).await.unwrap();
+    first(&mut stream).await;
+    server.sees(Seen::Began).await;
+    let mut vanished = TcpStream::connect(server.address).await.unwrap();
+    vanished.write_all(&said("EnterElection", &enter("b"))).await.unwrap();
+    server.sees(Seen::Began).await;
+    server.sees(Seen::Dropped).await;
+    server.until_connections(1).await;
+    stands.get().await;
+}

@@ -1,0 +1,126 @@
+//! TLS of the gRPC server: a certificate that others make, and clients that have to show one of theirs if that is wanted.
+
+use std::sync::Arc;
+
+use kube::Client;
+use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::server::WebPkiClientVerifier;
+use rustls::sign::SingleCertAndKey;
+use rustls::version::{TLS12, TLS13};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::server::Latest;
+use crate::health::{Counts, Readiness};
+use crate::metrics::Metrics;
+use crate::tls::source::{Pair, Roots, Source, keep};
+
+/// gRPC is HTTP/2.
+const ALPN: &[u8] = b"h2";
+
+/// Why TLS cannot be served with what was found.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Tls(#[from] rustls::Error),
+    #[error(transparent)]
+    Clients(#[from] rustls::server::VerifierBuilderError),
+}
+
+/// Where the certificates are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sources {
+    /// Of the server's own certificate and its key.
+    pub certificate: Source,
+    /// Of the authorities that sign clients' certificates; without it clients need none.
+    pub client_ca: Option<Source>,
+}
+
+/// Follows the sources, until `shutdown` is cancelled. The first readiness waits for what they have to have: a new
+/// version of the controller with a slip in its options then never takes the place of the old one.
+#[must_use]
+pub fn start(
+    sources: &Sources,
+    (client, namespace): (&Client, &str),
+    readiness: &Readiness,
+    metrics: &Arc<Metrics>,
+    tasks: &TaskTracker,
+    shutdown: &CancellationToken,
+) -> Latest {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let follow = |source: &Source| source.follow(client.clone(), namespace);
+    let (pair, pairs) = watch::channel(None::<Arc<Pair>>);
+    tasks.spawn(keep(
+        follow(&sources.certificate),
+        "grpc",
+        Arc::clone(&provider),
+        pair,
+        Arc::clone(metrics),
+        shutdown.clone(),
+    ));
+    let roots = sources.client_ca.as_ref().map(|source| {
+        let (roots, known) = watch::channel(None::<Arc<Roots>>);
+        let (provider, metrics) = (Arc::clone(&provider), Arc::clone(metrics));
+        tasks.spawn(keep(follow(source), "grpc_client_ca", provider, roots, metrics, shutdown.clone()));
+        known
+    });
+    let (config, configs) = watch::channel(None);
+    let latest = configs.clone();
+    readiness.check("gRPC certificate", Counts::UntilReady, move || {
+        if latest.borrow().is_some() { Ok(()) } else { Err("none yet that can be used; see the log".to_owned()) }
+    });
+    tasks.spawn(update(pairs, roots, provider, config, shutdown.clone()));
+    configs
+}
+
+/// Makes a configuration of the latest of both, whenever one changes. Sessions of an earlier one cannot be resumed: they
+/// would outlive the authority that let them in.
+async fn update(
+    mut pairs: watch::Receiver<Option<Arc<Pair>>>,
+    mut roots: Option<watch::Receiver<Option<Arc<Roots>>>>,
+    provider: Arc<CryptoProvider>,
+    config: watch::Sender<Option<Arc<ServerConfig>>>,
+    shutdown: CancellationToken,
+) {
+    loop {
+        let changed = async {
+            match &mut roots {
+                Some(roots) => {
+                    tokio::select! { changed = pairs.changed() => changed, changed = roots.changed() => changed }
+                }
+                None => pairs.changed().await,
+            }
+        };
+        let Some(Ok(())) = shutdown.run_until_cancelled(changed).await else { return };
+        let Some(pair) = pairs.borrow_and_update().clone() else { continue };
+        let clients = match &mut roots {
+            None => None,
+            Some(roots) => match roots.borrow_and_update().clone() {
+                // Nobody is let in whom nothing vouches for.
+                None => continue,
+                clients => clients,
+            },
+        };
+        match configure(&pair, clients.as_deref(), &provider) {
+            Ok(made) => drop(config.send_replace(Some(Arc::new(made)))),
+            Err(error) => tracing::error!(%error, "configuring TLS for gRPC; the last certificates stay in use"),
+        }
+    }
+}
+
+fn configure(pair: &Pair, clients: Option<&Roots>, provider: &Arc<CryptoProvider>) -> Result<ServerConfig, Error> {
+    let builder =
+        ServerConfig::builder_with_provider(Arc::clone(provider)).with_protocol_versions(&[&TLS13, &TLS12])?;
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(Roots { store, .. }) => {
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(store), Arc::clone(provider));
+            builder.with_client_cert_verifier(verifier.build()?)
+        }
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from((*pair.key).clone())));
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(config)
+}

@@ -1,0 +1,139 @@
+//! Who may take the Lease, as a function of what was seen of it and when.
+//!
+//! Clocks of different machines are not compared: a Lease has expired when this process has seen it unchanged for as
+//! long as it is valid (as client-go does it).
+
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use tokio::time::Instant;
+
+use super::record;
+use crate::watch::version_of;
+
+/// What is known of the Lease.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Observed {
+    lease: Option<Lease>,
+    /// Until when the last holder that was seen may believe that it leads.
+    held_until: Option<Instant>,
+}
+
+/// What to do about the Lease.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Action {
+    /// There is none.
+    Create,
+    /// Nobody holds it any more.
+    Take(Box<Lease>),
+    /// Another holds it until then, unless it is renewed.
+    Wait(Instant),
+}
+
+impl Observed {
+    /// Takes in what the API server says. What was seen already does not count as a sign of life.
+    pub(super) fn see(&mut self, lease: Option<Lease>, now: Instant) {
+        let Some(lease) = lease else {
+            // Somebody has deleted it. Its holder finds that out with its next renewal only.
+            self.lease = None;
+            return;
+        };
+        if self.lease.as_ref().is_some_and(|known| version_of(known) >= version_of(&lease)) {
+            return;
+        }
+        self.held_until = record::holder(&lease).map(|_| now + record::duration(&lease));
+        self.lease = Some(lease);
+    }
+
+    /// Who holds the Lease, as far as is known.
+    pub(super) fn holder(&self) -> Option<&str> {
+        self.lease.as_ref().and_then(record::holder)
+    }
+
+    /// What the replica called `own`, which does not lead, does now.
+    pub(super) fn decide(&self, own: &str, now: Instant) -> Action {
+        let held_until = self.held_until.filter(|until| now < *until && self.holder() != Some(own));
+        match (held_until, &self.lease) {
+            (Some(until), _) => Action::Wait(until),
+            (None, Some(lease)) => Action::Take(Box::new(lease.clone())),
+            (None, None) => Action::Create,
+        }
+    }
+}
+
+/// How long the next attempt to renew may take, if `renewed` is when the last that succeeded was begun. None if it is
+/// too late for one.
+pub(super) fn attempt(renewed: Instant, now: Instant) -> Option<Duration> {
+    (renewed + super::RENEW_DEADLINE).checked_duration_since(now).filter(|left| !left.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{LEASE, RENEW_DEADLINE};
+    use super::*;
+
+    fn lease(version: &str, holder: &str) -> Lease {
+        let mut lease = record::new("ns", "c", holder, k8s_openapi::jiff::Timestamp::UNIX_EPOCH);
+        lease.metadata.resource_version = Some(version.to_owned());
+        lease
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_expires_when_it_was_not_seen_to_change() {
+        let start = Instant::now();
+        let mut observed = Observed::default();
+        assert_eq!(observed.decide("b", start), Action::Create);
+        observed.see(Some(lease("1", "a")), start);
+        assert_eq!(observed.decide("b", start), Action::Wait(start + LEASE));
+        // Seen again after a restart of the watch: no sign of life.
+        observed.see(Some(lease("1", "a")), start + LEASE / 2);
+        assert_eq!(observed.decide("b", start + LEASE), Action::Take(Box::new(lease("1", "a"))));
+        observed.see(Some(lease("2", "a")), start + LEASE);
+        assert_eq!(observed.decide("b", start + LEASE), Action::Wait(start + LEASE * 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_released_lease_is_free_at_once() {
+        let now = Instant::now();
+        let mut observed = Observed::default();
+        observed.see(Some(lease("1", "a")), now);
+        observed.see(Some(lease("2", "")), now);
+        assert_eq!((observed.holder(), observed.decide("b", now)), (None, Action::Take(Box::new(lease("2", "")))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replica_that_has_lost_a_lease_that_nobody_took_need_not_wait() {
+        let now = Instant::now();
+        let mut observed = Observed::default();
+        observed.see(Some(lease("1", "b")), now);
+        assert_eq!(observed.decide("b", now), Action::Take(Box::new(lease("1", "b"))));
+        assert_eq!(observed.decide("c", now), Action::Wait(now + LEASE));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_older_state_that_a_watch_delivers_late_does_not_count() {
+        let now = Instant::now();
+        let mut observed = Observed::default();
+        observed.see(Some(lease("10", "a")), now);
+        observed.see(Some(lease("9", "")), now);
+        assert_eq!(observed.holder(), Some("a"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deleted_lease_is_made_anew_when_its_holder_must_have_stopped() {
+        let now = Instant::now();
+        let mut observed = Observed::default();
+        observed.see(Some(lease("1", "a")), now);
+        observed.see(None, now);
+        assert_eq!(observed.decide("b", now), Action::Wait(now + LEASE));
+        assert_eq!(observed.decide("b", now + LEASE), Action::Create);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_stops_renewing_before_others_may_take_the_lease() {
+        let renewed = Instant::now();
+        assert_eq!(attempt(renewed, renewed), Some(RENEW_DEADLINE));
+        assert_eq!(attempt(renewed, renewed + RENEW_DEADLINE), None);
+        assert!(RENEW_DEADLINE < LEASE);
+    }
+}

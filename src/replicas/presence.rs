@@ -1,0 +1,247 @@
+//! This replica's own announcement, and the watch for those of the others.
+
+use std::collections::BTreeSet;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client};
+use serde_json::{Map, Value, json};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::ReplicaId;
+use super::registry::{Announcement, CALL, RENEWAL, RETRY, Registry, annotation};
+use crate::calls::within;
+use crate::metrics::Metrics;
+
+/// Least time between two announcements, when there is something to say.
+const SOON: Duration = Duration::from_millis(500);
+
+/// A replica among the others.
+#[derive(Debug)]
+pub struct Presence {
+    leases: Api<Lease>,
+    namespace: String,
+    lease: String,
+    pod: String,
+    id: ReplicaId,
+    registry: Mutex<Registry>,
+    announced: watch::Sender<bool>,
+    /// What is announced beside.
+    more: watch::Sender<Map<String, Value>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Presence {
+    /// The replica `id`, in pod `pod`, of the controller called `controller` in `namespace`. The Lease is
+    /// `<controller>-replicas`.
+    #[must_use]
+    pub fn new(
+        client: Client,
+        namespace: &str,
+        controller: &str,
+        pod: &str,
+        id: ReplicaId,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            leases: Api::namespaced(client, namespace),
+            namespace: namespace.to_owned(),
+            lease: format!("{controller}-replicas"),
+            pod: pod.to_owned(),
+            id,
+            registry: Mutex::new(Registry::new(id)),
+            announced: watch::Sender::new(false),
+            more: watch::Sender::new(Map::new()),
+            metrics,
+        }
+    }
+
+    /// This replica.
+    #[must_use]
+    pub fn id(&self) -> ReplicaId {
+        self.id
+    }
+
+    /// Returns when this replica has announced itself for the first time.
+    pub async fn announced(&self) {
+        // The sender is a field of this very object.
+        drop(self.announced.subscribe().wait_for(|announced| *announced).await);
+    }
+
+    /// Tells the others something soon, and with every announcement from now on.
+    pub fn say(&self, key: &str, value: Value) {
+        self.more.send_if_modified(|more| more.insert(key.to_owned(), value.clone()) != Some(value));
+    }
+
+    /// Whether every replica that lives, this one included, has said something about `key` that is as wanted.
+    #[must_use]
+    pub fn all_say(&self, key: &str, wanted: impl Fn(&Value) -> bool) -> bool {
+        let said = self.registry().said(key, Instant::now());
+        said.contains_key(&self.id) && said.values().all(|said| said.as_ref().is_some_and(&wanted))
+    }
+
+    /// Whether the others can know that this replica lives.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.registry().is_fresh(Instant::now())
+    }
+
+    /// Those of `ids` of which nothing has been heard for a while.
+    #[must_use]
+    pub fn silent(&self, ids: impl IntoIterator<Item = ReplicaId>) -> BTreeSet<ReplicaId> {
+        let (mut registry, now) = (self.registry(), Instant::now());
+        ids.into_iter().filter(|id| registry.is_silent(*id, now)).collect()
+    }
+
+    /// Those of `ids` that are dead, which is known only if [`refresh`](Self::refresh) has just been called, and every
+    /// two seconds at least since they fell silent.
+    #[must_use]
+    pub fn dead(&self, ids: impl IntoIterator<Item = ReplicaId>) -> BTreeSet<ReplicaId> {
+        let (mut registry, now) = (self.registry(), Instant::now());
+        ids.into_iter().filter(|id| registry.is_surely_dead(*id, now)).collect()
+    }
+
+    /// Asks the API server itself for what the watch may still be about to tell. Who seems dead after that has not
+    /// announced itself before it did what the caller has already seen of it.
+    ///
+    /// # Errors
+    /// Those of the API server.
+    pub async fn refresh(&self) -> kube::Result<()> {
+        let (asked, known) = (Instant::now(), self.registry().version());
+        let lease = within(CALL, self.leases.get_opt(&self.lease)).await?;
+        let (mut registry, now) = (self.registry(), Instant::now());
+        if let Some(lease) = lease {
+            registry.take(&lease, known, now);
+        }
+        registry.answered(asked, now);
+        Ok(())
+    }
+
+    /// Removes the announcements of replicas that have been dead for long, if there are any. That nobody has come back
+    /// meanwhile is for the API server to see.
+    pub async fn bury(&self) {
+        let remains = self.registry().remains(Instant::now());
+        if remains.is_empty() {
+            return;
+        }
+        let buried = async {
+            let known = self.registry().version();
+            let Some(lease) = self.leases.get_opt(&self.lease).await? else { return Ok(()) };
+            self.registry().take(&lease, known, Instant::now());
+            let remains = self.registry().remains(Instant::now());
+            let gone: Map<String, Value> = remains.iter().map(|id| (annotation(*id), Value::Null)).collect();
+            let version = lease.metadata.resource_version;
+            self.patch(&json!({"metadata": {"resourceVersion": version, "annotations": gone}})).await
+        };
+        match within(CALL, buried).await {
+            Ok(()) => tracing::info!(replicas = remains.len(), "dead replicas are named no more"),
+            // Somebody has announced itself: another time.
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            Err(error) => tracing::warn!(%error, lease = self.lease, "dead replicas not removed"),
+        }
+    }
+
+    /// Announces this replica and watches the others until `end`; then the announcement is taken back.
+    pub async fn run(self: Arc<Self>, end: CancellationToken) {
+        end.run_until_cancelled(Box::pin(self.keep())).await;
+        let gone = json!({"metadata": {"annotations": {annotation(self.id): null}}});
+        if let Err(error) = within(CALL, self.patch(&gone)).await {
+            tracing::warn!(%error, lease = self.lease, "this replica's announcement was not taken back");
+        }
+    }
+
+    async fn keep(&self) {
+        // Also asks with the field selector without which a right to one name is none to watch it.
+        let mut looks = pin!(watcher::watch_object(self.leases.clone(), &self.lease).default_backoff());
+        let (mut next, mut failing) = (Instant::now(), false);
+        let (mut more, mut last) = (self.more.subscribe(), Instant::now());
+        loop {
+            tokio::select! {
+                () = sleep_until(next) => {
+                    let begun = Instant::now();
+                    last = begun;
+                    match within(CALL, self.announce()).await {
+                        Ok(()) => {
+                            self.registry().renewed(begun);
+                            self.announced.send_replace(true);
+                            (next, failing) = (begun + RENEWAL, false);
+                        }
+                        Err(error) => {
+                            if !failing {
+                                tracing::warn!(%error, lease = self.lease, "this replica cannot announce itself; trying again");
+                            }
+                            (next, failing) = (Instant::now() + RETRY, true);
+                        }
+                    }
+                    self.count();
+                }
+                Ok(()) = more.changed() => next = next.min((last + SOON).max(Instant::now())),
+                look = looks.next() => match look {
+                    Some(Ok(Some(lease))) => {
+                        self.registry().see(&lease, Instant::now());
+                        if self.registry().is_missing() {
+                            next = next.min(Instant::now() + RETRY);
+                        }
+                        self.count();
+                    }
+                    // Somebody has deleted it: it is made anew.
+                    Some(Ok(None)) => next = next.min(Instant::now() + RETRY),
+                    Some(Err(error)) => tracing::debug!(%error, lease = self.lease, "watching the replicas"),
+                    // The watch never ends by itself.
+                    None => std::future::pending().await,
+                },
+            }
+        }
+    }
+
+    /// Says that this replica lives.
+    async fn announce(&self) -> kube::Result<()> {
+        let announcement = Announcement {
+            pod: self.pod.clone(),
+            renewed: Timestamp::now().to_string(),
+            more: self.more.borrow().clone(),
+        };
+        let text = serde_json::to_string(&announcement).map_err(kube::Error::SerdeError)?;
+        let metadata = json!({"annotations": {annotation(self.id): text}});
+        match self.patch(&json!({"metadata": metadata})).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            result => return result,
+        }
+        let metadata = ObjectMeta {
+            namespace: Some(self.namespace.clone()),
+            name: Some(self.lease.clone()),
+            annotations: Some([(annotation(self.id), text)].into()),
+            ..ObjectMeta::default()
+        };
+        let known = self.registry().version();
+        let lease = self.leases.create(&PostParams::default(), &Lease { metadata, spec: None }).await?;
+        self.registry().take(&lease, known, Instant::now());
+        Ok(())
+    }
+
+    async fn patch(&self, patch: &Value) -> kube::Result<()> {
+        let known = self.registry().version();
+        let lease = self.leases.patch(&self.lease, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        self.registry().take(&lease, known, Instant::now());
+        Ok(())
+    }
+
+    fn count(&self) {
+        let living = self.registry().living(Instant::now());
+        self.metrics.replicas.set(i64::try_from(living).unwrap_or(i64::MAX));
+    }
+
+    // A poisoned lock means that a reader or writer panicked between two consistent states.
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,106 @@
+//! Whether what the watch of one kind has shown is all that there is.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::watch;
+
+/// What is known of a watch. Where all namespaces are watched at once, their only name is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether the first list of every namespace is in.
+    pub synced: bool,
+    /// Namespaces whose watch was interrupted and of which nothing has proved since that nothing was missed, each with
+    /// the number of that interruption.
+    pub interrupted: BTreeMap<Option<String>, u64>,
+    interruptions: u64,
+}
+
+impl Standing {
+    /// Whether reads of the cache are current: no older than the watch's ordinary delay.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.synced && self.interrupted.is_empty()
+    }
+}
+
+/// The [`Standing`] of a watch, for those who wait for it.
+#[derive(Debug, Default)]
+pub struct Currency(watch::Sender<Standing>);
+
+impl Currency {
+    /// Follows every change.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Standing> {
+        self.0.subscribe()
+    }
+
+    /// The first list of every namespace is in.
+    pub fn synced(&self) {
+        self.0.send_modify(|standing| standing.synced = true);
+    }
+
+    /// The watch of a namespace has failed: something may be missed from now on.
+    pub fn interrupted(&self, namespace: Option<&str>) {
+        self.0.send_modify(|standing| {
+            standing.interruptions += 1;
+            standing.interrupted.insert(namespace.map(str::to_owned), standing.interruptions);
+        });
+    }
+
+    /// The watch of a namespace has begun anew, with a full list.
+    pub fn listed(&self, namespace: Option<&str>) {
+        self.0.send_modify(|standing| {
+            standing.interrupted.remove(&namespace.map(str::to_owned));
+        });
+    }
+
+    /// A read that began after `interruption` has shown all that there is in a namespace. It says nothing of what a
+    /// later interruption may have hidden.
+    pub fn proved(&self, namespace: Option<&str>, interruption: u64) {
+        self.0.send_modify(|standing| {
+            let namespace = namespace.map(str::to_owned);
+            if standing.interrupted.get(&namespace).is_some_and(|number| *number <= interruption) {
+                standing.interrupted.remove(&namespace);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn current(currency: &Currency) -> bool {
+        currency.subscribe().borrow().is_current()
+    }
+
+    #[test]
+    fn reads_are_current_from_the_first_lists_until_an_interruption() {
+        let currency = Currency::default();
+        assert!(!current(&currency));
+        currency.listed(Some("a"));
+        assert!(!current(&currency), "another namespace has no list yet");
+        currency.synced();
+        assert!(current(&currency));
+        currency.interrupted(Some("a"));
+        assert!(!current(&currency));
+        currency.listed(Some("b"));
+        assert!(!current(&currency), "the list of another namespace proves nothing");
+        currency.listed(Some("a"));
+        assert!(current(&currency));
+    }
+
+    #[test]
+    fn a_read_proves_nothing_of_an_interruption_that_came_after_it_began() {
+        let currency = Currency::default();
+        currency.synced();
+        currency.interrupted(None);
+        let first = currency.subscribe().borrow().interrupted[&None];
+        currency.interrupted(None);
+        currency.proved(None, first);
+        assert!(!current(&currency));
+        let second = currency.subscribe().borrow().interrupted[&None];
+        currency.proved(None, second);
+        assert!(current(&currency));
+    }
+}

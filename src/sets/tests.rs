@@ -1,0 +1,252 @@
+use std::future::pending;
+use std::sync::Mutex;
+
+use hyper::{Request, Response};
+use kube::client::Body;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::time::advance;
+use tokio_util::sync::CancellationToken;
+use tower::service_fn;
+
+use super::*;
+use crate::queue::Outcome;
+
+const PATIENCE: Duration = Duration::from_secs(2);
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// An API server with these sets; none if it answers nothing.
+#[derive(Clone, Default)]
+struct Server(Arc<Mutex<Stored>>);
+
+#[derive(Default)]
+struct Stored {
+    sets: Vec<Value>,
+    version: u64,
+    refuses: bool,
+    silent: bool,
+    asked: Vec<String>,
+}
+
+impl Server {
+    fn store(&self, sets: &[Value], version: u64) {
+        let mut stored = self.0.lock().unwrap();
+        (stored.sets, stored.version) = (sets.to_vec(), version);
+    }
+
+    fn set(&self, refuses: bool, silent: bool) {
+        let mut stored = self.0.lock().unwrap();
+        (stored.refuses, stored.silent) = (refuses, silent);
+    }
+
+    /// What was asked since it was last looked.
+    fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap().asked)
+    }
+
+    fn answer(&self, path: &str) -> Option<(u16, Value)> {
+        let mut stored = self.0.lock().unwrap();
+        stored.asked.push(path.to_owned());
+        if stored.silent {
+            return None;
+        }
+        if stored.refuses {
+            return Some((503, json!({"kind": "Status", "code": 503, "status": "Failure", "message": "away"})));
+        }
+        let name = path.split_once("/partitionsets/").map(|(_, name)| name.trim_end_matches('?'));
+        Some(match name {
+            None => (200, json!({"metadata": {"resourceVersion": stored.version.to_string()}, "items": stored.sets})),
+            Some(name) => match stored.sets.iter().find(|set| set["metadata"]["name"] == name) {
+                Some(set) => (200, set.clone()),
+                None => (404, json!({"kind": "Status", "code": 404, "status": "Failure", "reason": "NotFound"})),
+            },
+        })
+    }
+
+    /// Sets that are read from it, and what is asked to be reconciled.
+    fn sets(&self) -> (Sets, mpsc::UnboundedReceiver<ObjectKey>) {
+        let server = self.clone();
+        let service = service_fn(move |request: Request<Body>| {
+            let answer = server.answer(&request.uri().to_string());
+            async move {
+                let Some((code, body)) = answer else { return pending().await };
+                let response = Response::builder().status(code).body(Body::from(body.to_string().into_bytes()));
+                response.map_err(|error| -> tower::BoxError { error.into() })
+            }
+        });
+        let (trigger, (sender, reconciled)) = (Trigger::default(), mpsc::unbounded_channel());
+        let queue = trigger.open();
+        tokio::spawn(async move {
+            let reconcile = |key| {
+                sender.send(key).unwrap();
+                async { Outcome::Done }
+            };
+            queue.run(1, CancellationToken::new(), reconcile).await;
+        });
+        (Sets::new(Client::new(service, "default"), Arc::default(), trigger), reconciled)
+    }
+}
+
+fn set(name: &str, version: u64) -> Value {
+    json!({
+        "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "PartitionSet",
+        "metadata": {"name": name, "namespace": "ns", "resourceVersion": version.to_string(), "uid": name},
+        "spec": {"template": {"spec": {"protocol": "raft"}}},
+    })
+}
+
+fn read(value: Value) -> PartitionSet {
+    serde_json::from_value(value).unwrap()
+}
+
+fn key(name: &str) -> ObjectKey {
+    ObjectKey::new("ns", name)
+}
+
+/// What is to be reconciled next; none if that is nothing.
+async fn next(reconciled: &mut mpsc::UnboundedReceiver<ObjectKey>) -> Option<ObjectKey> {
+    timeout(PATIENCE, reconciled.recv()).await.ok()?
+}
+
+async fn names(sets: &Sets) -> Vec<String> {
+    sets.all("ns", PATIENCE).await.unwrap().into_iter().map(|(name, _)| name).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_set_that_the_cache_has_costs_nothing_and_one_that_it_lacks_is_read_once() {
+    let server = Server::default();
+    server.store(&[set("a", 5)], 9);
+    let (sets, mut reconciled) = server.sets();
+    assert!(matches!(sets.find(&key("a")).await, Ok(Found::Set(_))));
+    assert_eq!(server.asked().len(), 1);
+    assert_eq!(next(&mut reconciled).await, Some(key("a")), "the watch will not tell of it again");
+    assert!(matches!(sets.find(&key("a")).await, Ok(Found::Set(_))));
+    assert!(server.asked().is_empty());
+
+    for _ in 0..2 {
+        advance(MOMENT).await;
+        assert!(matches!(sets.find(&key("b")).await, Ok(Found::Nothing)));
+        assert_eq!(server.asked().len(), 1, "another replica may have made it since");
+    }
+    sets.take(read(set("b", 11)));
+    assert!(matches!(sets.find(&key("b")).await, Ok(Found::Set(_))), "found missing a moment ago, and made since");
+    assert!(server.asked().is_empty());
+    sets.0.caches.sets.forget(&key("b"), 12);
+    assert!(matches!(sets.find(&key("b")).await, Ok(Found::Nothing)), "deleted through this replica");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_set_that_is_being_deleted_hides_none_that_was_made_after_it() {
+    let server = Server::default();
+    let (sets, _) = server.sets();
+    let mut going = set("a", 5);
+    going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+    sets.take(read(going));
+    server.store(&[set("a", 9)], 9);
+    let found = sets.find(&key("a")).await;
+    assert!(matches!(&found, Ok(Found::Set(set)) if set.metadata.deletion_timestamp.is_none()), "{found:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_is_proved_and_never_older_than_own_writes() {
+    let server = Server::default();
+    server.store(&[set("a", 5)], 9);
+    let (sets, _) = server.sets();
+    assert_eq!(names(&sets).await, ["a"]);
+    assert_eq!(server.asked().len(), 1);
+    sets.take(read(set("own", 11)));
+    assert_eq!(names(&sets).await, ["a", "own"], "though the proof is older");
+    assert!(server.asked().is_empty());
+
+    // A list of the watch that was made before and comes late.
+    server.store(&[set("a", 5), set("own", 11)], 11);
+    sets.0.caches.sets.retain(&HashSet::from([key("a")]), None, None);
+    assert_eq!(names(&sets).await, ["a", "own"]);
+    assert_eq!(server.asked().len(), 1);
+
+    advance(PROOF + MOMENT).await;
+    server.store(&[set("own", 11), set("other", 13)], 14);
+    assert_eq!(names(&sets).await, ["other", "own"]);
+    assert_eq!(server.asked().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_drops_what_is_gone_and_not_what_is_newer() {
+    let server = Server::default();
+    let (sets, mut reconciled) = server.sets();
+    sets.take(read(set("gone", 5)));
+    sets.take(read(set("newer", 12)));
+    server.store(&[], 9);
+    assert_eq!(names(&sets).await, ["newer"]);
+    for _ in 0..2 {
+        next(&mut reconciled).await.unwrap();
+    }
+    assert_eq!(next(&mut reconciled).await, Some(key("gone")), "again, since it is gone");
+    sets.take(read(set("gone", 8)));
+    assert_eq!(names(&sets).await, ["newer"], "a late answer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_api_server_the_cache_answers_what_it_can() {
+    let server = Server::default();
+    let (sets, _) = server.sets();
+    server.set(true, false);
+    assert!(matches!(sets.all("ns", PATIENCE).await, Err(Error::Unsynced)), "it knows of nothing yet");
+    advance(PROOF + MOMENT).await;
+    sets.0.caches.sets_currency.synced();
+    sets.take(read(set("a", 5)));
+    assert_eq!(names(&sets).await, ["a"]);
+    assert!(matches!(sets.find(&key("a")).await, Ok(Found::Set(_))));
+    assert!(matches!(sets.find(&key("b")).await, Err(Error::Read(_))));
+    server.set(false, true);
+    advance(PROOF + MOMENT).await;
+    let begun = Instant::now();
+    assert_eq!(names(&sets).await, ["a"]);
+    assert_eq!(begun.elapsed(), PATIENCE);
+    assert!(matches!(sets.find(&key("b")).await, Err(Error::Read(_))));
+    assert!(begun.elapsed() <= PATIENCE + CALL_TIMEOUT + MOMENT, "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_is_waited_for_and_asked_about_if_the_watch_is_silent() {
+    let server = Server::default();
+    let (sets, _) = server.sets();
+    sets.take(read(set("a", 5)));
+    let (waiting, begun) = (sets.clone(), Instant::now());
+    let told = tokio::spawn(async move { waiting.gone(&key("a"), "a", PATIENCE).await });
+    tokio::time::sleep(MOMENT).await;
+    assert!(!told.is_finished());
+    sets.0.caches.sets.forget(&key("a"), 6);
+    told.await.unwrap();
+    assert!(begun.elapsed() < PATIENCE && server.asked().is_empty());
+
+    sets.take(read(set("a", 7)));
+    sets.gone(&key("a"), "an earlier one", PATIENCE).await;
+    assert!(server.asked().is_empty());
+    sets.gone(&key("a"), "a", PATIENCE).await;
+    assert_eq!((server.asked().len(), sets.known(&key("a"))), (1, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interruption_of_the_watch_is_made_good_by_lists_and_by_nothing_else() {
+    let server = Server::default();
+    server.store(&[set("missed", 5)], 9);
+    let (sets, _) = server.sets();
+    let currency = &sets.0.caches.sets_currency;
+    tokio::spawn(sets.clone().keep_current());
+    currency.synced();
+    tokio::time::sleep(PATIENCE).await;
+    assert!(server.asked().is_empty(), "nothing was interrupted");
+
+    server.set(true, false);
+    currency.interrupted(None);
+    tokio::time::sleep(PROOF_RETRY * 3 + MOMENT).await;
+    assert_eq!(server.asked().len(), 4, "at once, and once a second");
+    assert!(!currency.subscribe().borrow().is_current());
+    server.set(false, false);
+    currency.subscribe().wait_for(Standing::is_current).await.unwrap();
+    assert!(sets.known(&key("missed")).is_some());
+    server.asked();
+    tokio::time::sleep(PATIENCE).await;
+    assert!(server.asked().is_empty());
+}

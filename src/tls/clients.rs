@@ -1,0 +1,175 @@
+//! Certificates that clients of the webhooks have to show, if that is wanted: of which authority, and under which name.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
+use tokio::sync::watch;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::{FromDer, GeneralName};
+
+use super::backoff::Pace;
+use super::source::{Error, Found, Material, Roots, Source, keep};
+use super::{Options, Parts};
+use crate::health::Counts;
+
+/// How metrics call the authorities of clients.
+const ROLE: &str = "webhook_client_ca";
+
+/// Who may call the webhooks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientAuthentication {
+    /// Where the authorities are, in ca.crt.
+    pub ca: Source,
+    /// Names of which a client's certificate has to have one, as its common name or a DNS name; none if any will do.
+    pub names: Vec<String>,
+}
+
+/// Starts to follow the authorities. The first readiness waits for them.
+pub(super) fn start(
+    wanted: &ClientAuthentication,
+    options: &Options,
+    provider: &Arc<CryptoProvider>,
+    parts: &Parts<'_>,
+) -> Arc<dyn ClientCertVerifier> {
+    let (found, trusted) = watch::channel(None::<Arc<Trusted>>);
+    parts.tasks.spawn(keep(
+        wanted.ca.follow(options.client.clone(), options.names.namespace()),
+        ROLE,
+        Arc::clone(provider),
+        found,
+        Arc::clone(&options.metrics),
+        parts.shutdown.clone(),
+    ));
+    let known = trusted.clone();
+    parts.readiness.check("webhook client CA", Counts::UntilReady, move || {
+        if known.borrow().is_some() { Ok(()) } else { Err("none yet that can be used; see the log".to_owned()) }
+    });
+    Arc::new(Clients::new(trusted, wanted.names.clone(), Arc::clone(provider)))
+}
+
+/// The authorities in use.
+#[derive(Debug)]
+struct Trusted {
+    verifier: Arc<dyn ClientCertVerifier>,
+    not_after: SystemTime,
+}
+
+impl Material for Trusted {
+    type Context = CryptoProvider;
+
+    fn of(found: &Found, now: SystemTime, provider: &CryptoProvider) -> Result<Self, Error> {
+        let roots = Roots::of(found, now, provider)?;
+        let provider = Arc::new(provider.clone());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots.store), provider).build()?;
+        Ok(Self { verifier, not_after: roots.not_after() })
+    }
+
+    fn not_after(&self) -> SystemTime {
+        self.not_after
+    }
+}
+
+/// Lets in whoever has a certificate of the latest authorities, under one of the names.
+struct Clients {
+    trusted: watch::Receiver<Option<Arc<Trusted>>>,
+    names: Vec<String>,
+    provider: Arc<CryptoProvider>,
+    /// Whoever has a certificate could fill the log.
+    pace: Mutex<Pace>,
+}
+
+impl fmt::Debug for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clients").field("names", &self.names).finish_non_exhaustive()
+    }
+}
+
+impl Clients {
+    fn new(trusted: watch::Receiver<Option<Arc<Trusted>>>, names: Vec<String>, provider: Arc<CryptoProvider>) -> Self {
+        Self { trusted, names, provider, pace: Mutex::new(Pace::new(Instant::now())) }
+    }
+
+    fn check_name(&self, certificate: &CertificateDer<'_>) -> Result<(), CertificateError> {
+        if self.names.is_empty() {
+            return Ok(());
+        }
+        let shown = names_of(certificate).ok_or(CertificateError::BadEncoding)?;
+        if shown.iter().any(|name| self.names.contains(name)) {
+            return Ok(());
+        }
+        if self.pace.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now()).is_ok() {
+            let allowed = &self.names;
+            tracing::warn!(
+                ?shown,
+                ?allowed,
+                "a client of the webhooks was refused: its certificate has none of the names that --webhook-client-name allows"
+            );
+        }
+        Err(CertificateError::ApplicationVerificationFailure)
+    }
+}
+
+impl ClientCertVerifier for Clients {
+    /// None: authorities change while the configuration stays, and without hints clients show what they have.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        // Nobody is let in whom nothing vouches for.
+        let trusted = self.trusted.borrow().clone().ok_or(CertificateError::UnknownIssuer)?;
+        let verified = trusted.verifier.verify_client_cert(end_entity, intermediates, now)?;
+        self.check_name(end_entity)?;
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// The common names and the DNS names of a certificate; nothing if it is none.
+fn names_of(certificate: &CertificateDer<'_>) -> Option<Vec<String>> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let common = certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok());
+    let alternative = certificate.subject_alternative_name().ok()?;
+    let dns = alternative.iter().flat_map(|names| &names.value.general_names).filter_map(|name| match name {
+        GeneralName::DNSName(name) => Some(*name),
+        _ => None,
+    });
+    Some(common.chain(dns).map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+#[path = "clients_tests.rs"]
+mod tests;

@@ -1,0 +1,100 @@
+//! What the API server trusts, as the webhook configurations say.
+
+use std::fmt::Debug;
+use std::time::SystemTime;
+
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
+};
+use kube::Resource;
+use rustls::pki_types::CertificateDer;
+use serde::de::DeserializeOwned;
+
+use super::verify;
+
+/// A webhook configuration of either kind.
+pub(super) trait Configuration:
+    Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+{
+    /// `mutating` or `validating`, for logs and metrics.
+    const ROLE: &'static str;
+
+    /// Names and client configurations of its webhooks.
+    fn webhooks(&self) -> Vec<(&str, &WebhookClientConfig)>;
+}
+
+impl Configuration for MutatingWebhookConfiguration {
+    const ROLE: &'static str = "mutating";
+
+    fn webhooks(&self) -> Vec<(&str, &WebhookClientConfig)> {
+        self.webhooks.iter().flatten().map(|webhook| (webhook.name.as_str(), &webhook.client_config)).collect()
+    }
+}
+
+impl Configuration for ValidatingWebhookConfiguration {
+    const ROLE: &'static str = "validating";
+
+    fn webhooks(&self) -> Vec<(&str, &WebhookClientConfig)> {
+        self.webhooks.iter().flatten().map(|webhook| (webhook.name.as_str(), &webhook.client_config)).collect()
+    }
+}
+
+/// What the API server trusts, as last seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Live {
+    /// Nothing was seen yet.
+    #[default]
+    Unknown,
+    /// There is no such configuration.
+    Missing,
+    /// Names and CA bundles of its webhooks.
+    Bundles(Vec<(String, Vec<u8>)>),
+}
+
+impl Live {
+    pub(super) fn of<K: Configuration>(configuration: Option<&K>) -> Self {
+        configuration.map_or(Self::Missing, |configuration| {
+            let bundle = |config: &WebhookClientConfig| config.ca_bundle.clone().map(|bundle| bundle.0);
+            let webhooks = configuration.webhooks().into_iter();
+            Self::Bundles(
+                webhooks.map(|(name, config)| (name.to_owned(), bundle(config).unwrap_or_default())).collect(),
+            )
+        })
+    }
+
+    /// Whether API servers may trust anything by it.
+    pub(super) fn may_trust(&self) -> bool {
+        match self {
+            Self::Unknown => true,
+            Self::Missing => false,
+            Self::Bundles(bundles) => bundles.iter().any(|(_, bundle)| !bundle.is_empty()),
+        }
+    }
+
+    /// Whether all bundles are `desired`.
+    pub(super) fn is(&self, desired: &str) -> bool {
+        matches!(self, Self::Bundles(bundles) if bundles.iter().all(|(_, bundle)| bundle == desired.as_bytes()))
+    }
+}
+
+/// How readiness calls the check of a configuration.
+pub(super) fn check_name<K: Configuration>() -> String {
+    format!("webhook CA bundle: {}", K::ROLE)
+}
+
+/// Whether an API server that knows `live` accepts `chain` for `name`.
+///
+/// # Errors
+/// Why not, for people.
+pub(super) fn trusted(live: &Live, chain: &[CertificateDer<'_>], name: &str, now: SystemTime) -> Result<(), String> {
+    let bundles = match live {
+        Live::Unknown => return Err("the webhook configuration was not seen yet".to_owned()),
+        Live::Missing => return Err("there is no such webhook configuration".to_owned()),
+        Live::Bundles(bundles) if bundles.is_empty() => return Err("the configuration has no webhooks".to_owned()),
+        Live::Bundles(bundles) => bundles,
+    };
+    for (webhook, bundle) in bundles {
+        verify::verify(chain, bundle, name, now).map_err(|error| format!("{webhook}: {error}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,383 @@
+//! A model of an installation: replicas that come and go, see late and write over each other, API servers that hear of a
+//! bundle late, and people who spoil things, with the real decisions and the real certificates.
+
+mod event;
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
+
+use proptest::prelude::*;
+use rustls::pki_types::CertificateDer;
+
+use self::event::{Event, Spoil, event};
+use super::authority::Authority;
+use super::names::Names;
+use super::periods::Periods;
+use super::rotation::{Action, Canary, Change, Observed, Proof, Wanted, apply, step};
+use super::stored::{Data, judge, render};
+use super::verify::verify;
+
+const REPLICAS: usize = 3;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[derive(Clone, Default)]
+struct Replica {
+    alive: bool,
+    /// Version of the Secret that it knows.
+    secret: usize,
+    /// Version of the bundle that it knows.
+    bundle: usize,
+    held: Option<Authority>,
+    leaf: Option<(Vec<CertificateDer<'static>>, SystemTime, Authority)>,
+    /// It was ready once: API servers ask it.
+    ready: bool,
+    /// How far its clock is ahead of the API servers', in hours.
+    skew: i8,
+    /// Since when it takes itself for the leader.
+    leads_since: Option<u64>,
+    in_sync: Option<(String, u64)>,
+    served: Option<(u64, u64)>,
+}
+
+struct World {
+    names: Names,
+    periods: Periods,
+    wall: SystemTime,
+    /// Seconds that have passed, whatever the clocks say.
+    passed: u64,
+    secrets: Vec<Option<Data>>,
+    wanted: Wanted,
+    canaries: Canary,
+    /// What was revoked last, and how far it is since.
+    revoked: Option<(String, (u64, u8))>,
+    /// Bundles, when each was replaced, and whether one of ours.
+    bundles: Vec<(String, u64, bool)>,
+    replicas: Vec<Replica>,
+    jumped_back: bool,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            names: Names::new("keeper", "home", "x"),
+            periods: Periods::default(),
+            wall: SystemTime::UNIX_EPOCH + DAY * 20_000,
+            passed: 0,
+            secrets: vec![Some(Data::new())],
+            wanted: Wanted::Nothing,
+            canaries: Canary::Proven,
+            revoked: None,
+            bundles: vec![(String::new(), u64::MAX, false)],
+            replicas: vec![Replica { alive: true, ..Replica::default() }; REPLICAS],
+            jumped_back: false,
+        }
+    }
+
+    fn latest(&self) -> usize {
+        self.secrets.len() - 1
+    }
+
+    fn happens(&mut self, event: &Event) {
+        match *event {
+            Event::Hears { replica, latest } => {
+                let known = self.replicas[replica].secret;
+                self.replicas[replica].secret = if latest { self.latest() } else { self.latest().min(known + 1) };
+                self.reacts(replica, true);
+            }
+            Event::Reacts(replica) => self.reacts(replica, true),
+            Event::Unheard(replica) => self.reacts(replica, false),
+            Event::Keeps { replica, looks } => self.keeps(replica, looks),
+            Event::Passes { seconds, deaf } => self.passes(seconds, deaf),
+            // Nor may the last one die before it has written back what was spoilt.
+            Event::Restarts(replica) if self.replicas[replica].alive && self.holders() < 2 => {}
+            Event::Restarts(replica) => {
+                let alive = !self.replicas[replica].alive;
+                let (secret, bundle) = (self.latest(), self.bundles.len() - 1);
+                self.replicas[replica] = Replica { alive, secret, bundle, ..Replica::default() };
+            }
+            Event::Leads { replica, alone } => self.leads(replica, alone),
+            Event::Jumps { ahead: true } => self.wall += DAY * 8,
+            Event::Jumps { ahead: false } if self.jumped_back => {}
+            Event::Jumps { ahead: false } => {
+                self.jumped_back = true;
+                self.wall -= DAY / 2;
+            }
+            Event::Skews { replica, hours } => self.replicas[replica].skew = hours,
+            Event::Wishes if self.wanted == Wanted::Revocation => {}
+            Event::Wishes => self.wanted = Wanted::Rotation,
+            Event::Revokes => self.wanted = Wanted::Revocation,
+            Event::Canaries(canary) => self.canaries = canary,
+            Event::Spoils(_) if self.bundles.last().is_some_and(|(.., ours)| !ours) => {}
+            Event::Spoils(spoil) => self.spoils(spoil),
+            // A replica that starts when both are gone takes itself for the first; whoever holds something puts the one
+            // right before the other is spoilt.
+            Event::SpoilsBundle(_) if self.is_secret_spoilt() => {}
+            Event::SpoilsBundle(text) => self.write_bundle(text.to_owned(), false),
+        }
+        self.renew();
+    }
+
+    fn leads(&mut self, replica: usize, alone: bool) {
+        if alone {
+            self.replicas.iter_mut().for_each(|replica| replica.leads_since = None);
+        }
+        let since = Some(self.passed).filter(|_| self.replicas[replica].alive);
+        self.replicas[replica].leads_since = since;
+    }
+
+    /// The time by the clock of a replica.
+    fn clock(&self, replica: &Replica) -> SystemTime {
+        let hours = Duration::from_secs(60 * 60) * u32::from(replica.skew.unsigned_abs());
+        if replica.skew < 0 { self.wall - hours } else { self.wall + hours }
+    }
+
+    fn is_secret_spoilt(&self) -> bool {
+        let usable = |data: &Data| judge(data, &self.names).authority.is_some_and(|found| found.is_valid_at(self.wall));
+        !self.secrets[self.latest()].as_ref().is_some_and(usable)
+    }
+
+    /// How many replicas hold the latest state that there was.
+    fn holders(&self) -> usize {
+        let top = self.secrets.iter().flatten().filter_map(|data| judge(data, &self.names).authority);
+        let top = top.filter(|authority| authority.is_valid_at(self.wall)).map(|authority| authority.rank()).max();
+        let held = self.replicas.iter().filter(|replica| replica.alive).filter_map(|replica| replica.held.as_ref());
+        held.filter(|held| Some(held.rank()) == top && held.is_valid_at(self.wall)).count()
+    }
+
+    fn spoils(&mut self, spoil: Spoil) {
+        // When nobody knows better any more, a gap cannot be helped.
+        if self.holders() == 0 {
+            return;
+        }
+        let Some(mut data) = self.secrets[self.latest()].clone() else { return };
+        let garbage = |key: &str| (key.to_owned(), k8s_openapi::ByteString(b"garbage".to_vec()));
+        let data = match spoil {
+            Spoil::Emptied => Some(Data::new()),
+            Spoil::Garbled => Some(Data::from([garbage("current.crt"), garbage("phase"), garbage("next.crt")])),
+            Spoil::KeyLost => {
+                data.extend([garbage("current.key")]);
+                Some(data)
+            }
+            Spoil::Expired => {
+                let expired = Authority::mint(&self.names, 9, &self.periods, self.wall - DAY * 200).unwrap();
+                Some(render(&expired))
+            }
+            Spoil::Restored(back) => self.secrets[self.latest().saturating_sub(back)].clone(),
+            Spoil::Deleted => None,
+        };
+        self.secrets.push(data);
+    }
+
+    fn write_bundle(&mut self, bundle: String, ours: bool) {
+        if let Some(last) = self.bundles.last_mut() {
+            last.1 = self.passed;
+        }
+        self.bundles.push((bundle, u64::MAX, ours));
+    }
+
+    fn proof(&mut self, replica: usize) -> Proof {
+        let Some(held) = self.replicas[replica].held.clone() else { return Proof::default() };
+        let all = self.replicas.iter().filter(|replica| replica.alive);
+        let all = all.map(|replica| replica.leaf.as_ref().map_or(0, |(.., authority)| authority.current.generation));
+        let all_serve = all.min().is_some_and(|generation| generation >= held.current.generation);
+        let (passed, replica) = (self.passed, &mut self.replicas[replica]);
+        replica.served = match replica.served {
+            _ if !all_serve => None,
+            Some((generation, since)) if generation == held.current.generation => Some((generation, since)),
+            _ => Some((held.current.generation, passed)),
+        };
+        let since = |since: u64| Duration::from_secs(passed - since);
+        let in_sync = replica.in_sync.as_ref().filter(|(bundle, _)| *bundle == held.bundle());
+        Proof {
+            in_sync_for: in_sync.map(|(_, at)| since(*at)),
+            served_for: replica.served.map(|(_, at)| since(at)),
+            canary: self.canaries,
+        }
+    }
+
+    /// What `secret::Keeper::settle` does. Unless the answer to a write is `heard`, it does not know what it wrote.
+    fn reacts(&mut self, index: usize, heard: bool) {
+        if !self.replicas[index].alive {
+            return;
+        }
+        for _ in 0..10 {
+            let proof = self.proof(index);
+            let replica = self.replicas[index].clone();
+            let judgement = self.secrets[replica.secret].as_ref().map(|data| judge(data, &self.names));
+            let now = self.clock(&replica);
+            // As it is now: who holds nothing and knows only old bundles would take itself for the first.
+            let trusted = self.bundles.last().is_some_and(|(bundle, ..)| !bundle.is_empty());
+            let observed = Observed {
+                secret: judgement.as_ref(),
+                held: replica.held.as_ref(),
+                leading_for: replica.leads_since.map(|since| Duration::from_secs(self.passed - since)),
+                is_trusted: trusted,
+                wanted: self.wanted,
+                proof,
+            };
+            match step(&observed, &self.names, &self.periods, now) {
+                Action::Keep => return,
+                Action::Adopt => self.replicas[index].held = judgement.and_then(|judgement| judgement.authority),
+                Action::Write(_) if replica.secret < self.latest() => self.replicas[index].secret = self.latest(),
+                Action::Write(change) => {
+                    let made = apply(change, &observed, &self.names, &self.periods, now).unwrap();
+                    let Some(authority) = made else { return };
+                    match change {
+                        Change::Publish(_) if self.wanted == Wanted::Rotation => self.wanted = Wanted::Nothing,
+                        Change::Revoke => {
+                            self.wanted = Wanted::Nothing;
+                            let before = replica.held.as_ref().map(Authority::bundle).unwrap_or_default();
+                            self.revoked = Some((before, authority.rank()));
+                            self.bundles.iter_mut().for_each(|(.., ours)| *ours = false);
+                        }
+                        _ => {}
+                    }
+                    self.secrets.push(Some(render(&authority)));
+                    if !heard {
+                        return;
+                    }
+                    self.replicas[index].secret = self.latest();
+                    self.replicas[index].held = Some(authority);
+                }
+            }
+        }
+        panic!("replica {index} never comes to rest");
+    }
+
+    /// What `bundle::Keeper::settle` does.
+    fn keeps(&mut self, index: usize, looks: bool) {
+        if !self.replicas[index].alive {
+            return;
+        }
+        if looks {
+            self.replicas[index].bundle = self.bundles.len() - 1;
+        }
+        let Replica { held, bundle, .. } = self.replicas[index].clone();
+        let Some(held) = held else { return };
+        let desired = held.bundle();
+        let last = self.bundles.len() - 1;
+        if self.bundles[bundle].0 != desired {
+            self.replicas[index].in_sync = None;
+            let stored = self.secrets[self.latest()].as_ref().map(|data| judge(data, &self.names));
+            let stored = stored.filter(|stored| stored.damage.is_none()).and_then(|stored| stored.authority);
+            if bundle < last || stored.is_some_and(|stored| stored.rank() > held.rank()) {
+                return;
+            }
+            self.write_bundle(desired.clone(), true);
+            self.replicas[index].bundle = last + 1;
+        }
+        let (passed, replica) = (self.passed, &mut self.replicas[index]);
+        if replica.in_sync.as_ref().is_none_or(|(bundle, _)| *bundle != desired) {
+            replica.in_sync = Some((desired, passed));
+        }
+    }
+
+    fn passes(&mut self, seconds: u64, deaf: Option<usize>) {
+        if self.secrets[self.latest()].is_none() {
+            // Somebody puts it back.
+            self.secrets.push(Some(Data::new()));
+        }
+        for _ in 0..3 {
+            for index in (0..REPLICAS).filter(|index| Some(*index) != deaf) {
+                self.replicas[index].secret = self.latest();
+                self.reacts(index, true);
+                self.renew();
+                self.keeps(index, true);
+            }
+        }
+        self.passed += seconds;
+        self.wall += Duration::from_secs(seconds);
+    }
+
+    /// What `resolver::Renewal::renew` does.
+    fn renew(&mut self) {
+        for index in 0..REPLICAS {
+            let now = self.clock(&self.replicas[index]);
+            let replica = &mut self.replicas[index];
+            let Some(held) = replica.held.as_ref().filter(|held| replica.alive && held.is_valid_at(now)) else {
+                continue;
+            };
+            let fresh = |(_, due, authority): &(_, SystemTime, Authority)| authority.signs_like(held) && now < *due;
+            if !replica.leaf.as_ref().is_some_and(fresh) {
+                let leaf = held.leaf(&self.names, &self.periods, now).unwrap();
+                replica.leaf = Some((leaf.chain, leaf.renew_at, held.clone()));
+            }
+        }
+    }
+
+    fn accepts(&self, bundle: &str, replica: &Replica) -> Result<(), String> {
+        let chain = replica.leaf.as_ref().map(|(chain, ..)| chain.as_slice()).unwrap_or_default();
+        verify(chain, bundle.as_bytes(), &self.names.server_name(), self.wall).map_err(|error| error.to_string())
+    }
+
+    /// Whether there is a revocation that not everybody has heard of.
+    fn is_revoking(&self) -> bool {
+        let Some((_, rank)) = self.revoked else { return false };
+        let has_heard = |replica: &Replica| replica.held.as_ref().is_some_and(|held| held.rank() >= rank);
+        !self.replicas.iter().filter(|replica| replica.alive && replica.ready).all(has_heard)
+    }
+
+    /// Every replica that was ready once is accepted with every bundle of ours that an API server may still hold. Except
+    /// for what was revoked: those who do not know it yet are not to be accepted by those who do.
+    fn check(&mut self) -> Result<(), TestCaseError> {
+        if self.is_revoking() {
+            return Ok(());
+        }
+        let hold_down = self.periods.hold_down.as_secs();
+        let ours = |(bundle, until, ours): &(String, u64, bool)| {
+            (*ours && *until > self.passed.saturating_sub(hold_down)).then(|| bundle.clone())
+        };
+        let held: BTreeSet<String> = self.bundles.iter().filter_map(ours).collect();
+        for index in 0..REPLICAS {
+            let replica = &self.replicas[index];
+            if !replica.alive {
+                continue;
+            }
+            if !replica.ready {
+                let latest = self.bundles.last().map(|(bundle, ..)| bundle.as_str()).unwrap_or_default();
+                self.replicas[index].ready = self.accepts(latest, replica).is_ok();
+                continue;
+            }
+            for bundle in &held {
+                let accepted = self.accepts(bundle, replica);
+                prop_assert!(accepted.is_ok(), "replica {index}: {accepted:?} with\n{bundle}{:?}", replica.held);
+            }
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, max_shrink_iters: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_every_replica_is_accepted_and_rotations_end(events in prop::collection::vec(event(), 20..150)) {
+        let mut world = World::new();
+        for event in &events {
+            world.happens(event);
+            world.check()?;
+        }
+        // From now on nothing goes wrong any more.
+        for replica in &mut world.replicas {
+            replica.alive = true;
+        }
+        world.canaries = Canary::Proven;
+        world.leads(0, true);
+        for _ in 0..12 {
+            world.happens(&Event::Passes { seconds: 61, deaf: None });
+            world.check()?;
+        }
+        let stored = judge(world.secrets.last().unwrap().as_ref().unwrap(), &world.names);
+        let authority = stored.authority.unwrap();
+        prop_assert_eq!((stored.damage, authority.rank().1, world.wanted), (None, 1, Wanted::Nothing));
+        if let Some((revoked, _)) = &world.revoked {
+            let bundle = authority.bundle();
+            prop_assert!(revoked.split_inclusive("-----END CERTIFICATE-----\n").all(|one| !bundle.contains(one)));
+        }
+        prop_assert_eq!(&world.bundles.last().unwrap().0, &authority.bundle());
+        for replica in &world.replicas {
+            prop_assert!(world.accepts(&authority.bundle(), replica).is_ok());
+            prop_assert!(replica.leaf.as_ref().is_some_and(|(.., signer)| signer.signs_like(&authority)));
+        }
+    }
+}

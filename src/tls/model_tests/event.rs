@@ -1,0 +1,82 @@
+//! What can happen in the model.
+
+use proptest::prelude::*;
+
+use super::REPLICAS;
+use crate::tls::rotation::Canary;
+
+/// What happens.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A replica hears of the latest Secret, or of the one after that which it knows, and reacts.
+    Hears { replica: usize, latest: bool },
+    /// A replica reacts to what it knows, which may be old.
+    Reacts(usize),
+    /// The same, and if it writes, it never hears that it has.
+    Unheard(usize),
+    /// A replica looks at the bundle, or writes by what it knows of it.
+    Keeps { replica: usize, looks: bool },
+    /// Time passes, in which every replica but the deaf one hears and reacts.
+    Passes { seconds: u64, deaf: Option<usize> },
+    /// A replica dies, or starts if it is dead.
+    Restarts(usize),
+    /// Another replica leads. The one that did may not know yet.
+    Leads { replica: usize, alone: bool },
+    /// The clocks of all are set.
+    Jumps { ahead: bool },
+    /// The clock of a replica is set: so many hours ahead of the API servers', or behind.
+    Skews { replica: usize, hours: i8 },
+    /// A person asks for a rotation.
+    Wishes,
+    /// A person trusts nothing any more that was signed until now.
+    Revokes,
+    /// What canaries show from now on.
+    Canaries(Canary),
+    /// The Secret is spoilt.
+    Spoils(Spoil),
+    /// The bundle is spoilt.
+    SpoilsBundle(&'static str),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Spoil {
+    Emptied,
+    Garbled,
+    KeyLost,
+    Expired,
+    /// An earlier state comes from a backup: so many writes back.
+    Restored(usize),
+    Deleted,
+}
+
+pub fn event() -> impl Strategy<Value = Event> {
+    let replica = 0..REPLICAS;
+    let spoil = prop_oneof![
+        Just(Spoil::Emptied),
+        Just(Spoil::Garbled),
+        Just(Spoil::KeyLost),
+        Just(Spoil::Expired),
+        (1_usize..9).prop_map(Spoil::Restored),
+        Just(Spoil::Deleted)
+    ];
+    prop_oneof![
+        6 => (replica.clone(), any::<bool>()).prop_map(|(replica, latest)| Event::Hears { replica, latest }),
+        6 => replica.clone().prop_map(Event::Reacts),
+        1 => replica.clone().prop_map(Event::Unheard),
+        6 => (replica.clone(), any::<bool>()).prop_map(|(replica, looks)| Event::Keeps { replica, looks }),
+        8 => (1_u64..90, prop::option::weighted(0.3, replica.clone()))
+            .prop_map(|(seconds, deaf)| Event::Passes { seconds, deaf }),
+        2 => replica.clone().prop_map(Event::Restarts),
+        3 => (replica.clone(), any::<bool>()).prop_map(|(replica, alone)| Event::Leads { replica, alone }),
+        1 => (replica, -6_i8..=6).prop_map(|(replica, hours)| Event::Skews { replica, hours }),
+        1 => any::<bool>().prop_map(|ahead| Event::Jumps { ahead }),
+        3 => Just(Event::Wishes),
+        1 => Just(Event::Revokes),
+        2 => prop_oneof![
+            2 => Just(Canary::Proven), 1 => Just(Canary::Unknown), 1 => Just(Canary::NotAsked), 1 => Just(Canary::Refused)
+        ]
+        .prop_map(Event::Canaries),
+        1 => spoil.prop_map(Event::Spoils),
+        1 => prop_oneof![Just(""), Just("garbage")].prop_map(Event::SpoilsBundle),
+    ]
+}

@@ -1,0 +1,101 @@
+use std::time::Duration;
+
+use super::*;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn names() -> Names {
+    Names::new("keeper", "home", "x")
+}
+
+fn mint(generation: u64, now: SystemTime) -> Authority {
+    Authority::mint(&names(), generation, &Periods::default(), now).unwrap()
+}
+
+fn renewal(authority: Authority) -> (Renewal, watch::Sender<Option<Arc<Authority>>>) {
+    let resolver = Arc::new(Resolver::new(Arc::new(rustls::crypto::ring::default_provider())));
+    let (sender, authority) = watch::channel(Some(Arc::new(authority)));
+    let (serving, _) = watch::channel(None);
+    let periods = Periods::default();
+    (Renewal { resolver, authority, names: names(), periods, serving, metrics: Metrics::new() }, sender)
+}
+
+fn served_generation(resolver: &Resolver) -> Option<u64> {
+    let served = resolver.served.load();
+    Some(served.as_ref()?.minted.as_ref()?.authority.current.generation)
+}
+
+#[test]
+fn a_leaf_is_replaced_by_the_clock_in_both_directions() {
+    let now = SystemTime::UNIX_EPOCH + DAY * 20_000;
+    let (mut renewal, _sender) = renewal(mint(1, now - DAY * 3));
+    let resolver = Arc::clone(&renewal.resolver);
+    assert!(resolver.is_due(now));
+    assert!(resolver.check(now).is_err());
+    renewal.renew(now);
+    for (at, due, valid) in [
+        (now, false, true),
+        (now - DAY / 2, false, true),
+        (now + DAY * 3, false, true),
+        (now + DAY * 5, true, true),
+        (now + DAY * 8, true, false),
+        (now - DAY * 2, true, true),
+    ] {
+        assert_eq!((resolver.is_due(at), resolver.check(at).is_ok()), (due, valid));
+    }
+    let first = resolver.chain();
+    renewal.renew(now + DAY * 3);
+    assert_eq!(resolver.chain(), first);
+    renewal.renew(now + DAY * 8);
+    assert_eq!(resolver.check(now + DAY * 8), Ok(()));
+    assert_ne!(resolver.chain(), first);
+}
+
+#[test]
+fn the_last_leaf_stays_when_the_ca_cannot_make_another() {
+    let now = SystemTime::now();
+    let (mut renewal, _sender) = renewal(mint(1, now));
+    renewal.renew(now);
+    let before = renewal.resolver.chain();
+    renewal.renew(now + DAY * 100);
+    assert_eq!(renewal.resolver.chain(), before);
+}
+
+#[test]
+fn another_leaf_is_made_when_another_ca_signs_and_not_when_one_is_published() {
+    let now = SystemTime::now();
+    let first = mint(1, now);
+    let (mut renewal, sender) = renewal(first.clone());
+    renewal.renew(now);
+    let before = renewal.resolver.chain();
+    let published = first.published(&names(), &Periods::default(), now).unwrap();
+    sender.send_replace(Some(Arc::new(published.clone())));
+    renewal.renew(now);
+    assert_eq!(renewal.resolver.chain(), before);
+    let promoted = published.promoted().unwrap();
+    sender.send_replace(Some(Arc::new(promoted.clone())));
+    renewal.renew(now);
+    let chain = renewal.resolver.chain();
+    assert_eq!((chain.get(1), chain.len()), (promoted.cross.as_ref(), 2));
+    assert_eq!((served_generation(&renewal.resolver), *renewal.serving.borrow()), (Some(2), Some(2)));
+    sender.send_replace(Some(Arc::new(promoted.retired())));
+    renewal.renew(now);
+    assert_eq!(renewal.resolver.chain(), chain);
+}
+
+#[tokio::test]
+async fn a_new_ca_is_served_at_once() {
+    let (renewal, sender) = renewal(mint(1, SystemTime::now()));
+    let resolver = Arc::clone(&renewal.resolver);
+    let shutdown = CancellationToken::new();
+    let task = tokio::spawn(renewal.run(shutdown.clone()));
+    for generation in 2..4 {
+        let before = resolver.chain();
+        sender.send_replace(Some(Arc::new(mint(generation, SystemTime::now()))));
+        while resolver.chain() == before || served_generation(&resolver) != Some(generation) {
+            tokio::task::yield_now().await;
+        }
+    }
+    shutdown.cancel();
+    task.await.unwrap();
+}

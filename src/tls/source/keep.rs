@@ -1,0 +1,133 @@
+//! Keeps the last good of what is found in use.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::{Material, Seen};
+use crate::metrics::{CertificateLoadLabels, Metrics, RoleLabel};
+
+/// How often something is judged anew that was refused: its time may have come.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// A time as metrics have it: seconds since 1970.
+pub(in crate::tls) fn seconds(time: SystemTime) -> i64 {
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    i64::try_from(seconds).unwrap_or(i64::MAX)
+}
+
+/// Puts into `used` whatever is good of what is `seen`, as `context` has it, until `shutdown` is cancelled. `role` names
+/// it in metrics and the log, which says of each change whether it is used, and if not, why.
+pub async fn keep<M: Material>(
+    mut seen: BoxStream<'static, Seen>,
+    role: &'static str,
+    context: Arc<M::Context>,
+    used: watch::Sender<Option<Arc<M>>>,
+    metrics: Arc<Metrics>,
+    shutdown: CancellationToken,
+) {
+    let mut look = interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let count = |outcome| {
+        metrics.certificate_loads.get_or_create(&CertificateLoadLabels { role, outcome }).inc();
+    };
+    let mut refused = None;
+    loop {
+        let now = tokio::select! {
+            () = shutdown.cancelled() => return,
+            next = seen.next() => {
+                let Some(next) = next else { return };
+                refused = Some((next, None));
+                SystemTime::now()
+            }
+            _ = look.tick(), if refused.is_some() => SystemTime::now(),
+        };
+        let Some((next, said)) = &mut refused else { continue };
+        let judged = match next {
+            Seen::Found(found) => M::of(found, now, &context).map_err(|error| error.to_string()),
+            Seen::Missing(why) => Err(why.clone()),
+        };
+        match judged {
+            Ok(material) => {
+                let not_after = seconds(material.not_after());
+                metrics.certificate_not_after.get_or_create(&RoleLabel { role }).set(not_after);
+                count("used");
+                tracing::info!(role, not_after, "using new certificates");
+                used.send_replace(Some(Arc::new(material)));
+                refused = None;
+            }
+            Err(why) => {
+                if said.as_ref() != Some(&why) {
+                    count("refused");
+                    let last =
+                        if used.borrow().is_some() { "the last good ones stay in use" } else { "there are none" };
+                    tracing::error!(role, why, last, "new certificates are not used");
+                }
+                *said = Some(why);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::channel::mpsc;
+    use tokio::time::timeout;
+
+    use super::super::Found;
+    use super::super::material::Error;
+    use super::*;
+
+    /// Good if its certificate is `good`, as long as it is not called early.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Word(String);
+
+    impl Material for Word {
+        type Context = ();
+
+        fn of(found: &Found, _: SystemTime, (): &()) -> Result<Self, Error> {
+            let word = String::from_utf8(found.certificate.clone().unwrap_or_default()).unwrap_or_default();
+            if word.starts_with("good") { Ok(Self(word)) } else { Err(Error::Expired) }
+        }
+
+        fn not_after(&self) -> SystemTime {
+            SystemTime::UNIX_EPOCH + Duration::from_secs(7)
+        }
+    }
+
+    fn found(word: &str) -> Seen {
+        Seen::Found(Found { certificate: Some(word.as_bytes().to_vec()), ..Found::default() })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_good_stays_in_use_and_each_change_is_counted_once() {
+        let (sender, seen) = mpsc::unbounded();
+        let (used, mut using) = watch::channel(None);
+        let (metrics, shutdown) = (Metrics::new(), CancellationToken::new());
+        let task = keep::<Word>(seen.boxed(), "test", Arc::new(()), used, Arc::clone(&metrics), shutdown.clone());
+        let task = tokio::spawn(task);
+        let count =
+            |outcome| metrics.certificate_loads.get_or_create(&CertificateLoadLabels { role: "test", outcome }).get();
+        sender.unbounded_send(Seen::Missing("no such thing".to_owned())).unwrap();
+        assert!(timeout(LOOK * 3, using.changed()).await.is_err());
+        assert_eq!((count("used"), count("refused")), (0, 1));
+        for word in ["good 1", "good 2"] {
+            sender.unbounded_send(found(word)).unwrap();
+            using.changed().await.unwrap();
+            assert_eq!(using.borrow_and_update().as_deref(), Some(&Word(word.to_owned())));
+        }
+        for bad in [found("bad"), Seen::Missing("gone".to_owned())] {
+            sender.unbounded_send(bad).unwrap();
+            assert!(timeout(LOOK * 3, using.changed()).await.is_err());
+        }
+        assert_eq!((count("used"), count("refused")), (2, 3));
+        assert_eq!(metrics.certificate_not_after.get_or_create(&RoleLabel { role: "test" }).get(), 7);
+        shutdown.cancel();
+        task.await.unwrap();
+    }
+}
