@@ -35,10 +35,9 @@ demo:
 	cargo run --quiet -p webhook-tests --bin demo -- $(ARGS)
 
 test:
-	@hack/need.sh cargo cc go
+	@hack/need.sh cargo cc go openssl
 	@echo "Tests, on a Kubernetes control plane of our own. The first time, it and the controller are built (some minutes)."
-	cargo build --workspace
-	cargo test --workspace
+	@hack/test.sh
 
 lint:
 	@hack/need.sh cargo

@@ -13,6 +13,7 @@ for tool in "$@"; do
     cargo | rustc) how="install Rust 1.89 or later, for instance with rustup" ;;
     go) how="install Go 1.26 or later" ;;
     cc) how="install a C compiler and linker (Debian and Ubuntu: apt-get install gcc libc6-dev)" ;;
+    openssl) how="install it, for the script that makes development certificates (Debian and Ubuntu: apt-get install openssl)" ;;
     *) how="install it" ;;
     esac
     echo "error: '$tool' is needed and was not found: $how" >&2

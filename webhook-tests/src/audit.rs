@@ -1,10 +1,12 @@
-//! What the controller asked of the API server, as the API server saw it.
+//! What the controllers asked of the API server, as the API server saw it.
 
 use serde::Deserialize;
 
-/// One request of the controller's `ServiceAccount`.
+/// One request of a `ServiceAccount`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEntry {
+    /// Whose it was: `system:serviceaccount:<namespace>:<name>`.
+    pub user: String,
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, ...
     pub verb: String,
     /// The plural of the kind, such as `configmaps`; empty for paths that are
@@ -27,9 +29,17 @@ pub struct AuditEntry {
     pub uri: String,
     /// When the request came, in RFC 3339.
     pub received: String,
+    /// The user agent, which names the replica.
+    pub agent: String,
 }
 
 impl AuditEntry {
+    /// Whether the replica called `name` made the request.
+    #[must_use]
+    pub fn is_of(&self, name: &str) -> bool {
+        self.agent.ends_with(&format!("({name})"))
+    }
+
     /// Whether the request asked to change something.
     #[must_use]
     pub fn is_write(&self) -> bool {
@@ -44,11 +54,14 @@ struct Line {
     #[serde(rename = "requestURI")]
     request_uri: String,
     verb: String,
+    user: User,
     #[serde(default)]
     object_ref: ObjectRef,
     #[serde(default)]
     response_status: Status,
     request_received_timestamp: String,
+    #[serde(default)]
+    user_agent: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -59,6 +72,11 @@ struct ObjectRef {
     namespace: String,
     name: String,
     api_group: String,
+}
+
+#[derive(Deserialize)]
+struct User {
+    username: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -75,6 +93,7 @@ pub(crate) fn parse(log: &str) -> serde_json::Result<Vec<AuditEntry>> {
         .map(|line| {
             let line: Line = serde_json::from_str(line)?;
             Ok(AuditEntry {
+                user: line.user.username,
                 verb: line.verb,
                 resource: line.object_ref.resource,
                 subresource: line.object_ref.subresource,
@@ -85,6 +104,7 @@ pub(crate) fn parse(log: &str) -> serde_json::Result<Vec<AuditEntry>> {
                 stage: line.stage,
                 uri: line.request_uri,
                 received: line.request_received_timestamp,
+                agent: line.user_agent,
             })
         })
         .collect()
@@ -96,7 +116,7 @@ mod tests {
 
     #[test]
     fn leaves_out_a_half_written_last_line() {
-        let line = r#"{"stage":"ResponseComplete","requestURI":"/version","verb":"get","requestReceivedTimestamp":"2026-01-01T00:00:00Z"}"#;
+        let line = r#"{"stage":"ResponseComplete","requestURI":"/version","verb":"get","user":{"username":"u"},"requestReceivedTimestamp":"2026-01-01T00:00:00Z"}"#;
         let entries = parse(&format!("{line}\n{}", &line[..20])).expect("valid lines");
         assert_eq!(entries.len(), 1);
         assert_eq!(entries[0].uri, "/version");

@@ -52,7 +52,36 @@ impl ControlPlane {
     /// If it cannot be built, or a component does not come up; the error ends
     /// with the log of that component.
     pub fn start() -> Result<Self> {
+        Self::start_as(&[])
+    }
+
+    /// As [`ControlPlane::start`], with an API server that shows the
+    /// certificate in this file, with the key in the other, to every webhook.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ControlPlane::start`].
+    pub fn start_with_client_certificate(certificate: &Path, key: &Path) -> Result<Self> {
+        let option = |name: &str, path: &Path| format!("--webhook-client-{name}={}", path.display());
+        Self::start_as(&[option("certificate", certificate), option("key", key)])
+    }
+
+    fn start_as(options: &[String]) -> Result<Self> {
         let binary = binaries::controlplane()?;
+        // Between the choice of a free port and its use somebody else may take it.
+        let mut started = Self::start_with(binary, options);
+        for _ in 0..2 {
+            match &started {
+                Err(error) if error.to_string().contains("address already in use") => {
+                    started = Self::start_with(binary, options);
+                }
+                _ => break,
+            }
+        }
+        started
+    }
+
+    fn start_with(binary: &Path, options: &[String]) -> Result<Self> {
         let dir = std::env::temp_dir().join(format!("webhook-tests-run-{}", suffix()));
         let bin = dir.join("bin");
         fs::create_dir_all(&bin).with_context(|| bin.display().to_string())?;
@@ -63,6 +92,7 @@ impl ControlPlane {
         let mut supervisor = Command::new(binary)
             .args(["up", "--dir"])
             .arg(&dir)
+            .args(options)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -144,8 +174,8 @@ impl ControlPlane {
         self.supervisor.id()
     }
 
-    /// The completed requests of the controller's `ServiceAccount`, in the order
-    /// of their completion. A watch completes when it ends: see
+    /// The completed requests of the `ServiceAccount` of the shipped manifest,
+    /// in the order of their completion. A watch completes when it ends: see
     /// [`ControlPlane::audit_stages`].
     ///
     /// # Panics
@@ -166,13 +196,26 @@ impl ControlPlane {
     /// If the audit log cannot be read.
     #[must_use]
     pub fn audit_stages(&self) -> Vec<AuditEntry> {
+        self.audit_stages_of("system:serviceaccount:kube-system:atomix-controller")
+    }
+
+    /// As [`ControlPlane::audit_stages`], for another `ServiceAccount`: see
+    /// [`crate::Installation::user`].
+    ///
+    /// # Panics
+    ///
+    /// If the audit log cannot be read.
+    #[must_use]
+    pub fn audit_stages_of(&self, user: &str) -> Vec<AuditEntry> {
         let path = &self.place.audit_log;
         let log = match fs::read_to_string(path) {
             Ok(log) => log,
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) => panic!("{}: {error}", path.display()),
         };
-        audit::parse(&log).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        let mut entries = audit::parse(&log).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        entries.retain(|entry| entry.user == user);
+        entries
     }
 
     /// Leaves the logs where they are when this control plane ends, and says

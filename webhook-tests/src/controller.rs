@@ -25,6 +25,8 @@ pub struct StartOptions {
     /// The port of the webhooks. Without it: the one that the installed
     /// configurations name, which only one controller at a time can have.
     pub webhook_port: Option<u16>,
+    /// The URL of the API server, if not the control plane's own.
+    pub server: Option<String>,
     /// Arguments after the shipped ones; the last of a kind wins.
     pub arguments: Vec<String>,
     /// Variables beside the shipped ones; the last of a name wins.
@@ -41,12 +43,21 @@ pub struct Controller {
     log: PathBuf,
     webhook: SocketAddr,
     metrics: SocketAddr,
+    grpc: SocketAddr,
+}
+
+/// The ports that one controller listens on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ports {
+    pub webhook: u16,
+    pub metrics: u16,
+    pub grpc: u16,
 }
 
 impl Controller {
-    pub(crate) fn new(process: Guarded, name: String, log: PathBuf, webhook_port: u16, metrics_port: u16) -> Self {
+    pub(crate) fn new(process: Guarded, name: String, log: PathBuf, ports: Ports) -> Self {
         let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        Self { process, name, log, webhook: at(webhook_port), metrics: at(metrics_port) }
+        Self { process, name, log, webhook: at(ports.webhook), metrics: at(ports.metrics), grpc: at(ports.grpc) }
     }
 
     /// Waits until `/readyz` answers 200.
@@ -141,6 +152,12 @@ impl Controller {
         self.metrics
     }
 
+    /// Where it serves the Atomix API, over gRPC.
+    #[must_use]
+    pub fn grpc_addr(&self) -> SocketAddr {
+        self.grpc
+    }
+
     /// A request to the plain HTTP port.
     ///
     /// # Errors
@@ -148,6 +165,12 @@ impl Controller {
     /// If it gives no answer. One that is not 200 is none.
     pub fn get(&self, path: &str) -> Result<Response> {
         http::get(self.metrics, path).with_context(|| format!("http://{}{path}", self.metrics))
+    }
+
+    /// Whether it says that it reconciles. One that does not answer does not say so.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.get("/metrics").is_ok_and(|metrics| metrics.body.lines().any(|line| line == "atomix_leader 1"))
     }
 
     /// Everything that it has printed so far.

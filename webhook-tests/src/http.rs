@@ -20,7 +20,11 @@ pub struct Response {
 /// If nothing listens there, or nothing that speaks HTTP, or no answer comes
 /// within ten seconds.
 pub fn get(address: SocketAddr, path: &str) -> io::Result<Response> {
-    let patience = Duration::from_secs(10);
+    get_within(address, path, Duration::from_secs(10))
+}
+
+/// As [`get`], with another patience for each step.
+pub(crate) fn get_within(address: SocketAddr, path: &str, patience: Duration) -> io::Result<Response> {
     let mut stream = TcpStream::connect_timeout(&address, patience)?;
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;

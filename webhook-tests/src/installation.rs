@@ -1,15 +1,17 @@
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::binaries::{self, workspace};
 use crate::control_plane::ControlPlane;
-use crate::controller::{Controller, StartOptions};
+use crate::controller::{Controller, Ports, StartOptions};
 use crate::guarded::Guarded;
 use crate::kubectl::Kubectl;
+use crate::replicas::Replicas;
 use crate::unique::free_port;
 
 /// The one-file install, relative to the root of the workspace.
@@ -29,6 +31,7 @@ const CONFIGURATIONS: [&str; 2] = ["mutatingwebhookconfiguration", "validatingwe
 /// `ServiceAccount`.
 #[derive(Debug)]
 pub struct Installation {
+    name: String,
     kubectl: Kubectl,
     dir: PathBuf,
     webhook_port: u16,
@@ -45,10 +48,24 @@ impl Installation {
     /// If the API server refuses any of it, or an object that the manifest
     /// should hold is not there.
     pub fn new(control_plane: &ControlPlane) -> Result<Self> {
-        let kubectl = control_plane.kubectl().in_namespace(NAMESPACE);
         let manifest = workspace().join(MANIFEST);
-        let printed = kubectl.attempt(&["create", "-f", &manifest.to_string_lossy()])?;
-        kubectl.attempt(&["scale", "deployment", NAME, "--replicas=0"])?;
+        Self::create(control_plane, NAME, NAMESPACE, &["-f", &manifest.to_string_lossy()])
+    }
+
+    /// Installs what the kustomization in the directory `overlay` makes of the
+    /// manifest: a controller called `name` in `namespace`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Installation::new`].
+    pub fn of_kustomization(control_plane: &ControlPlane, overlay: &Path, name: &str, namespace: &str) -> Result<Self> {
+        Self::create(control_plane, name, namespace, &["-k", &overlay.to_string_lossy()])
+    }
+
+    fn create(control_plane: &ControlPlane, name: &str, namespace: &str, what: &[&str]) -> Result<Self> {
+        let kubectl = control_plane.kubectl().in_namespace(namespace);
+        let printed = control_plane.kubectl().attempt(&[&["create"], what].concat())?;
+        kubectl.attempt(&["scale", "deployment", name, "--replicas=0"])?;
 
         // An alias has none of the fields that a Service with an address has.
         let alias = json!({"spec": {
@@ -56,16 +73,17 @@ impl Installation {
             "clusterIP": null, "clusterIPs": null, "ports": null, "selector": null,
             "ipFamilies": null, "ipFamilyPolicy": null, "internalTrafficPolicy": null,
         }});
-        kubectl.attempt(&["patch", "service", NAME, "--type=merge", "-p", &alias.to_string()])?;
+        kubectl.attempt(&["patch", "service", name, "--type=merge", "-p", &alias.to_string()])?;
 
         let webhook_port = free_port();
         for kind in CONFIGURATIONS {
-            point_webhooks(&kubectl, kind, webhook_port)?;
+            point_webhooks(&kubectl, kind, name, webhook_port)?;
         }
 
-        let deployment: Value = serde_json::from_str(&kubectl.attempt(&["get", "deployment", NAME, "-o", "json"])?)?;
+        let deployment: Value = serde_json::from_str(&kubectl.attempt(&["get", "deployment", name, "-o", "json"])?)?;
         let container = deployment["spec"]["template"]["spec"]["containers"][0].clone();
         Ok(Self {
+            name: name.to_owned(),
             kubectl,
             dir: control_plane.dir().to_owned(),
             webhook_port,
@@ -73,6 +91,24 @@ impl Installation {
             printed,
             started: AtomicU32::new(0),
         })
+    }
+
+    /// How the audit log names the user that the controllers are.
+    #[must_use]
+    pub fn user(&self) -> String {
+        format!("system:serviceaccount:{}:{}", self.kubectl.namespace(), self.name)
+    }
+
+    /// Makes the webhook configurations again that somebody has deleted.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be made.
+    pub fn restore_webhooks(&self) -> Result<()> {
+        let manifest = workspace().join(MANIFEST);
+        // Everything else is still there, which kubectl calls a failure.
+        let _ = self.kubectl.run(&["create", "-f", &manifest.to_string_lossy()]);
+        CONFIGURATIONS.iter().try_for_each(|kind| point_webhooks(&self.kubectl, kind, &self.name, self.webhook_port))
     }
 
     /// What kubectl printed when it created the objects of the manifest.
@@ -117,12 +153,12 @@ impl Installation {
     /// Deployment takes something from its pod that is not known here.
     pub fn start_with(&self, options: StartOptions) -> Result<Controller> {
         let program = binaries::controller()?;
-        let name = format!("{NAME}-{}", self.started.fetch_add(1, Ordering::Relaxed));
-        let webhook_port = options.webhook_port.unwrap_or(self.webhook_port);
-        let metrics_port = free_port();
+        let name = format!("{}-{}", self.name, self.started.fetch_add(1, Ordering::Relaxed));
+        let webhook = options.webhook_port.unwrap_or(self.webhook_port);
+        let ports = Ports { webhook, metrics: free_port(), grpc: free_port() };
 
         let kubeconfig = self.dir.join(format!("{name}.kubeconfig"));
-        fs::write(&kubeconfig, self.kubeconfig()?.to_string())?;
+        fs::write(&kubeconfig, self.kubeconfig(options.server.as_deref())?.to_string())?;
 
         let mut environment = self.environment(&name)?;
         environment.push(("KUBECONFIG".to_owned(), kubeconfig.to_string_lossy().into_owned()));
@@ -130,27 +166,56 @@ impl Installation {
         environment.extend(options.environment);
         let mut arguments = self.arguments(&environment);
         // A flag that is given twice has its last value.
-        arguments.push(format!("--webhook-address=127.0.0.1:{webhook_port}"));
-        arguments.push(format!("--metrics-address=127.0.0.1:{metrics_port}"));
+        arguments.push(format!("--webhook-address=127.0.0.1:{}", ports.webhook));
+        arguments.push(format!("--metrics-address=127.0.0.1:{}", ports.metrics));
+        arguments.push(format!("--grpc-address=127.0.0.1:{}", ports.grpc));
+        // Nobody else uses it: no test but those of the drain gains by waiting.
+        arguments.push("--drain=0s".to_owned());
         arguments.extend(options.arguments);
 
         let log = self.dir.join("logs").join(format!("{name}.log"));
         let process = Guarded::start(program, &arguments, &environment, &log)?;
-        Ok(Controller::new(process, name, log, webhook_port, metrics_port))
+        Ok(Controller::new(process, name, log, ports))
+    }
+
+    /// Starts several controllers behind a balancer on the port that the
+    /// webhooks name, and returns when all get connections. While they run, no
+    /// other controller can have that port.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Installation::replicas_with`].
+    pub fn replicas(&self, count: usize) -> Result<Replicas<'_>> {
+        self.replicas_with(count, StartOptions::default(), Duration::ZERO)
+    }
+
+    /// As [`Installation::replicas`], with options for each of them and with a
+    /// balancer that hears of changes `lag` late. Each has a port of its own.
+    ///
+    /// # Errors
+    ///
+    /// If one does not start, or they are not all ready in a minute.
+    pub fn replicas_with(&self, count: usize, options: StartOptions, lag: Duration) -> Result<Replicas<'_>> {
+        Replicas::start(self, count, options, lag)
     }
 
     /// A kubeconfig with a new token of the `ServiceAccount`, as JSON (which is
     /// YAML as well). Never the administrator: mistakes in RBAC would not show.
-    fn kubeconfig(&self) -> Result<Value> {
+    fn kubeconfig(&self, server: Option<&str>) -> Result<Value> {
         let admin: Value = serde_json::from_str(&self.kubectl.attempt(&["config", "view", "--raw", "-o", "json"])?)?;
-        let token = self.kubectl.attempt(&["create", "token", NAME, "--duration=24h"])?;
+        let (name, namespace) = (self.name.as_str(), self.kubectl.namespace());
+        let mut cluster = admin["clusters"][0]["cluster"].clone();
+        if let Some(server) = server {
+            cluster["server"] = server.into();
+        }
+        let token = self.kubectl.attempt(&["create", "token", name, "--duration=24h"])?;
         Ok(json!({
             "apiVersion": "v1",
             "kind": "Config",
-            "current-context": NAME,
-            "contexts": [{"name": NAME, "context": {"cluster": NAME, "user": NAME, "namespace": NAMESPACE}}],
-            "clusters": [{"name": NAME, "cluster": admin["clusters"][0]["cluster"]}],
-            "users": [{"name": NAME, "user": {"token": token.trim()}}],
+            "current-context": name,
+            "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": namespace}}],
+            "clusters": [{"name": name, "cluster": cluster}],
+            "users": [{"name": name, "user": {"token": token.trim()}}],
         }))
     }
 
@@ -163,8 +228,8 @@ impl Installation {
                 let field = variable.pointer("/valueFrom/fieldRef/fieldPath").and_then(Value::as_str);
                 let value = match field {
                     Some("metadata.name") => pod,
-                    Some("metadata.namespace") => NAMESPACE,
-                    Some("spec.serviceAccountName") => NAME,
+                    Some("metadata.namespace") => self.kubectl.namespace(),
+                    Some("spec.serviceAccountName") => &self.name,
                     Some("spec.nodeName") => "node-a",
                     Some("status.podIP" | "status.hostIP") => "127.0.0.1",
                     Some(other) => bail!("{name}: the field {other} is not known to the tests"),
@@ -192,8 +257,8 @@ impl Installation {
 }
 
 /// Changes one field of every webhook, and tests that each is where it was.
-fn point_webhooks(kubectl: &Kubectl, kind: &str, port: u16) -> Result<()> {
-    let configuration: Value = serde_json::from_str(&kubectl.attempt(&["get", kind, NAME, "-o", "json"])?)?;
+fn point_webhooks(kubectl: &Kubectl, kind: &str, name: &str, port: u16) -> Result<()> {
+    let configuration: Value = serde_json::from_str(&kubectl.attempt(&["get", kind, name, "-o", "json"])?)?;
     let webhooks = configuration["webhooks"].as_array().map(Vec::as_slice).unwrap_or_default();
     let patch: Vec<Value> = webhooks
         .iter()
@@ -206,8 +271,8 @@ fn point_webhooks(kubectl: &Kubectl, kind: &str, port: u16) -> Result<()> {
         })
         .collect();
     if patch.is_empty() {
-        bail!("{kind} {NAME} has no webhooks");
+        bail!("{kind} {name} has no webhooks");
     }
-    kubectl.attempt(&["patch", kind, NAME, "--type=json", "-p", &Value::Array(patch).to_string()])?;
+    kubectl.attempt(&["patch", kind, name, "--type=json", "-p", &Value::Array(patch).to_string()])?;
     Ok(())
 }

@@ -51,7 +51,7 @@ fn image_environment_and_options_reach_the_pods_of_all_partitions() {
 fn template_labels_and_annotations_reach_every_partition_and_are_removed_again() {
     // The original dropped the annotations, and its partitions shared one map of labels.
     let (_namespace, kubectl) = sandbox("labels");
-    create_ready(&kubectl, &set("w", 3, "raft", 3), "w");
+    create_ready(&kubectl, &set("w", 3, "log", 2), "w");
     let metadata = |tier: Value, note: Value| {
         patch(
             &kubectl,

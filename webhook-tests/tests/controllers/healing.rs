@@ -178,10 +178,11 @@ fn what_was_put_right_is_told_by_an_event() {
     create_ready(&kubectl, &set("w", 1, "raft", 1), "w");
     let wanted = read(&kubectl, &("configmap", "w-1-config".to_owned()));
     kubectl.ok(&["patch", "configmap", "w-1-config", "--type=merge", "-p", r#"{"data":{"protocol.json":"?"}}"#]);
-    kubectl.ok(&["delete", "service", "w-1-hs", "--wait=false"]);
+    kubectl.ok(&["delete", "service", "w-1-hs", "w-1", "--wait=false"]);
     for (reason, note) in [
         ("Restored", "ConfigMap w-1-config differed from what the Partition says and has been put right"),
         ("Recreated", "Service w-1-hs was missing and has been created again"),
+        ("Recreated", "Service w-1 was missing and has been created again"),
     ] {
         kubectl.wait_until(&["events.events.k8s.io", "-n", kubectl.namespace()], SOON, |events| {
             events
@@ -194,4 +195,21 @@ fn what_was_put_right_is_told_by_an_event() {
         &wanted,
         &read(&kubectl, &("configmap", "w-1-config".to_owned())),
     );
+}
+
+#[test]
+fn every_partition_that_is_removed_is_named_by_an_event() {
+    let (_namespace, kubectl) = sandbox("told-removed");
+    create_ready(&kubectl, &set("w", 3, "raft", 1), "w");
+    let shrink = json!({
+        "metadata": {"annotations": {"k8s.atomix.io/allow-partition-removal": "1"}},
+        "spec": {"partitions": 1},
+    });
+    kubectl.ok(&["patch", "partitionset", "w", "--type=merge", "-p", &shrink.to_string()]);
+    for name in ["w-2", "w-3"] {
+        let note = format!("Partition {name} is deleted: the set has fewer partitions now");
+        kubectl.wait_until(&["events.events.k8s.io", "--field-selector", "regarding.name=w"], SOON, |events| {
+            events.iter().any(|event| event["reason"] == "PartitionRemoved" && event["note"] == note)
+        });
+    }
 }

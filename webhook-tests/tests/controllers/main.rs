@@ -3,10 +3,14 @@
 
 mod changes;
 mod children;
+mod claims;
 mod deletion;
 mod healing;
 mod manifest;
+mod pods;
 mod rbac;
+mod rolling;
+mod rollout;
 mod status;
 mod steady;
 mod support;

@@ -3,14 +3,16 @@
 use std::fs;
 use std::process::Command;
 use std::sync::LazyLock;
+use std::time::Duration;
 
+use atomix_controller::admission::server::Limits;
 use serde_json::{Value, json};
 use webhook_tests::{ControlPlane, Kubectl, MANIFEST, binaries};
 
-use crate::support::{items, text};
+use crate::support::{SOON, items, text};
 
 /// What kubectl says of each object, in the order of the file.
-const CREATED: [&str; 12] = [
+const CREATED: [&str; 13] = [
     "customresourcedefinition.apiextensions.k8s.io/partitionsets.k8s.atomix.io created",
     "customresourcedefinition.apiextensions.k8s.io/partitions.k8s.atomix.io created",
     "clusterrole.rbac.authorization.k8s.io/atomix-controller created",
@@ -21,6 +23,7 @@ const CREATED: [&str; 12] = [
     "secret/atomix-controller-webhook-ca created",
     "service/atomix-controller created",
     "deployment.apps/atomix-controller created",
+    "poddisruptionbudget.policy/atomix-controller created",
     "mutatingwebhookconfiguration.admissionregistration.k8s.io/atomix-controller created",
     "validatingwebhookconfiguration.admissionregistration.k8s.io/atomix-controller created",
 ];
@@ -146,6 +149,79 @@ fn webhook_configurations_name_every_field_that_has_a_default_and_trust_nobody_y
     }
 }
 
+/// Pods of the Deployment that are ready, once there are so many as it wants.
+fn pods() -> Vec<Value> {
+    kubectl().wait_until(&["pods", "-l", "name=atomix-controller"], SOON, |pods| {
+        let ready = |pod: &Value| {
+            let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+            pod["metadata"]["deletionTimestamp"].is_null()
+                && conditions.into_iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+        };
+        pods.len() == 2 && pods.iter().all(ready)
+    })
+}
+
+#[test]
+fn two_pods_run_on_different_nodes_and_are_not_both_evicted() {
+    let pods = pods();
+    let nodes = [0, 1].map(|pod| text(&pods[pod], "/spec/nodeName"));
+    assert_ne!(nodes[0], nodes[1]);
+
+    // No node takes the pod that comes in place of the first.
+    kubectl().ok(&["cordon", nodes[0], nodes[1]]);
+    kubectl().wait_until(&["poddisruptionbudget", "atomix-controller"], SOON, |budgets| {
+        budgets[0]["status"]["disruptionsAllowed"] == 1
+    });
+    let evict = |pod: &Value| {
+        let name = text(pod, "/metadata/name");
+        let path = format!("/api/v1/namespaces/kube-system/pods/{name}/eviction");
+        let eviction = json!({
+            "apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": "kube-system"},
+        });
+        kubectl().feed(&["create", "--raw", &path, "-f", "-"], &eviction.to_string())
+    };
+    let first = evict(&pods[0]);
+    assert!(first.status.success(), "{}", first.stderr);
+    let second = evict(&pods[1]);
+    kubectl().ok(&["uncordon", nodes[0], nodes[1]]);
+    assert!(!second.status.success() && second.stderr.contains("disruption budget"), "{}", second.stderr);
+}
+
+#[test]
+fn spreading_is_preferred_so_that_one_node_will_do() {
+    let spec = shipped("Deployment", "atomix-controller")["spec"].clone();
+    let constraints = spec["template"]["spec"]["topologySpreadConstraints"].as_array().expect("constraints").clone();
+    let keys: Vec<_> = constraints.iter().map(|constraint| text(constraint, "/topologyKey")).collect();
+    assert_eq!(keys, ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]);
+    for constraint in &constraints {
+        assert_eq!(constraint["whenUnsatisfiable"], "ScheduleAnyway");
+        assert_eq!(constraint["labelSelector"], spec["selector"]);
+    }
+}
+
+#[test]
+fn the_number_of_pods_never_falls_below_one() {
+    let spec = shipped("Deployment", "atomix-controller")["spec"].clone();
+    let budget = shipped("PodDisruptionBudget", "atomix-controller")["spec"].clone();
+    assert_eq!(spec["strategy"]["rollingUpdate"]["maxUnavailable"], 0);
+    assert!(budget["maxUnavailable"].as_u64() < spec["replicas"].as_u64(), "a drain could take all");
+    assert!(budget["maxUnavailable"].as_u64() > Some(0), "no node could be drained");
+    assert_eq!(budget["selector"], spec["selector"]);
+    assert_eq!(spec["selector"]["matchLabels"], spec["template"]["metadata"]["labels"]);
+}
+
+#[test]
+fn a_pod_has_the_time_that_it_takes_to_stop_in_order() {
+    let pod = shipped("Deployment", "atomix-controller")["spec"]["template"]["spec"].clone();
+    let seconds = |value: &Value| Duration::from_secs(value.as_u64().expect("seconds"));
+    let unseen = seconds(&pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]);
+    let grace = seconds(&pod["terminationGracePeriodSeconds"]);
+    let limits = Limits::default();
+    assert!(grace > unseen + limits.drain + limits.stop, "{grace:?} is too short for {limits:?}");
+    // kube-proxy and its like hear of the pod's end while it still takes connections.
+    assert!(unseen >= Duration::from_secs(3));
+}
+
 #[test]
 fn the_authority_is_shipped_empty() {
     let secret = shipped("Secret", "atomix-controller-webhook-ca");
@@ -188,6 +264,8 @@ fn the_shipped_pod_names_its_probes_ports_and_resources() {
     let service = shipped("Service", "atomix-controller");
     let ports = service["spec"]["ports"].as_array().expect("ports").iter();
     let ports: Vec<_> = ports.map(|port| (text(port, "/name"), port["port"].as_u64().unwrap_or_default())).collect();
-    assert!(ports.contains(&("webhook", 443)) && ports.contains(&("metrics", 8080)), "{ports:?}");
+    for port in [("control", 5679), ("webhook", 443), ("metrics", 8080)] {
+        assert!(ports.contains(&port), "{port:?} in {ports:?}");
+    }
     assert_eq!(service["spec"]["selector"], json!({"name": "atomix-controller"}));
 }

@@ -38,6 +38,13 @@ const EVERYWHERE: &[Grant] = &[
     },
     Grant {
         group: "k8s.atomix.io",
+        resources: &["partitionsets"],
+        verbs: &["get", "create", "delete"],
+        names: &[],
+        why: "partition groups of clients of the gRPC API",
+    },
+    Grant {
+        group: "k8s.atomix.io",
         resources: &["partitionsets/status", "partitions/status"],
         verbs: &["patch"],
         names: &[],
@@ -56,6 +63,20 @@ const EVERYWHERE: &[Grant] = &[
         verbs: &["list", "watch", "create", "get", "update"],
         names: &[],
         why: "the pods of a partition",
+    },
+    Grant {
+        group: "",
+        resources: &["pods"],
+        verbs: &READ,
+        names: &[],
+        why: "whether they are ready, and of which revision",
+    },
+    Grant {
+        group: "",
+        resources: &["pods/eviction"],
+        verbs: &["create"],
+        names: &[],
+        why: "outdated pods are replaced as their disruption budget allows",
     },
     Grant {
         group: "",
@@ -123,13 +144,43 @@ const EVERYWHERE: &[Grant] = &[
 ];
 
 /// In the controller's own namespace.
-const AT_HOME: &[Grant] = &[Grant {
-    group: "",
-    resources: &["secrets"],
-    verbs: &["list", "watch", "get", "update"],
-    names: &["atomix-controller-webhook-ca"],
-    why: "the certificate authority; who may create Secrets here could take over the cluster",
-}];
+const AT_HOME: &[Grant] = &[
+    Grant {
+        group: "",
+        resources: &["secrets"],
+        verbs: &["list", "watch", "get", "update"],
+        names: &["atomix-controller-webhook-ca"],
+        why: "the certificate authority; who may create Secrets here could take over the cluster",
+    },
+    Grant {
+        group: "coordination.k8s.io",
+        resources: &["leases"],
+        verbs: &["create"],
+        names: &[],
+        why: "which replica reconciles; what is created has no name yet when rights are asked for",
+    },
+    Grant {
+        group: "coordination.k8s.io",
+        resources: &["leases"],
+        verbs: &["list", "watch", "get", "update"],
+        names: &OWN,
+        why: "kept, and taken over",
+    },
+    Grant {
+        group: "coordination.k8s.io",
+        resources: &["leases"],
+        verbs: &["list", "watch", "get", "patch"],
+        names: &["atomix-controller-replicas"],
+        why: "which replicas live; each changes one annotation of it",
+    },
+    Grant {
+        group: "events.k8s.io",
+        resources: &["events"],
+        verbs: &["create", "patch"],
+        names: &[],
+        why: "what a person should know of the webhooks' certificates",
+    },
+];
 
 /// (group, resource, verb, name): one single right.
 type Right = (String, String, String, String);
@@ -224,9 +275,14 @@ fn of_secrets_it_reads_one_and_creates_none() {
     for verb in ["create", "get", "list", "watch", "delete"] {
         assert!(!may(verb, "secrets"), "{verb}");
     }
-    for (verb, object) in
-        [("create", "pods"), ("delete", "statefulsets"), ("update", "partitionsets"), ("get", "nodes")]
-    {
+    for (verb, object) in [
+        ("create", "pods"),
+        ("delete", "pods"),
+        ("get", "pods"),
+        ("delete", "statefulsets"),
+        ("update", "partitionsets"),
+        ("get", "nodes"),
+    ] {
         assert!(!may(verb, object), "{verb} {object}");
     }
 }
@@ -253,9 +309,11 @@ fn the_rights_suffice_and_those_to_write_are_all_used() {
 fn is_for_others(resource: &str, verb: &str) -> bool {
     let asked_by_openshift = resource.ends_with("/finalizers") || resource.ends_with("/restricted");
     let of_other_settings = matches!((resource, verb), ("endpoints" | "endpointslices", "delete"));
-    // By the one of two controllers that comes second to the empty Secret: see the tests of TLS.
-    let of_a_race = (resource, verb) == ("secrets", "get");
-    asked_by_openshift || of_other_settings || of_a_race
+    // By the one of two controllers that comes second, to the empty Secret or to the Lease.
+    let of_a_race = matches!((resource, verb), ("secrets" | "leases", "get"));
+    // Nobody calls it here; the tests of the API do.
+    let of_the_grpc_api = resource == "partitionsets" && ["get", "create", "delete"].contains(&verb);
+    asked_by_openshift || of_other_settings || of_a_race || of_the_grpc_api
 }
 
 /// Lets the controller do all that it ever does.

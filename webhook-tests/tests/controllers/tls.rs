@@ -27,13 +27,24 @@ fn ground() -> MutexGuard<'static, Ground> {
         Mutex::new(Ground { control_plane, installation })
     });
     let ground = GROUND.lock().unwrap_or_else(PoisonError::into_inner);
-    ground.kubectl().ok(&["patch", "secret", SECRET, "--type=merge", "-p", r#"{"data": null}"#]);
+    ground.forget();
     ground
 }
 
 impl Ground {
     fn kubectl(&self) -> &Kubectl {
         self.installation.kubectl()
+    }
+
+    /// As on an empty cluster: no authority, and nothing is trusted.
+    fn forget(&self) {
+        self.kubectl().ok(&["patch", "secret", SECRET, "--type=merge", "-p", r#"{"data": null}"#]);
+        for (kind, webhooks) in CONFIGURATIONS.into_iter().zip([1, 2]) {
+            let bundle = |index| format!("/webhooks/{index}/clientConfig/caBundle");
+            let emptied = (0..webhooks).map(|index| json!({"op": "add", "path": bundle(index), "value": ""}));
+            let emptied = emptied.collect::<Value>().to_string();
+            self.kubectl().ok(&["patch", kind, "atomix-controller", "--type=json", "-p", &emptied]);
+        }
     }
 
     fn start(&self) -> Controller {
@@ -189,7 +200,7 @@ fn two_that_start_at_once_on_the_empty_secret_end_with_one_authority() {
     // Until both have really written, and one of them came too late.
     for round in 1.. {
         assert!(round <= 10, "never at once");
-        ground.kubectl().ok(&["patch", "secret", SECRET, "--type=merge", "-p", r#"{"data": null}"#]);
+        ground.forget();
         let start = |webhook_port: Option<u16>| {
             let options = StartOptions { webhook_port, ..StartOptions::default() };
             let controller = ground.installation.start_with(options).expect("a controller");

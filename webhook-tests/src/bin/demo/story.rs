@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use webhook_tests::{ControlPlane, Controller, Event, Installation, MANIFEST, binaries};
+use webhook_tests::{ControlPlane, Controller, Event, Installation, Kubectl, MANIFEST, binaries};
 
 use crate::check;
 use crate::terminal::{Terminal, step};
@@ -112,7 +112,10 @@ fn rest(control_plane: &ControlPlane) -> Result<Controller> {
     step(6, &format!("Growing from {PARTITIONS} to {GROWN} partitions"));
     grow(&terminal, control_plane)?;
 
-    step(7, "What the fields mean");
+    step(7, "A group, as Atomix clients make it");
+    ask(&terminal, &controller, kubectl)?;
+
+    step(8, "What the fields mean");
     let explained = terminal.kubectl(&["explain", "partitionset.spec"])?;
     check::says(&explained, &["partitions", "partitionSize", "template", "-required-", "Number of partitions"])?;
     Ok(controller)
@@ -160,6 +163,25 @@ fn grow(terminal: &Terminal, control_plane: &ControlPlane) -> Result<()> {
         "Two more partitions in {}. Clients saw {PARTITIONS} addresses and then {GROWN}, never a number between. Scaling down\n\
          would be refused: it destroys data, so it needs the annotation k8s.atomix.io/allow-partition-removal.",
         seconds(took)
+    );
+    Ok(())
+}
+
+/// Creates and finds a group over gRPC.
+fn ask(terminal: &Terminal, controller: &Controller, kubectl: &Kubectl) -> Result<()> {
+    let server = format!("--server={}", controller.grpc_addr());
+    let create =
+        ["groups", "create", "default.events", "--protocol=raft", "--partitions=2", "--partition-size=3", &server];
+    terminal.controller(&create)?;
+    terminal.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "partitionset/events"])?;
+    terminal.kubectl(&["get", "partitions,services", "--selector=group=events"])?;
+    check::group(kubectl, "events", 2, SIZE)?;
+    let found = terminal.controller(&["groups", "get", "default.events", &server])?;
+    check::says(&found, &["events-1.default.svc.cluster.local:5678", "events-2.default.svc.cluster.local:5678"])?;
+    println!(
+        "Clients know nothing of Kubernetes: they create and find groups over gRPC. With grpcurl, that is\n\
+         grpcurl -plaintext -d '{{\"id\": {{\"name\": \"events\"}}}}' {} atomix.controller.ControllerService/GetPartitionGroups",
+        controller.grpc_addr()
     );
     Ok(())
 }

@@ -4,9 +4,13 @@
 use std::fmt::Write as _;
 use std::io::{self, Read, Write as _};
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use webhook_tests::Kubectl;
+use webhook_tests::{Kubectl, binaries};
+
+/// What the controller's program is called.
+const CONTROLLER: &str = "atomix-controller";
 
 /// Prints steps and runs commands.
 pub struct Terminal {
@@ -39,25 +43,31 @@ impl Terminal {
 
     /// A command that has to succeed. Returns what it printed.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
-        let (printed, success) = self.run(arguments)?;
+        let (printed, success) = self.run("kubectl", self.kubectl.command(), arguments)?;
         ensure!(success, "this command should have succeeded: kubectl {}", arguments.join(" "));
         Ok(printed)
     }
 
     /// A command that has to fail. Returns what it printed.
     pub fn kubectl_fails(&self, arguments: &[&str]) -> Result<String> {
-        let (printed, success) = self.run(arguments)?;
+        let (printed, success) = self.run("kubectl", self.kubectl.command(), arguments)?;
         ensure!(!success, "this command should have failed: kubectl {}", arguments.join(" "));
         Ok(printed)
     }
 
-    fn run(&self, arguments: &[&str]) -> Result<(String, bool)> {
-        println!("$ kubectl{}", quoted(arguments));
+    /// A command of the controller's own program that has to succeed. Returns what it printed.
+    pub fn controller(&self, arguments: &[&str]) -> Result<String> {
+        let (printed, success) = self.run(CONTROLLER, Command::new(binaries::controller()?), arguments)?;
+        ensure!(success, "this command should have succeeded: {CONTROLLER} {}", arguments.join(" "));
+        Ok(printed)
+    }
+
+    fn run(&self, name: &str, mut command: Command, arguments: &[&str]) -> Result<(String, bool)> {
+        println!("$ {name}{}", quoted(arguments));
         // One pipe for both streams keeps their lines in order, as on a terminal.
         let (mut output, input) = io::pipe()?;
-        let mut command = self.kubectl.command();
         command.args(arguments).current_dir(&self.directory).stdout(input.try_clone()?).stderr(input);
-        let mut child = command.spawn().context("starting kubectl")?;
+        let mut child = command.spawn().with_context(|| format!("starting {name}"))?;
         // The command holds our copies of the pipe's end, which would stay open.
         drop(command);
         let mut printed = Vec::new();

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 use webhook_tests::{Kubectl, Namespace, harness};
+pub use webhook_tests::{condition, is_ready, items, text};
 
-/// Longer than anything here takes on a busy machine.
-pub const SOON: Duration = Duration::from_secs(90);
+/// Longer than anything here takes on a busy machine. The disruption controller counts a pod as disrupted for two
+/// minutes after its eviction if it did not see the pod go before another one of its name came.
+pub const SOON: Duration = Duration::from_secs(300);
 
 /// A namespace on the shared control plane, where a controller runs, and a
 /// kubectl in it.
@@ -43,31 +45,9 @@ pub fn create_ready(kubectl: &Kubectl, yaml: &str, name: &str) -> Value {
     await_ready(kubectl, name)
 }
 
-/// Whether an object is Ready for its current generation.
-pub fn is_ready(object: &Value) -> bool {
-    condition(object, "Ready").is_some_and(|ready| {
-        ready["status"] == "True" && ready["observedGeneration"] == object["metadata"]["generation"]
-    })
-}
-
-/// The condition of a type.
-pub fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
-    object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind)
-}
-
-/// The text at a JSON pointer, or nothing.
-pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
-}
-
 /// The resource version as a number: all resources of one etcd count together.
 pub fn version(object: &Value) -> u64 {
     text(object, "/metadata/resourceVersion").parse().expect("a resource version")
-}
-
-/// The items of `kubectl get <kind>` in the kubectl's namespace.
-pub fn items(kubectl: &Kubectl, arguments: &[&str]) -> Vec<Value> {
-    kubectl.get_json(arguments)["items"].as_array().expect("a list").clone()
 }
 
 /// The addresses of an EndpointSlice, in its order.

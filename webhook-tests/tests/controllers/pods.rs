@@ -1,0 +1,94 @@
+//! What keeps pods from being there or ready shows in the conditions of the partition and of the set.
+
+use serde_json::{Value, json};
+use webhook_tests::Kubectl;
+
+use crate::rolling::patch_template;
+use crate::support::{SOON, await_ready, condition, sandbox, set, text};
+
+#[track_caller]
+fn await_told(kubectl: &Kubectl, object: [&str; 2], reason: &str, words: &str) {
+    kubectl.wait_until(&object, SOON, |found| {
+        let ready = found.first().and_then(|found| condition(found, "Ready"));
+        ready.is_some_and(|ready| ready["reason"] == reason && text(ready, "/message").contains(words))
+    });
+}
+
+/// Limits a kind of objects; no controller of quotas runs here, so its part is played.
+fn limit(kubectl: &Kubectl, resource: &str, most: &str) {
+    let hard = json!({resource: most});
+    kubectl.create_stdin(
+        &json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"}, "spec": {"hard": hard}})
+            .to_string(),
+    );
+    let status = json!({"status": {"hard": hard, "used": {resource: "0"}}}).to_string();
+    kubectl.ok(&["patch", "resourcequota", "q", "--subresource=status", "--type=merge", "-p", &status]);
+}
+
+#[test]
+fn a_pod_that_cannot_be_scheduled_is_named_in_the_set_with_the_reason() {
+    let (_namespace, kubectl) = sandbox("unschedulable");
+    kubectl.create_stdin(&set("w", 2, "log", 1).replace("size: 1", "size: 1, nodeSelector: {nowhere: \"yes\"}"));
+    await_told(&kubectl, ["partition", "w-1"], "PodUnschedulable", "pod w-1-0 cannot be scheduled: 0/");
+    await_told(
+        &kubectl,
+        ["partitionset", "w"],
+        "PartitionsNotReady",
+        "; w-1: 0 of 1 pods are ready; pod w-1-0 cannot be scheduled: 0/",
+    );
+    kubectl.wait_until(&["events.events.k8s.io", "--field-selector", "regarding.name=w-1"], SOON, |events| {
+        events.iter().any(|event| event["type"] == "Warning" && event["reason"] == "PodUnschedulable")
+    });
+    patch_template(&kubectl, &json!({"nodeSelector": null}));
+    await_ready(&kubectl, "w");
+}
+
+#[test]
+fn a_quota_that_refuses_an_object_is_named_and_the_set_goes_on_when_it_is_gone() {
+    let (_namespace, kubectl) = sandbox("quota");
+    limit(&kubectl, "count/configmaps", "0");
+    kubectl.create_stdin(&set("w", 1, "log", 1));
+    await_told(&kubectl, ["partition", "w-1"], "QuotaExceeded", "exceeded quota: q");
+    await_told(&kubectl, ["partitionset", "w"], "PartitionsNotReady", "exceeded quota: q");
+    let partition = kubectl.get_json(&["partition", "w-1"]);
+    assert!(condition(&partition, "Reconciling").is_some_and(|condition| condition["reason"] == "QuotaExceeded"));
+    kubectl.ok(&["delete", "resourcequota", "q"]);
+    await_ready(&kubectl, "w");
+}
+
+#[test]
+fn pods_that_a_quota_refuses_are_told_of() {
+    let (_namespace, kubectl) = sandbox("pods-quota");
+    limit(&kubectl, "pods", "1");
+    kubectl.create_stdin(&set("w", 1, "log", 2));
+    let message = "1 of 2 pods exist; see `kubectl describe statefulset w-1` for why no more are made";
+    await_told(&kubectl, ["partition", "w-1"], "PodsMissing", message);
+    await_told(&kubectl, ["partitionset", "w"], "PartitionsNotReady", message);
+    kubectl.ok(&["delete", "resourcequota", "q"]);
+    await_ready(&kubectl, "w");
+}
+
+#[test]
+fn a_failing_pod_is_not_told_of_with_every_step_of_its_kubelet() {
+    let (_namespace, kubectl) = sandbox("back-off");
+    kubectl.create_stdin(&set("w", 1, "log", 1).replace("size: 1", "size: 1, image: missing.test/node"));
+    await_told(
+        &kubectl,
+        ["partition", "w-1"],
+        "ImagePullFailed",
+        r#"pod w-1-0 cannot pull the image "missing.test/node""#,
+    );
+    let told = kubectl.get_json(&["partition", "w-1"]);
+    for reason in ["ErrImagePull", "ImagePullBackOff", "ErrImagePull"] {
+        let waiting: Value = json!({"status": {"containerStatuses": [{
+            "name": "atomix", "image": "missing.test/node", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"waiting": {"reason": reason, "message": "rpc error"}},
+        }]}});
+        kubectl.ok(&["patch", "pod", "w-1-0", "--subresource=status", "--type=merge", "-p", &waiting.to_string()]);
+    }
+    // What is written of another set comes after anything that would have been written of this one.
+    kubectl.create_stdin(&set("other", 1, "log", 1));
+    await_ready(&kubectl, "other");
+    let now = kubectl.get_json(&["partition", "w-1"]);
+    assert_eq!(now["metadata"]["resourceVersion"], told["metadata"]["resourceVersion"]);
+}

@@ -1,0 +1,53 @@
+//! Sets that cannot be completed never delay the others.
+
+use serde_json::json;
+use webhook_tests::{ControlPlane, Installation, Namespace};
+
+use crate::support::{SOON, await_ready, condition, set};
+
+const BAD: u32 = 30;
+
+#[test]
+fn many_sets_that_cannot_be_completed_do_not_delay_a_good_one() {
+    let control_plane = ControlPlane::start().expect("a control plane");
+    let installation = Installation::new(&control_plane).expect("an installation");
+    let namespace = Namespace::new(control_plane.kubectl(), "bad");
+    let kubectl = namespace.kubectl();
+    // What only the webhooks could have refused is stored: they are not there yet.
+    for kind in ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"] {
+        installation.kubectl().ok(&["delete", kind, "atomix-controller"]);
+    }
+    let mut broken = set("broken", 2, 1);
+    broken["spec"]["template"]["spec"]["config"] = "memberGroupStrategy: ANYWHERE".into();
+    kubectl.create_stdin(&broken.to_string());
+    // Each finds an object of somebody else in its place.
+    let mut wanted = Vec::new();
+    for index in 0..BAD {
+        let name = format!("taken-{index}-x");
+        wanted.push(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("{name}-1-config")}}));
+        wanted.push(set(&name, 1, 1));
+    }
+    kubectl.create_stdin(&json!({"apiVersion": "v1", "kind": "List", "items": wanted}).to_string());
+    installation.restore_webhooks().expect("webhooks");
+    let mut controller = installation.start().expect("a controller");
+    controller.wait_ready().expect("a ready controller");
+
+    let stalled = |set: &serde_json::Value, reason: &str| {
+        condition(set, "Stalled").is_some_and(|stalled| stalled["status"] == "True" && stalled["reason"] == reason)
+    };
+    kubectl.wait_until(&["partitionset", "broken"], SOON, |found| stalled(&found[0], "InvalidSpec"));
+    let all = kubectl.wait_until(&["partitionsets"], SOON, |found| {
+        found.iter().filter(|set| stalled(set, "PartitionStalled")).count() == BAD as usize
+    });
+    let message = condition(&all[1], "Stalled").expect("a condition")["message"].as_str().expect("a message");
+    assert!(message.contains("-config") && message.contains("has no owner"), "{message}");
+
+    let begun = std::time::Instant::now();
+    kubectl.create_stdin(&set("good", 3, 1).to_string());
+    await_ready(&kubectl, "good");
+    println!("a good set among {} bad ones is ready after {:?}", BAD + 1, begun.elapsed());
+
+    // The stranger goes, and the set completes by itself.
+    kubectl.ok(&["delete", "configmap", "taken-0-x-1-config"]);
+    await_ready(&kubectl, "taken-0-x");
+}

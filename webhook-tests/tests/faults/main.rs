@@ -1,0 +1,8 @@
+//! What the controller survives with nothing lost: it is killed, or what it
+//! works with goes away or is spoilt.
+
+mod api_server_away;
+mod bad_sets;
+mod kills;
+mod support;
+mod webhooks_spoilt;
