@@ -1,5 +1,6 @@
 # make demo    see it work, on this machine alone          make demo ARGS=--once ends by itself
 # make test    every test, from cold
+# make bench   figures: speed, requests, memory          make bench ARGS="1000 1" for another size
 # make build   the release binary and, with a container builder, the image
 # make image   the same, and an error without a container builder
 # make lint    formatting and clippy
@@ -11,7 +12,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 BINARY = target/$(HOST)/release/atomix-controller
 MANIFEST = deploy/atomix-controller.yaml
 
-.PHONY: help build image binary demo test lint manifests
+.PHONY: help build image binary demo test bench lint manifests
 .NOTPARALLEL:
 
 help:
@@ -38,6 +39,11 @@ test:
 	@hack/need.sh cargo cc go openssl
 	@echo "Tests, on a Kubernetes control plane of our own. The first time, it and the controller are built (some minutes)."
 	@hack/test.sh
+
+bench:
+	@hack/need.sh cargo cc go
+	@echo "Benchmark, on a Kubernetes control plane of our own. The first time, it and a release build are made (some minutes)."
+	cargo bench -p webhook-tests --bench convergence -- $(ARGS)
 
 lint:
 	@hack/need.sh cargo

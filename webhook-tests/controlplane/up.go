@@ -207,15 +207,16 @@ func (s *supervisor) stop() {
 
 // freePort picks a port below the range from which the kernel takes the local
 // ports of outgoing connections: one of those could take it before its
-// component listens.
+// component listens. It is above those that the tests promise to others, which
+// need not listen yet either.
 func freePort() (int, error) {
 	for range 200 {
-		port := 12000 + rand.IntN(20000)
+		port := 22000 + rand.IntN(10000)
 		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
 			continue
 		}
 		return port, listener.Close()
 	}
-	return 0, errors.New("no free port between 12000 and 32000")
+	return 0, errors.New("no free port between 22000 and 32000")
 }

@@ -29,6 +29,8 @@ pub struct AuditEntry {
     pub uri: String,
     /// When the request came, in RFC 3339.
     pub received: String,
+    /// When the stage was reached, in RFC 3339.
+    pub completed: String,
     /// The user agent, which names the replica.
     pub agent: String,
 }
@@ -60,6 +62,8 @@ struct Line {
     #[serde(default)]
     response_status: Status,
     request_received_timestamp: String,
+    #[serde(default)]
+    stage_timestamp: String,
     #[serde(default)]
     user_agent: String,
 }
@@ -104,6 +108,7 @@ pub(crate) fn parse(log: &str) -> serde_json::Result<Vec<AuditEntry>> {
                 stage: line.stage,
                 uri: line.request_uri,
                 received: line.request_received_timestamp,
+                completed: line.stage_timestamp,
                 agent: line.user_agent,
             })
         })

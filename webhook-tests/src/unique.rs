@@ -32,7 +32,8 @@ pub fn suffix() -> String {
 /// A port is often promised long before its owner listens: the webhook
 /// configurations name it while the controller is away. It is below the range
 /// from which the kernel takes the local ports of outgoing connections, so that
-/// none of those gets it either.
+/// none of those gets it either, and below that of the control planes' own
+/// ports.
 ///
 /// # Panics
 ///
@@ -40,9 +41,9 @@ pub fn suffix() -> String {
 #[must_use]
 pub fn free_port() -> u16 {
     (0..200)
-        .filter_map(|_| u16::try_from(12_000 + random() % 20_000).ok())
+        .filter_map(|_| u16::try_from(12_000 + random() % 10_000).ok())
         .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok() && claim(*port))
-        .expect("a free port between 12000 and 32000")
+        .expect("a free port between 12000 and 22000")
 }
 
 /// Takes a port's claim: a name in the kernel that goes with this process.
