@@ -3,12 +3,14 @@
 use std::collections::HashSet;
 use std::fmt::Debug;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::future::{self, join_all};
 use futures::{StreamExt, TryStreamExt};
 use kube::core::NamespaceResourceScope;
 use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
@@ -19,6 +21,49 @@ use crate::scope::Scope;
 
 /// Objects of one page of the first list: bounds the memory that a start takes.
 const PAGE_SIZE: u32 = 250;
+/// How closely a kind is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// As other controllers do: nobody outside waits for what the watch tells.
+    Usual,
+    /// For what others are told from the cache: soon after the API server is back, and also where a connection has gone
+    /// dead without a word, which is noticed only when the watch ends.
+    Close,
+}
+
+/// The longest wait of a close watch before it is begun anew, where others wait for up to a minute.
+const CLOSE_RETRY: Duration = Duration::from_secs(1);
+/// Seconds after which a close watch ends and is begun anew where it was. What is dead is taken for that five seconds
+/// later.
+const CLOSE_TIMEOUT: u32 = 30;
+
+impl Pace {
+    fn backoff(self) -> impl Backoff {
+        AtMost(DefaultBackoff::default(), if self == Self::Close { CLOSE_RETRY } else { Duration::MAX })
+    }
+
+    fn config(self) -> watcher::Config {
+        let config = watcher::Config::default().page_size(PAGE_SIZE);
+        if self == Self::Close { config.timeout(CLOSE_TIMEOUT) } else { config }
+    }
+}
+
+/// Waits of which none is longer than that.
+struct AtMost(DefaultBackoff, Duration);
+
+impl Iterator for AtMost {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next().map(|wait| wait.min(self.1))
+    }
+}
+
+impl Backoff for AtMost {
+    fn reset(&mut self) {
+        self.0.reset();
+    }
+}
 
 /// What is kept of a watched object, and whom it concerns.
 pub trait Sink<K>: Send {
@@ -31,10 +76,19 @@ pub trait Sink<K>: Send {
     /// Called after the cache has taken in that an object is there, or is gone, or that what is kept of it has changed.
     fn changed(&self, key: &ObjectKey, kept: &Self::Kept);
 
+    /// How closely the kind is followed.
+    fn pace(&self) -> Pace {
+        Pace::Usual
+    }
+
     /// Called in its place where something was kept of the object before.
     fn replaced(&self, key: &ObjectKey, _before: &Self::Kept, kept: &Self::Kept) {
         self.changed(key, kept);
     }
+
+    /// Called when the watch tells of a state that the cache has already, or has a later one than: an own write, as a
+    /// rule, from which whoever wrote it has drawn the consequences.
+    fn known(&self, _key: &ObjectKey) {}
 
     /// Called when the watch of a namespace, or of all if that is none, has failed: something may be missed.
     fn interrupted(&self, _namespace: Option<&str>) {}
@@ -102,11 +156,11 @@ async fn follow<K, S>(
 {
     let kind = K::kind(&K::DynamicType::default()).into_owned();
     let namespace = namespace.as_deref();
-    let config = watcher::Config::default().page_size(PAGE_SIZE).labels(labels);
+    let config = sink.pace().config().labels(labels);
     // That a list begins is no success: counted as one, a list that fails would be tried again without a pause.
     let begins = |event: &watcher::Result<Event<_>>| matches!(event, Ok(Event::Init));
     let events = watcher(api, config).filter(move |event| future::ready(!begins(event)));
-    let mut events = events.default_backoff().boxed();
+    let mut events = events.backoff(sink.pace().backoff()).boxed();
     let mut listed = HashSet::new();
     let mut synced = Some(synced);
     loop {
@@ -166,8 +220,12 @@ where
     match object.0 {
         Ok(object) => {
             let (key, version) = (key_of(&object), version_of(&object));
-            let before = cache.get(&key);
-            // The echo of an own write is no news: whoever wrote it has drawn the consequences.
+            let before = cache.get_versioned(&key);
+            if before.as_ref().is_some_and(|(known, _)| version <= *known) {
+                sink.known(&key);
+                return Some(key);
+            }
+            let before = before.map(|(_, before)| before);
             if cache.observe(key.clone(), version, sink.keep(object))
                 && let Some(kept) = cache.get(&key)
             {

@@ -19,7 +19,7 @@ use crate::cache::Cache;
 use crate::queue::Trigger;
 use crate::scope::Scope;
 use crate::sets::Currency;
-use crate::watch::{self, Sink};
+use crate::watch::{self, Pace, Sink};
 
 /// Annotation in which kubectl keeps a copy of what was applied: nothing here reads it.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -131,6 +131,10 @@ impl Sink<PartitionSet> for Sets<'_> {
         self.0.sets.now(key.clone());
     }
 
+    fn pace(&self) -> Pace {
+        Pace::Close
+    }
+
     fn interrupted(&self, namespace: Option<&str>) {
         self.1.interrupted(namespace);
     }
@@ -158,6 +162,15 @@ impl Sink<Partition> for Partitions {
 
     fn keep(&self, partition: Partition) -> Known<Partition> {
         partition.known()
+    }
+
+    fn pace(&self) -> Pace {
+        Pace::Close
+    }
+
+    /// What a controller has written may hold an election that others have written and that nobody here was told of.
+    fn known(&self, key: &ObjectKey) {
+        (self.told)(key);
     }
 
     fn changed(&self, key: &ObjectKey, _: &Known<Partition>) {

@@ -1,8 +1,21 @@
 //! Whether what the watch of one kind has shown is all that there is.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// How long after it has failed a watch is back, if the API server is: what is read before shows nothing of what happens
+/// between the read and then.
+const WATCH_RETURNS: Duration = Duration::from_secs(4);
+
+/// That a watch has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interruption {
+    number: u64,
+    at: Instant,
+}
 
 /// What is known of a watch. Where all namespaces are watched at once, their only name is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,8 +23,8 @@ pub struct Standing {
     /// Whether the first list of every namespace is in.
     pub synced: bool,
     /// Namespaces whose watch was interrupted and of which nothing has proved since that nothing was missed, each with
-    /// the number of that interruption.
-    pub interrupted: BTreeMap<Option<String>, u64>,
+    /// the last interruption.
+    pub interrupted: BTreeMap<Option<String>, Interruption>,
     interruptions: u64,
 }
 
@@ -43,7 +56,8 @@ impl Currency {
     pub fn interrupted(&self, namespace: Option<&str>) {
         self.0.send_modify(|standing| {
             standing.interruptions += 1;
-            standing.interrupted.insert(namespace.map(str::to_owned), standing.interruptions);
+            let interruption = Interruption { number: standing.interruptions, at: Instant::now() };
+            standing.interrupted.insert(namespace.map(str::to_owned), interruption);
         });
     }
 
@@ -54,14 +68,16 @@ impl Currency {
         });
     }
 
-    /// A read that began after `interruption` has shown all that there is in a namespace. It says nothing of what a
-    /// later interruption may have hidden.
-    pub fn proved(&self, namespace: Option<&str>, interruption: u64) {
-        self.0.send_modify(|standing| {
+    /// A read that began at `begun`, after `interruption`, has shown all that there is in a namespace. It says nothing of
+    /// what a later interruption may have hidden, nor of what the watch misses that is not back yet.
+    pub fn proved(&self, namespace: Option<&str>, interruption: Interruption, begun: Instant) {
+        self.0.send_if_modified(|standing| {
             let namespace = namespace.map(str::to_owned);
-            if standing.interrupted.get(&namespace).is_some_and(|number| *number <= interruption) {
-                standing.interrupted.remove(&namespace);
-            }
+            let last = standing.interrupted.get(&namespace);
+            let proved = last.is_some_and(|last| {
+                last.number <= interruption.number && begun.saturating_duration_since(last.at) >= WATCH_RETURNS
+            });
+            proved && standing.interrupted.remove(&namespace).is_some()
         });
     }
 }
@@ -93,14 +109,27 @@ mod tests {
     #[test]
     fn a_read_proves_nothing_of_an_interruption_that_came_after_it_began() {
         let currency = Currency::default();
+        let late = Instant::now() + WATCH_RETURNS * 2;
         currency.synced();
         currency.interrupted(None);
         let first = currency.subscribe().borrow().interrupted[&None];
         currency.interrupted(None);
-        currency.proved(None, first);
+        currency.proved(None, first, late);
         assert!(!current(&currency));
         let second = currency.subscribe().borrow().interrupted[&None];
-        currency.proved(None, second);
+        currency.proved(None, second, late);
+        assert!(current(&currency));
+    }
+
+    #[test]
+    fn a_read_proves_nothing_while_the_watch_may_still_be_away() {
+        let currency = Currency::default();
+        currency.synced();
+        currency.interrupted(None);
+        let interruption = currency.subscribe().borrow().interrupted[&None];
+        currency.proved(None, interruption, interruption.at + WATCH_RETURNS / 2);
+        assert!(!current(&currency));
+        currency.proved(None, interruption, interruption.at + WATCH_RETURNS);
         assert!(current(&currency));
     }
 }

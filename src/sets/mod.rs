@@ -237,8 +237,9 @@ impl Sets {
             // The sender lives as long as `self`.
             let Ok(doubtful) = doubtful.map(|standing| standing.interrupted.clone()) else { return };
             for (namespace, interruption) in doubtful {
+                let begun = Instant::now();
                 match self.list(namespace.as_deref()).await {
-                    Ok(()) => currency.proved(namespace.as_deref(), interruption),
+                    Ok(()) => currency.proved(namespace.as_deref(), interruption, begun),
                     Err(error) => tracing::debug!(namespace, %error, "not proved yet that nothing was missed"),
                 }
             }
