@@ -21,6 +21,9 @@ use crate::api::names::ObjectKey;
 /// First and longest wait of a key whose reconciliation failed.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(60));
 
+/// Reconciliations that only keys of other namespaces than a busy one can have.
+const SPARE: usize = 2;
+
 type Requests = mpsc::UnboundedSender<ScheduleRequest<ObjectKey>>;
 
 /// The sending side: asks for a key to be reconciled. While no queue is open, nobody reconciles and what is asked for is
@@ -76,8 +79,10 @@ pub enum Outcome {
 }
 
 impl Queue {
-    /// Runs `reconcile` for every key that is asked for, at most `workers` at a time, until `stop`; then lets those
-    /// finish that have begun. A panic in `reconcile` counts as a failure of that key alone.
+    /// Runs `reconcile` for every key that is asked for, until `stop`; then lets those finish that have begun. At most
+    /// `workers` of one namespace run at a time, and [`SPARE`] more of others: where writes of one namespace are slow,
+    /// by a webhook of somebody else's for instance, the others go on. A panic in `reconcile` counts as a failure of
+    /// that key alone.
     pub async fn run<F, R>(mut self, workers: usize, stop: CancellationToken, reconcile: F)
     where
         F: Fn(ObjectKey) -> R,
@@ -88,16 +93,24 @@ impl Queue {
         let mut scheduled = pin!(scheduler(requests));
         let mut running = FuturesUnordered::new();
         let mut busy: HashSet<ObjectKey> = HashSet::new();
+        let mut of_namespace: HashMap<String, usize> = HashMap::new();
         let mut failures: HashMap<ObjectKey, u32> = HashMap::new();
         loop {
-            let full = running.len() >= workers;
-            let mut next = scheduled.as_mut().hold_unless(|key| !full && !busy.contains(key));
+            let full = running.len() >= workers + SPARE;
+            let has_room = |namespace: &str| of_namespace.get(namespace).is_none_or(|running| *running < workers);
+            let mut next = scheduled.as_mut().hold_unless(|key| !busy.contains(key) && has_room(&key.namespace));
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 Some((key, outcome)) = running.next(), if !running.is_empty() => {
                     let key: ObjectKey = key;
                     busy.remove(&key);
+                    if let Some(running) = of_namespace.get_mut(&key.namespace) {
+                        *running -= 1;
+                        if *running == 0 {
+                            of_namespace.remove(&key.namespace);
+                        }
+                    }
                     match outcome {
                         Outcome::Done => drop(failures.remove(&key)),
                         Outcome::Again(wait) => {
@@ -111,8 +124,9 @@ impl Queue {
                         }
                     }
                 }
-                Some(key) = next.next() => {
+                Some(key) = next.next(), if !full => {
                     busy.insert(key.clone());
+                    *of_namespace.entry(key.namespace.clone()).or_default() += 1;
                     let work = AssertUnwindSafe(reconcile(key.clone())).catch_unwind();
                     running.push(work.map(move |result| (key, result.unwrap_or(Outcome::Failed))));
                 }
@@ -188,6 +202,34 @@ mod tests {
         let bad: Vec<u128> = runs.iter().filter(|(name, _)| name == "bad").map(|(_, at)| *at).collect();
         assert!(bad[0] < 10 && bad[1] >= 250 && bad[2] >= 750 && bad[3] >= 1750, "{runs:?}");
         assert!(runs.iter().any(|(name, at)| name == "good" && *at < 10), "{runs:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_namespace_in_which_everything_is_slow_does_not_delay_another() {
+        let trigger = Trigger::default();
+        let (queue, stop, started) = (trigger.open(), CancellationToken::new(), Instant::now());
+        (0..50).for_each(|number| trigger.now(ObjectKey::new("slow", format!("s-{number}"))));
+        let (active, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let work = queue.run(3, stop.clone(), |key| {
+            let (active, most, trigger, stop) = (&active, &most, &trigger, &stop);
+            async move {
+                if key.namespace == "ns" {
+                    stop.cancel();
+                    return Outcome::Done;
+                }
+                most.fetch_max(active.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                // When all that the namespace may have are taken.
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                trigger.now(ObjectKey::new("ns", "good"));
+                tokio::time::sleep(Duration::from_secs(60)).await;
+                active.fetch_sub(1, Ordering::SeqCst);
+                Outcome::Done
+            }
+        });
+        // Those that have begun are waited for.
+        work.await;
+        assert_eq!(most.load(Ordering::SeqCst), 3);
+        assert!(started.elapsed() < Duration::from_secs(70), "{:?}", started.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

@@ -110,7 +110,10 @@ impl Elector {
             return;
         }
         loop {
-            let Some(held) = stop.run_until_cancelled(self.stand(looks.as_mut(), &mut observed)).await else { return };
+            let Some(held) = stop.run_until_cancelled(self.stand(looks.as_mut(), &mut observed)).await else {
+                // The answer may not have been waited for by which this replica got it.
+                return self.release(None).await;
+            };
             let fence = Fence::new(held.renewed);
             let term = Term { fence: fence.clone(), ending: CancellationToken::new() };
             tracing::info!(identity = self.identity, lease = self.name, "leading: this replica reconciles");
@@ -132,10 +135,10 @@ impl Elector {
             self.metrics.leader.set(0);
             tracing::info!(identity = self.identity, ?end, "no longer leading");
             match end {
-                End::Stopped => return self.release(held.lease).await,
+                End::Stopped => return self.release(Some(held.lease)).await,
                 End::Lost(_) => {}
                 End::Ended => {
-                    self.release(held.lease).await;
+                    self.release(Some(held.lease)).await;
                     stop.run_until_cancelled(tokio::time::sleep(RETRY)).await;
                 }
             }
@@ -286,14 +289,17 @@ impl Elector {
         }
     }
 
-    /// Gives the Lease back. If that fails, the next replica waits until it has expired.
-    async fn release(&self, lease: Lease) {
+    /// Gives the Lease back, as it was last seen if this replica surely has it. If that fails, the next replica waits
+    /// until it has expired.
+    async fn release(&self, lease: Option<Lease>) {
         let release = async {
-            match self.put(record::released(lease, Timestamp::now())).await {
-                Err(kube::Error::Api(status)) if status.code == 409 => {}
-                result => return result.map(drop),
+            if let Some(lease) = lease {
+                match self.put(record::released(lease, Timestamp::now())).await {
+                    // The answer to the last renewal was not waited for.
+                    Err(kube::Error::Api(status)) if status.code == 409 => {}
+                    result => return result.map(drop),
+                }
             }
-            // The answer to the last renewal was not waited for.
             match self.leases.get_opt(&self.name).await? {
                 Some(lease) if record::holder(&lease) == Some(&*self.identity) => {
                     self.put(record::released(lease, Timestamp::now())).await.map(drop)
