@@ -12,7 +12,7 @@ use super::caches::Caches;
 use super::digest::FIELD_MANAGER;
 use super::ensure::{Writer, bounded, error_text};
 use super::pacing::Pacing;
-use super::partition::Memory;
+use super::partition::{Memory, Slots};
 use super::partition_set::KeptDigests;
 use super::settings::Settings;
 use crate::api::names::ObjectKey;
@@ -42,6 +42,8 @@ pub struct Context {
     pub pacing: Pacing,
     /// What is remembered of the pods of each partition.
     pub memory: Memory,
+    /// Which partitions of each set may give up pods.
+    pub slots: Slots,
     /// What the partitions of each set should be.
     pub digests: KeptDigests,
 }

@@ -9,8 +9,10 @@ use std::time::Duration;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::core::Status;
 use kube::{Api, Client, ResourceExt};
+use tokio::time::Instant;
 
 use super::digest::{self, FIELD_MANAGER, digest};
+use super::fights::{Fights, opponent};
 use super::objects::{Keep, Known, Owner, controller_of};
 use crate::api::names::ObjectKey;
 use crate::cache::Cache;
@@ -62,6 +64,18 @@ pub enum Error {
     /// The namespace is being deleted, and nothing may be made in it any more.
     #[error("the namespace is being deleted")]
     NamespaceEnds,
+    /// Somebody else changes the object again and again.
+    #[error(
+        "{kind} {name:?} is changed again and again by {by:?}: it is put right a few times a minute until that ends"
+    )]
+    Contested {
+        /// Kind of the object.
+        kind: String,
+        /// Name of the object.
+        name: String,
+        /// The field manager that was last seen to change it.
+        by: String,
+    },
     /// Any other failure, which may pass: a conflict, an API server that is away.
     #[error("writing {kind} {name:?}: {message}")]
     Failed {
@@ -102,13 +116,14 @@ pub struct Writer {
     /// Objects that others keep changing after every write of ours, or in which the API server fills in more than this
     /// version knows of: what was wanted and what came of it. They are not written again until either changes.
     settled: Arc<Mutex<HashMap<(&'static str, ObjectKey), Settled>>>,
+    fights: Arc<Fights>,
 }
 
 impl Writer {
     /// A writer that uses `client`.
     #[must_use]
     pub fn new(client: Client, metrics: Arc<Metrics>) -> Self {
-        Self { client, metrics, settled: Arc::default() }
+        Self { client, metrics, settled: Arc::default(), fights: Arc::default() }
     }
 
     /// Brings the object that `wanted` names to what it says; `cache` knows what is stored.
@@ -151,6 +166,10 @@ impl Writer {
             if known.digest == target || self.is_settled::<K>(&key, target, known.digest) {
                 cache.observe(key, version_of(&stored), known);
                 return Ok(Done::Nothing);
+            }
+            if !self.fights.may_strike(kind::<K>(), &key, target, Instant::now()) {
+                let by = opponent(stored.meta()).unwrap_or("somebody").to_owned();
+                return Err(Error::Contested { kind: kind::<K>().to_owned(), name: key.name, by });
             }
             let replacement = digest::replacement(wanted, &stored);
             match bounded(api.replace(&key.name, &params(), &replacement)).await {

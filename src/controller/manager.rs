@@ -8,15 +8,16 @@ use tokio::time::Instant;
 
 use super::ensure::Writer;
 use super::pacing::Pacing;
-use super::partition::Memory;
+use super::partition::{Memory, Slots};
 use super::partition_set::KeptDigests;
 use super::{Caches, Context, FIELD_MANAGER, Settings, partition, partition_set};
 use crate::events::Events;
 use crate::leader::Term;
 use crate::metrics::Metrics;
 use crate::queue::{Outcome, Trigger};
+use crate::sets::Standing;
 
-/// PartitionSets that are reconciled at the same time.
+/// PartitionSets of one namespace that are reconciled at the same time.
 const SET_WORKERS: usize = 4;
 
 /// What the controllers of every term are made of.
@@ -36,14 +37,20 @@ pub struct Manager {
     pub sets: Trigger,
     /// Where the watches ask for Partitions to be reconciled.
     pub partitions: Trigger,
-    /// Partitions that are reconciled at the same time.
+    /// Partitions of one namespace that are reconciled at the same time.
     pub workers: usize,
 }
 
 impl Manager {
     /// Reconciles everything that is known, and then what changes, until the term ends. Nothing of an earlier term is
-    /// used but the caches.
+    /// used but the caches, and those only once they are known to have missed nothing: by what a set said before a
+    /// replica lost the API server, partitions would be set back, or removed.
     pub async fn lead(self, term: Term) {
+        let mut standing = self.caches.sets_currency.subscribe();
+        let current = term.ending.run_until_cancelled(standing.wait_for(Standing::is_current)).await;
+        if !current.is_some_and(|standing| standing.is_ok()) {
+            return;
+        }
         let client = term.fence.guard(&self.client);
         let (set_queue, partition_queue) = (self.sets.open(), self.partitions.open());
         self.caches.sets.keys().into_iter().for_each(|key| self.sets.now(key));
@@ -58,6 +65,7 @@ impl Manager {
             partitions: self.partitions,
             pacing: Pacing::default(),
             memory: Memory::default(),
+            slots: Slots::default(),
             digests: KeptDigests::default(),
             client,
         };

@@ -5,6 +5,7 @@ pub mod context;
 mod digest;
 mod elections;
 mod ensure;
+mod fights;
 pub mod manager;
 mod objects;
 pub mod pacing;

@@ -17,9 +17,16 @@ const INTERVAL: (Duration, Duration) = (Duration::from_secs(3), Duration::from_s
 /// for the watch to have told of the change, and the most that it grows to while the watch is stuck.
 const STALE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
+/// Failures in a row, of a kind that passes by itself as a rule, that nobody is told of: a second, with the queue's
+/// back-off.
+const UNTOLD: u32 = 2;
+
 /// When each object's status was last written.
 #[derive(Debug, Default)]
-pub struct Pacing(Mutex<HashMap<ObjectKey, Written>>);
+pub struct Pacing {
+    written: Mutex<HashMap<ObjectKey, Written>>,
+    failed: Mutex<HashMap<ObjectKey, u32>>,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Written {
@@ -36,7 +43,7 @@ impl Pacing {
     /// # Errors
     /// How long to wait, if it may not.
     pub fn admit(&self, key: &ObjectKey, urgent: bool, now: Instant) -> Result<(), Duration> {
-        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = INTERVAL.0;
         if let Some(last) = written.get(key).filter(|_| !urgent) {
             let waited = now.saturating_duration_since(last.at);
@@ -52,7 +59,7 @@ impl Pacing {
 
     /// Takes in that a status that was admitted is written.
     pub fn written(&self, key: &ObjectKey) {
-        if let Some(last) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(key) {
+        if let Some(last) = self.written.lock().unwrap_or_else(PoisonError::into_inner).get_mut(key) {
             last.stale = None;
         }
     }
@@ -60,16 +67,30 @@ impl Pacing {
     /// Takes in that a status that was admitted was refused, because the object is not what it was taken for any more.
     /// Returns how long to wait before the next look, after which it is admitted again.
     pub fn refused(&self, key: &ObjectKey) -> Duration {
-        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(last) = written.get_mut(key) else { return STALE.0 };
         let wait = last.stale.map_or(STALE.0, |wait| STALE.1.min(wait * 2));
         (last.next, last.stale) = (Duration::ZERO, Some(wait));
         wait
     }
 
+    /// Takes in whether an object could not be reconciled for a reason that may well be gone the next time. Returns
+    /// whether it has been so too often to be passed over in silence.
+    pub fn fleeting(&self, key: &ObjectKey, failed: bool) -> bool {
+        let mut failures = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if !failed {
+            failures.remove(key);
+            return false;
+        }
+        let count = failures.entry(key.clone()).or_default();
+        *count = count.saturating_add(1);
+        *count > UNTOLD
+    }
+
     /// Forgets an object that is gone.
     pub fn forget(&self, key: &ObjectKey) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.fleeting(key, false);
     }
 }
 
@@ -86,6 +107,15 @@ mod tests {
         assert_eq!(pacing.admit(&key, true, at(400)), Ok(()));
         assert_eq!(pacing.admit(&key, false, at(3400)), Ok(()));
         assert_eq!(pacing.admit(&ObjectKey::new("n", "b"), false, at(3400)), Ok(()));
+    }
+
+    #[test]
+    fn a_failure_is_told_of_only_when_it_does_not_pass() {
+        let (pacing, key) = (Pacing::default(), ObjectKey::new("n", "a"));
+        let failures = || (0..4).map(|_| pacing.fleeting(&key, true)).collect::<Vec<_>>();
+        assert_eq!(failures(), [false, false, true, true]);
+        assert!(!pacing.fleeting(&key, false));
+        assert_eq!(failures(), [false, false, true, true]);
     }
 
     #[test]

@@ -6,6 +6,8 @@ use crate::rules::{Violation, violation};
 
 /// Reason of trouble that nobody is told of: all of it is on its way out.
 const NAMESPACE_ENDS: &str = "NamespaceTerminating";
+/// Reason of trouble that the next attempt may well not have.
+const API_ERROR: &str = "ApiError";
 
 /// One obstacle.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +27,12 @@ impl Trouble {
         self.reason == NAMESPACE_ENDS
     }
 
+    /// Whether it is worth telling only when it comes again: a conflict, an API server that is busy.
+    #[must_use]
+    pub fn is_fleeting(&self) -> bool {
+        self.reason == API_ERROR
+    }
+
     /// The obstacle that a person should hear of first: one that does not pass by itself.
     pub fn first(troubles: Vec<Self>) -> Option<Self> {
         let mut troubles = troubles;
@@ -42,7 +50,8 @@ impl From<Error> for Trouble {
             Error::Deleting { .. } => (false, "WaitingForDeletion"),
             Error::Quota { .. } => (false, "QuotaExceeded"),
             Error::NamespaceEnds => (false, NAMESPACE_ENDS),
-            Error::Failed { .. } => (false, "ApiError"),
+            Error::Contested { .. } => (true, "Contested"),
+            Error::Failed { .. } => (false, API_ERROR),
         };
         Self { stalled, reason, message: error.to_string() }
     }

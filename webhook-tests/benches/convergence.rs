@@ -92,7 +92,8 @@ async fn converge(
     partitions: u32,
     size: u32,
 ) -> Result<Measured> {
-    let sets = api(&client(control_plane, None).await?, ("k8s.atomix.io", "v1alpha1", "PartitionSet"), namespace.name());
+    let sets =
+        api(&client(control_plane, None).await?, ("k8s.atomix.io", "v1alpha1", "PartitionSet"), namespace.name());
     let set: DynamicObject = serde_json::from_value(json!({
         "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "PartitionSet", "metadata": {"name": "bench"},
         "spec": {"partitions": partitions, "template": {"spec": {"protocol": "raft", "size": size}}},
@@ -105,8 +106,7 @@ async fn converge(
     let ready = begun.elapsed().as_secs_f64();
     let (cpu, memory) = (controller.cpu_time().saturating_sub(cpu), controller.rss_bytes());
     let audit = control_plane.audit();
-    let ours: Vec<&AuditEntry> =
-        audit[before..].iter().filter(|entry| entry.namespace == namespace.name()).collect();
+    let ours: Vec<&AuditEntry> = audit[before..].iter().filter(|entry| entry.namespace == namespace.name()).collect();
     let objects = ours
         .iter()
         .filter(|entry| entry.verb == "create" && entry.resource != "events")

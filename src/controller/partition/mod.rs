@@ -7,6 +7,7 @@ pub mod identity;
 mod memory;
 mod nodes;
 mod rolling;
+mod slots;
 mod status;
 mod telling;
 
@@ -26,6 +27,7 @@ use self::eviction::Rolling;
 use self::identity::Identity;
 pub use self::memory::Memory;
 use self::nodes::Nodes;
+pub use self::slots::Slots;
 pub(super) use self::status::PODS_NOT_READY;
 use self::status::Seen;
 use super::context::Context;
@@ -52,6 +54,7 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
     let Some(known) = context.caches.partitions.get(&key) else {
         context.pacing.forget(&key);
         context.memory.forget(&key);
+        eviction::give_slot_back(context, &key);
         return Outcome::Done;
     };
     let partition = &known.facts;
@@ -92,6 +95,11 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
         tracing::debug!(partition = %key, "the namespace is being deleted: nothing is written");
         return Outcome::Failed;
     }
+    let fleeting = trouble.as_ref().is_some_and(Trouble::is_fleeting);
+    if !context.pacing.fleeting(&key, fleeting) && fleeting {
+        tracing::debug!(partition = %key, ?trouble, "trying again");
+        return Outcome::Failed;
+    }
     if let Some(trouble) = &trouble {
         tracing::info!(partition = %key, reason = trouble.reason, message = trouble.message, "partition cannot be completed yet");
     }
@@ -100,9 +108,13 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
     let seen =
         Seen { nodes: &nodes, missing: missing == Ok(true), rolling: rolling.wait.as_ref(), trouble: trouble.as_ref() };
     let written = write_status(context, &key, partition, seen).await;
-    if nodes.is_complete() && trouble.is_none() && context.memory.complete(&key) {
-        let note = format!("all {} pods are up to date and ready", nodes.size);
-        context.events.publish(partition, Severity::Normal, "Rolled", note);
+    let mut young = None;
+    if nodes.is_complete() && trouble.is_none() {
+        if context.memory.complete(&key) {
+            let note = format!("all {} pods are up to date and ready", nodes.size);
+            context.events.publish(partition, Severity::Normal, "Rolled", note);
+        }
+        young = eviction::complete(context, &key, &nodes);
     }
     let changed = written == Written::Yes || deeds.iter().any(|(_, _, done)| *done != Done::Nothing);
     if changed && let Some((set, _)) = names::split_partition(&key.name) {
@@ -114,7 +126,7 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
         // The back-off may last far longer than the status may lag.
         context.partitions.after(key.clone(), wait);
     }
-    let again = [later, rolling.again, missing.err()].into_iter().flatten().min();
+    let again = [later, rolling.again, young, missing.err()].into_iter().flatten().min();
     match again {
         _ if failed => Outcome::Failed,
         Some(wait) => Outcome::Again(wait),

@@ -23,6 +23,8 @@ pub(super) enum Step {
         name: String,
         /// Unique identity of the pod: one that was made since is another.
         uid: String,
+        /// Whether it is ready: the partition loses a pod that it has.
+        ready: bool,
     },
     /// Wait.
     Wait {
@@ -46,8 +48,9 @@ pub(super) fn next(nodes: &Nodes, now: Timestamp) -> Step {
         let message = format!("{outdated} of {} pods are outdated; waiting for pod {what}", nodes.size);
         Step::Wait { quorum, message, after }
     };
-    let evict = |pod: &Node| Step::Evict { name: pod.name.clone(), uid: pod.facts.uid.clone() };
-    if let Some(going) = nodes.wanted().find(|pod| pod.going) {
+    let evict = |pod: &Node| Step::Evict { name: pod.name.clone(), uid: pod.facts.uid.clone(), ready: pod.is_ready() };
+    // One that the partition will not have counts as well: two that go at the same time may be all that know something.
+    if let Some(going) = nodes.pods.iter().find(|pod| pod.going || pod.ordinal >= nodes.size) {
         return wait(false, format!("{} to end", going.name), None);
     }
     if let Some(ordinal) = nodes.missing() {
@@ -67,13 +70,18 @@ pub(super) fn next(nodes: &Nodes, now: Timestamp) -> Step {
     if let Some(pod) = down().next() {
         return wait(true, format!("{} to be ready", pod.name), None);
     }
-    let youngest = nodes.wanted().max_by_key(|pod| pod.facts.ready_since);
-    if let Some((pod, missing)) = youngest.and_then(|pod| Some((pod, missing_time(nodes, pod, now)?))) {
+    if let Some((pod, missing)) = youth(nodes, now) {
         let seconds = nodes.min_ready.as_secs();
         return wait(true, format!("{} to have been ready for {seconds} seconds", pod.name), Some(missing));
     }
     let next = nodes.wanted().filter(|pod| nodes.is_outdated(pod)).max_by_key(|pod| (follows(pod), pod.ordinal));
     next.map_or(Step::Done, evict)
+}
+
+/// The pod that became ready last, and how much longer it has to be, if it has.
+pub(super) fn youth(nodes: &Nodes, now: Timestamp) -> Option<(&Node, Duration)> {
+    let youngest = nodes.wanted().max_by_key(|pod| pod.facts.ready_since)?;
+    Some((youngest, missing_time(nodes, youngest, now)?))
 }
 
 /// How much longer a pod has to be ready before it counts.
@@ -92,7 +100,7 @@ mod tests {
     fn at(second: i64, pods: &[&str]) -> String {
         match next(&nodes(pods), Timestamp::from_second(second).unwrap()) {
             Step::Done => "done".to_owned(),
-            Step::Evict { name, uid } => {
+            Step::Evict { name, uid, .. } => {
                 assert_eq!(uid.strip_prefix("uid"), name.strip_prefix("g-1"));
                 format!("evict {name}")
             }
@@ -187,10 +195,12 @@ mod tests {
     }
 
     #[test]
-    fn pods_that_a_partition_will_not_have_do_not_count() {
-        let mut nodes = nodes(&["old ready", "ready", "old going"]);
-        nodes.size = 2;
-        let step = next(&nodes, Timestamp::from_second(60).unwrap());
-        assert!(matches!(step, Step::Evict { name, .. } if name == "g-1-0"));
+    fn no_pod_is_given_up_before_those_are_gone_that_a_smaller_partition_will_not_have() {
+        for surplus in ["old going", "old ready"] {
+            let mut nodes = nodes(&["old ready", "ready", surplus]);
+            nodes.size = 2;
+            let step = next(&nodes, Timestamp::from_second(60).unwrap());
+            assert!(matches!(step, Step::Wait { message, .. } if message.ends_with("pod g-1-2 to end")), "{surplus}");
+        }
     }
 }

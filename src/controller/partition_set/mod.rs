@@ -8,9 +8,11 @@ mod rollout;
 mod status;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::future;
 use futures::stream::{self, StreamExt};
 use k8s_openapi::api::core::v1::Endpoints;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -25,7 +27,7 @@ use self::rollout::Rollout;
 use self::status::ROLLING_OUT;
 use super::caches;
 use super::context::Context;
-use super::ensure::Done;
+use super::ensure::{Done, Error};
 use super::trouble::Trouble;
 use crate::api::conditions::{self, READY};
 use crate::api::labels::annotations;
@@ -82,6 +84,11 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
     } else {
         Applied::nothing(violations.into())
     };
+    let fleeting = failed && trouble.as_ref().is_some_and(Trouble::is_fleeting);
+    if !context.pacing.fleeting(&key, fleeting) && fleeting {
+        tracing::debug!(set = %key, ?trouble, "trying again");
+        return Outcome::Failed;
+    }
     if let Some(trouble) = trouble.as_ref().filter(|_| failed) {
         if trouble.is_silent() {
             tracing::debug!(set = %key, "the namespace is being deleted: nothing is written");
@@ -167,6 +174,13 @@ fn gather(context: &Context, key: &ObjectKey, set: &PartitionSet) -> Existing {
     Existing { partitions: partitions.collect() }
 }
 
+/// Whether the user does not want by now what is being written.
+fn is_over(context: &Context, key: &ObjectKey, set: &PartitionSet) -> bool {
+    context.caches.sets.get(key).is_none_or(|known| {
+        known.metadata.deletion_timestamp.is_some() || known.metadata.uid != set.metadata.uid || is_paused(&known)
+    })
+}
+
 /// Writes what has to be written: what a new partition needs before the group's endpoints name it, and the endpoints
 /// before a partition goes that they name.
 async fn apply(
@@ -182,12 +196,18 @@ async fn apply(
         context.digests.with(key, |digests| plan::plan(set, object, existing, &context.settings, digests, now));
     let (writer, caches) = (&context.writer, &*context.caches);
     let group_service = writer.ensure(&group_service, &caches.services);
+    let goes_on = &AtomicBool::new(true);
     let partitions = stream::iter(partitions)
+        .take_while(|_| future::ready(goes_on.load(Ordering::Relaxed) && !is_over(context, key, set)))
         .map(|partition| async move {
             let done = writer.ensure(&partition, &caches.partitions).await;
             // Also if it was right already: what has just been read need not have been told by the watch.
             if done.is_ok() {
                 context.partitions.now(ObjectKey::new(key.namespace.as_str(), partition.name_any()));
+            }
+            // What has no room, or no place, for one has none for the next.
+            if matches!(done, Err(Error::Quota { .. } | Error::NamespaceEnds)) {
+                goes_on.store(false, Ordering::Relaxed);
             }
             (partition, done)
         })
@@ -199,10 +219,11 @@ async fn apply(
     troubles.extend(group_service.err().map(Trouble::from));
     troubles.extend(partitions.into_iter().filter_map(|(_, done)| done.err()).map(Trouble::from));
     let published = match endpoints {
+        _ if is_over(context, key, set) => false,
         Some(endpoints) => publish(context, key, set, endpoints, &mut troubles).await,
         None => false,
     };
-    for (name, uid) in surplus.iter().filter(|_| published) {
+    for (name, uid) in surplus.iter().filter(|_| published && !is_over(context, key, set)) {
         let partition = ObjectKey::new(key.namespace.as_str(), name.as_str());
         match writer.delete::<Partition>(&partition, uid).await {
             Ok(()) => {
@@ -245,12 +266,7 @@ async fn publish(
     troubles.len() == before
 }
 
-fn tell(
-    context: &Context,
-    set: &PartitionSet,
-    partitions: &[(Partition, Result<Done, super::ensure::Error>)],
-    rollout: &Rollout,
-) {
+fn tell(context: &Context, set: &PartitionSet, partitions: &[(Partition, Result<Done, Error>)], rollout: &Rollout) {
     let did = |wanted: Done| {
         let done = partitions.iter().filter(move |(_, done)| matches!(done, Ok(done) if *done == wanted));
         done.map(|(partition, _)| partition.name_any()).collect::<Vec<_>>()
