@@ -48,7 +48,7 @@ impl Manager {
     pub async fn lead(self, term: Term) {
         let mut standing = self.caches.sets_currency.subscribe();
         let current = term.ending.run_until_cancelled(standing.wait_for(Standing::is_current)).await;
-        if !current.is_some_and(|standing| standing.is_ok()) {
+        if current.is_none_or(|standing| standing.is_err()) {
             return;
         }
         let client = term.fence.guard(&self.client);
