@@ -20,7 +20,7 @@ use crate::lenient::{Lenient, Unreadable};
 use crate::scope::Scope;
 
 /// Objects of one page of the first list: bounds the memory that a start takes.
-const PAGE_SIZE: u32 = 250;
+const PAGE_SIZE: u32 = 100;
 /// How closely a kind is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {

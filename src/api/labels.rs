@@ -18,6 +18,17 @@ pub const COMPONENT: &str = "app.kubernetes.io/component";
 /// Recommended label: name of the controller; the children are watched by it.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
+/// On an EndpointSlice: who writes it, so that nobody else does. Ours are watched by it.
+pub const SLICE_MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+/// On Endpoints: keeps the control plane from making an EndpointSlice of them, beside ours.
+pub const SKIP_MIRROR: &str = "endpointslice.kubernetes.io/skip-mirror";
+
+/// Value of [`SLICE_MANAGED_BY`] of a controller of that name.
+#[must_use]
+pub fn slice_manager(controller: &str) -> String {
+    format!("{controller}.{}", super::GROUP)
+}
+
 /// The labels whose values are the controller's, whatever a template says.
 pub const RESERVED: [&str; 8] = [APP, TYPE, GROUP, PARTITION, NAME, INSTANCE, COMPONENT, MANAGED_BY];
 

@@ -70,6 +70,9 @@ impl Caches {
         ]
         .map(gate);
         let ours = format!("{}={controller}", labels::MANAGED_BY);
+        // The control plane makes slices and Endpoints for the Services of the partitions, too, and hands down their labels.
+        let our_slices = format!("{}={}", labels::SLICE_MANAGED_BY, labels::slice_manager(controller));
+        let our_endpoints = format!("{ours},{}=true", labels::SKIP_MIRROR);
         let route = Route { sets, partitions };
         async move {
             let [sets, partitions, config_maps, stateful_sets, pods, services, budgets, slices, endpoints] = gates;
@@ -86,8 +89,8 @@ impl Caches {
                 watch::run(at, ours, &caches.pods, Pods(route.clone()), pods),
                 children::<Service>(at, ours, &caches.services, &route, services),
                 children::<PodDisruptionBudget>(at, ours, &caches.disruption_budgets, &route, budgets),
-                children::<EndpointSlice>(at, ours, &caches.endpoint_slices, &route, slices),
-                children::<Endpoints>(at, ours, &caches.endpoints, &route, endpoints),
+                children::<EndpointSlice>(at, &our_slices, &caches.endpoint_slices, &route, slices),
+                children::<Endpoints>(at, &our_endpoints, &caches.endpoints, &route, endpoints),
             );
         }
     }

@@ -41,10 +41,15 @@ pub trait Child:
     fn carry_over(&mut self, stored: &Self);
 }
 
-/// Hash of an object that the controller wants, or that it gets told of.
+/// Hash of an object that the controller wants.
 #[must_use]
 pub fn digest<K: Child>(object: &K) -> u64 {
-    let mut object = object.clone();
+    digest_of(object.clone())
+}
+
+/// Hash of an object of which nothing else is needed any more, such as one that a watch has told of.
+#[must_use]
+pub fn digest_of<K: Child>(mut object: K) -> u64 {
     object.strip();
     let meta = std::mem::take(object.meta_mut());
     let mut hasher = HashWriter(DefaultHasher::new());

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
 use super::caches::Caches;
 use super::objects::Known;
 use crate::api::names::ObjectKey;
-use crate::api::{ElectionStatus, Partition};
+use crate::api::{ElectionStatus, Partition, PartitionStatus};
 use crate::election::{self, View};
 
 /// The watch cache as elections see it.
@@ -42,14 +44,21 @@ impl election::Known for KnownPartitions {
 
 /// Whether two states of a Partition differ in nothing but its election.
 pub(super) fn is_all_that_changed(before: &Known<Partition>, now: &Known<Partition>) -> bool {
-    let rest = |known: &Known<Partition>| {
-        let mut known = known.clone();
-        known.facts.metadata.resource_version = None;
-        let election = known.facts.status.as_mut().and_then(|status| status.election.take());
-        (known, election)
-    };
-    let ((before, election_before), (now, election_now)) = (rest(before), rest(now));
-    before == now && election_before != election_now
+    let election = |known: &Known<Partition>| known.facts.status.as_ref().and_then(|status| status.election.clone());
+    let Known { uid, owner, digest, deleting, facts: Partition { metadata, spec, status } } = now;
+    (&before.uid, &before.owner, before.digest, before.deleting) == (uid, owner, *digest, *deleting)
+        && before.facts.spec == *spec
+        && election(before) != election(now)
+        && without_version(&before.facts.metadata) == without_version(metadata)
+        && without_election(before.facts.status.as_ref()) == without_election(status.as_ref())
+}
+
+fn without_version(metadata: &ObjectMeta) -> ObjectMeta {
+    ObjectMeta { resource_version: None, ..metadata.clone() }
+}
+
+fn without_election(status: Option<&PartitionStatus>) -> Option<PartitionStatus> {
+    status.map(|status| PartitionStatus { election: None, ..status.clone() })
 }
 
 #[cfg(test)]

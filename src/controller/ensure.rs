@@ -143,7 +143,7 @@ impl Writer {
         match bounded(api.create(&params(), wanted)).await {
             Ok(stored) => {
                 self.metrics.api_write(kind::<K>(), "create");
-                self.observe(&stored, target, cache);
+                self.observe(stored, target, cache);
                 Ok(Done::Created)
             }
             Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {
@@ -161,7 +161,7 @@ impl Writer {
         let mut again = true;
         loop {
             let stored = bounded(api.get(&key.name)).await.map_err(|error| failure(wanted, &error))?;
-            let known = stored.known();
+            let known = stored.clone().known();
             check_owner(wanted, known.owner.as_ref(), known.deleting)?;
             if known.digest == target || self.is_settled::<K>(&key, target, known.digest) {
                 cache.observe(key, version_of(&stored), known);
@@ -175,7 +175,7 @@ impl Writer {
             match bounded(api.replace(&key.name, &params(), &replacement)).await {
                 Ok(stored) => {
                     self.metrics.api_write(kind::<K>(), "update");
-                    self.observe(&stored, target, cache);
+                    self.observe(stored, target, cache);
                     return Ok(Done::Replaced);
                 }
                 Err(kube::Error::Api(status)) if again && status.is_conflict() => again = false,
@@ -229,8 +229,8 @@ impl Writer {
         settled.get(&(kind::<K>(), key.clone())) == Some(&(target, found))
     }
 
-    fn observe<K: Keep>(&self, stored: &K, target: u64, cache: &Cache<Known<K::Facts>>) {
-        let (key, known) = (key_of(stored), stored.known());
+    fn observe<K: Keep>(&self, stored: K, target: u64, cache: &Cache<Known<K::Facts>>) {
+        let (key, version, known) = (key_of(&stored), version_of(&stored), stored.known());
         let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
         if known.digest == target {
             settled.remove(&(kind::<K>(), key.clone()));
@@ -242,7 +242,7 @@ impl Writer {
             settled.insert((kind::<K>(), key.clone()), (target, known.digest));
         }
         drop(settled);
-        cache.observe(key, version_of(stored), known);
+        cache.observe(key, version, known);
     }
 }
 

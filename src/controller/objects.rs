@@ -9,7 +9,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
 
-use super::digest::{Child, OwnedKeys, digest};
+use super::digest::{Child, OwnedKeys, digest_of};
 use crate::api::labels::annotations;
 use crate::api::{Partition, labels};
 
@@ -128,7 +128,7 @@ pub trait Keep: Child {
     fn facts(&self) -> Self::Facts;
 
     /// Reduces the object.
-    fn known(&self) -> Known<Self::Facts> {
+    fn known(self) -> Known<Self::Facts> {
         let owner = controller_of(self.meta()).map(|owner| Owner {
             kind: owner.kind.clone(),
             name: owner.name.clone(),
@@ -137,9 +137,9 @@ pub trait Keep: Child {
         Known {
             uid: self.uid().unwrap_or_default(),
             owner,
-            digest: digest(self),
             deleting: self.meta().deletion_timestamp.is_some(),
             facts: self.facts(),
+            digest: digest_of(self),
         }
     }
 }
@@ -211,14 +211,27 @@ impl Keep for Partition {
     type Facts = Partition;
 
     fn facts(&self) -> Partition {
-        let mut partition = self.clone();
-        let meta = &mut partition.metadata;
-        let managed = meta.managed_fields.take();
-        let owned = OwnedKeys::of(managed.as_deref());
-        meta.labels.iter_mut().for_each(|labels| labels.retain(|key, _| owned.label(key)));
+        let meta = &self.metadata;
+        let owned = OwnedKeys::of(meta.managed_fields.as_deref());
         // Which controller runs it may be said by anybody.
-        let counts = |key: &str| owned.annotation(key) || key == annotations::CONTROLLER;
-        meta.annotations.iter_mut().for_each(|annotations| annotations.retain(|key, _| counts(key)));
-        partition
+        let annotation = |key: &str| owned.annotation(key) || key == annotations::CONTROLLER;
+        let kept = |map: &Option<Labels>, counts: &dyn Fn(&str) -> bool| -> Option<Labels> {
+            let map = map.as_ref()?.iter().filter(|(key, _)| counts(key));
+            Some(map.map(|(key, value)| (key.clone(), value.clone())).collect())
+        };
+        let metadata = ObjectMeta {
+            name: meta.name.clone(),
+            namespace: meta.namespace.clone(),
+            uid: meta.uid.clone(),
+            resource_version: meta.resource_version.clone(),
+            generation: meta.generation,
+            creation_timestamp: meta.creation_timestamp.clone(),
+            deletion_timestamp: meta.deletion_timestamp.clone(),
+            owner_references: meta.owner_references.clone(),
+            labels: kept(&meta.labels, &|key| owned.label(key)),
+            annotations: kept(&meta.annotations, &annotation),
+            ..ObjectMeta::default()
+        };
+        Self { metadata, spec: self.spec.clone(), status: self.status.clone() }
     }
 }

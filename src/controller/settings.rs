@@ -35,6 +35,12 @@ impl Settings {
         format!("{}.{}", self.namespace, self.name)
     }
 
+    /// Whether that annotation names this controller.
+    #[must_use]
+    pub fn is_identity(&self, value: &str) -> bool {
+        value.strip_prefix(&self.namespace).and_then(|rest| rest.strip_prefix('.')) == Some(&self.name)
+    }
+
     /// DNS name of the controller's own Service.
     #[must_use]
     pub fn host(&self) -> String {
@@ -52,6 +58,16 @@ impl Settings {
                 Protocol::Log => &self.images.log,
             },
         }
+    }
+}
+
+#[cfg(test)]
+#[test]
+fn a_controller_knows_its_own_identity() {
+    let settings = fixture();
+    assert!(settings.is_identity(&settings.identity()));
+    for other in ["ops.at", "ops.atx2", "op.satx", "opsatx", "ops.", "", "ops.ops.atx"] {
+        assert!(!settings.is_identity(other), "{other}");
     }
 }
 

@@ -58,7 +58,8 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
         return Outcome::Done;
     };
     let partition = &known.facts;
-    let ours = partition.annotations().get(annotations::CONTROLLER) == Some(&context.settings.identity());
+    let named = partition.annotations().get(annotations::CONTROLLER);
+    let ours = named.is_some_and(|named| context.settings.is_identity(named));
     if known.deleting || !ours {
         return Outcome::Done;
     }
@@ -261,8 +262,8 @@ async fn write_status(context: &Context, key: &ObjectKey, partition: &Partition,
                 context.events.publish(partition, Severity::Warning, reason, message);
             }
             context.pacing.written(key);
-            let known = written.known();
-            context.caches.partitions.observe(key_of(&written), version_of(&written), known);
+            let (key, version) = (key_of(&written), version_of(&written));
+            context.caches.partitions.observe(key, version, written.known());
             Written::Yes
         }
         Ok(None) => Written::Later(context.pacing.refused(key)),

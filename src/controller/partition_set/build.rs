@@ -15,10 +15,6 @@ use crate::rules::SetObject;
 
 /// Label by which an EndpointSlice belongs to a Service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
-/// Label that says who writes an EndpointSlice, so that nobody else does.
-const SLICE_MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
-/// Label that keeps the control plane from making an EndpointSlice of our Endpoints, beside ours.
-const SKIP_MIRROR: &str = "endpointslice.kubernetes.io/skip-mirror";
 
 /// What the Partitions of one set have in common.
 pub(super) struct PartitionTemplate<'a> {
@@ -105,7 +101,7 @@ pub(super) fn slice(
     addresses: &[(String, String)],
     settings: &Settings,
 ) -> EndpointSlice {
-    let own = [(SERVICE_NAME, set.name_any()), (SLICE_MANAGED_BY, format!("{}.{}", settings.name, crate::api::GROUP))]
+    let own = [(SERVICE_NAME, set.name_any()), (labels::SLICE_MANAGED_BY, labels::slice_manager(&settings.name))]
         .map(|(key, value)| (key.to_owned(), value));
     let endpoints = addresses.iter().map(|(name, address)| Endpoint {
         addresses: vec![address.clone()],
@@ -128,7 +124,7 @@ pub(super) fn slice(
 
 /// The same for readers of core/v1 Endpoints.
 pub(super) fn legacy_endpoints(set: &PartitionSet, addresses: &[(String, String)], settings: &Settings) -> Endpoints {
-    let own = Labels::from([(SKIP_MIRROR.to_owned(), "true".to_owned())]);
+    let own = Labels::from([(labels::SKIP_MIRROR.to_owned(), "true".to_owned())]);
     let addresses = addresses.iter().map(|(name, address)| EndpointAddress {
         hostname: Some(name.clone()),
         ip: address.clone(),

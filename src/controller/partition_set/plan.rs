@@ -90,7 +90,7 @@ impl Digests {
 /// The other controller that a partition names, if it names one: it is left alone then.
 fn foreign<'a>(member: &'a Member, settings: &Settings) -> Option<&'a str> {
     let named = member.known.facts.annotations().get(annotations::CONTROLLER)?;
-    (*named != settings.identity()).then_some(named)
+    (!settings.is_identity(named)).then_some(named)
 }
 
 /// The other controller that runs a set, if all partitions that there are name another one.
