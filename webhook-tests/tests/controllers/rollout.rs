@@ -127,6 +127,48 @@ fn a_bad_default_image_of_the_controller_stops_likewise() {
 }
 
 #[test]
+fn what_changes_every_partition_at_once_takes_no_more_down_than_a_template_does() {
+    let control_plane = ControlPlane::start().expect("a control plane");
+    let installation = Installation::new(&control_plane).expect("an installation");
+    let start = |domain: &str| {
+        let arguments = vec![format!("--cluster-domain={domain}")];
+        let mut controller =
+            installation.start_with(StartOptions { arguments, ..StartOptions::default() }).expect("a controller");
+        controller.wait_ready().expect("a ready controller");
+        controller
+    };
+    let mut controller = start("one.test");
+    let namespace = Namespace::new(control_plane.kubectl(), "all-at-once");
+    let kubectl = namespace.kubectl();
+    create_ready(&kubectl, &bounded(5, 2), "w");
+    let mut pods = kubectl.watch(&["pods"]);
+    let deadline = Instant::now() + SOON;
+    while pods.next(deadline).expect("the pods").kind != EventKind::Synced {}
+    let first: Vec<String> = pods.state().iter().map(|pod| text(pod, "/metadata/uid").to_owned()).collect();
+
+    // Another version of the controller, say: every partition's pods are to be replaced, and no set has changed.
+    assert!(controller.stop().expect("an end").success());
+    let _controller = start("two.test");
+    let is_up = |pod: &Value| {
+        pod["metadata"]["deletionTimestamp"].is_null()
+            && pod["status"]["conditions"].as_array().is_some_and(|conditions| {
+                conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+            })
+    };
+    let mut fewest = 5;
+    loop {
+        pods.next(deadline).expect("five other pods");
+        let state = pods.state();
+        let up = state.iter().filter(|pod| is_up(pod)).count();
+        fewest = fewest.min(up);
+        if up == 5 && state.iter().all(|pod| !first.contains(&text(pod, "/metadata/uid").to_owned())) {
+            break;
+        }
+    }
+    assert!(fewest >= 3, "two partitions may be down at once, and {} were", 5 - fewest);
+}
+
+#[test]
 fn partitions_get_a_good_template_one_after_the_other() {
     let (_namespace, kubectl) = sandbox("in-turn");
     create_ready(&kubectl, &bounded(3, 1), "w");
