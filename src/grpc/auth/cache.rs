@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 /// SHA-256 of a question: says nothing of what was asked, and takes 32 bytes however long that was.
@@ -41,19 +42,38 @@ struct Entries<T: Clone> {
     last_number: u64,
 }
 
-/// The answers to one kind of question, at most so many.
+/// How much there may be of one kind of question at a time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Answers that are remembered.
+    pub(super) remembered: usize,
+    /// Questions that are not answered yet, each with all that it takes to ask it.
+    pub(super) asked: usize,
+    /// Who waits for an answer.
+    pub(super) waiting: usize,
+}
+
+/// The answers to one kind of question.
 pub(super) struct Cache<T: Clone> {
     entries: Arc<Mutex<Entries<T>>>,
     most: usize,
+    asked: Arc<Semaphore>,
+    waiting: Semaphore,
 }
 
 impl<T: Clone + Send + Sync + 'static> Cache<T> {
-    pub(super) fn new(most: usize) -> Self {
-        Self { entries: Arc::new(Mutex::new(Entries { entries: HashMap::new(), last_number: 0 })), most }
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self {
+            entries: Arc::new(Mutex::new(Entries { entries: HashMap::new(), last_number: 0 })),
+            most: bounds.remembered,
+            asked: Arc::new(Semaphore::new(bounds.asked)),
+            waiting: Semaphore::new(bounds.waiting),
+        }
     }
 
     /// The answer to the question of that key: the one that is remembered, the one that is being asked for, or what
-    /// `ask` gets. `keep` says how long an answer is good for. `None` if asking died.
+    /// `ask` gets. `keep` says how long an answer is good for. `None` if asking died, and at once if there are too many
+    /// questions already, or too many who wait.
     pub(super) async fn get<F>(
         &self,
         key: Key,
@@ -69,16 +89,24 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
             let known = inner.entries.get(&key).filter(|entry| entry.until.is_none_or(|until| now < until));
             match known {
                 Some(entry) => entry.asking.clone(),
-                None => self.begin(&mut inner, key, now, ask(), keep),
+                None => {
+                    // Before anything is kept of it.
+                    let place = Arc::clone(&self.asked).try_acquire_owned().ok()?;
+                    self.begin(&mut inner, (key, place), now, ask(), keep)
+                }
             }
         };
+        if let Some(answer) = asking.clone().now_or_never() {
+            return answer;
+        }
+        let _waiting = self.waiting.try_acquire().ok()?;
         asking.await
     }
 
     fn begin(
         &self,
         inner: &mut Entries<T>,
-        key: Key,
+        (key, place): (Key, OwnedSemaphorePermit),
         now: Instant,
         ask: impl Future<Output = T> + Send + 'static,
         keep: impl FnOnce(&T) -> Duration + Send + 'static,
@@ -89,6 +117,7 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
         // A task of its own: whoever asked first may go away, and the others wait on.
         let task = tokio::spawn(async move {
             let answer = AssertUnwindSafe(ask).catch_unwind().await.ok();
+            drop(place);
             let good_for = answer.as_ref().map_or(Duration::ZERO, keep);
             if let Some(entry) = lock(&entries).entries.get_mut(&key).filter(|entry| entry.number == number) {
                 entry.until = Some(Instant::now() + good_for);
@@ -132,6 +161,10 @@ mod tests {
     const LONG: Duration = Duration::from_secs(1);
     const GOOD_FOR: Duration = Duration::from_secs(10);
 
+    fn bounds(remembered: usize) -> Bounds {
+        Bounds { remembered, asked: 64, waiting: 64 }
+    }
+
     /// Answers after a second with the number of the question, from 1.
     #[derive(Default)]
     struct Server(Arc<AtomicU32>);
@@ -149,7 +182,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_asks_for_all_and_the_answer_is_good_for_a_while() {
-        let (cache, server) = (Cache::new(8), Server::default());
+        let (cache, server) = (Cache::new(bounds(8)), Server::default());
         let get = || cache.get(key(["a"]), || server.ask(), |_| GOOD_FOR);
         assert_eq!(join_all((0..50).map(|_| get())).await, [Some(1); 50]);
         advance(GOOD_FOR / 2).await;
@@ -160,7 +193,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_nobody_waited_for_any_more_is_no_older_than_any_other() {
-        let (cache, server) = (Cache::new(8), Server::default());
+        let (cache, server) = (Cache::new(bounds(8)), Server::default());
         let get = || cache.get(key(["a"]), || server.ask(), |_| GOOD_FOR);
         assert!(timeout(LONG / 2, get()).await.is_err());
         sleep(LONG).await;
@@ -171,7 +204,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_good_for_no_time_is_asked_again_and_so_is_what_died() {
-        let (cache, server) = (Cache::new(8), Server::default());
+        let (cache, server) = (Cache::new(bounds(8)), Server::default());
         let get = || cache.get(key(["a"]), || server.ask(), |_| Duration::ZERO);
         assert_eq!((get().await, get().await), (Some(1), Some(2)));
         let died = cache.get(key(["b"]), || async { panic!("asking") }, |_| GOOD_FOR);
@@ -181,7 +214,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_so_much_is_remembered_the_oldest_goes_first() {
-        let (cache, server) = (Cache::new(4), Server::default());
+        let (cache, server) = (Cache::new(bounds(4)), Server::default());
         let names = ["a", "b", "c", "d", "e"];
         for name in names {
             cache.get(key([name]), || server.ask(), |_| GOOD_FOR).await;
@@ -194,6 +227,22 @@ mod tests {
             assert!(timeout(LONG / 100, asking).await.is_err());
         }
         assert!(lock(&cache.entries).entries.len() <= 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_so_many_questions_are_asked_at_a_time_and_only_so_many_wait() {
+        let (cache, server) = (Cache::new(Bounds { remembered: 8, asked: 2, waiting: 3 }), Server::default());
+        let get = |name: &'static str| cache.get(key([name]), || server.ask(), |_| GOOD_FOR);
+        let all = join_all(["a", "b", "c", "a", "a", "b"].map(get)).await;
+        assert_eq!(all, [Some(1), Some(2), None, Some(1), None, None]);
+        // What is remembered needs no place.
+        assert_eq!(join_all(["a", "b", "c", "d", "e", "a"].map(get)).await[..4], [Some(1), Some(2), Some(3), Some(4)]);
+        // Whoever goes away leaves the question.
+        let other = Cache::new(Bounds { remembered: 8, asked: 1, waiting: 1 });
+        let ask = |name: &'static str| other.get(key([name]), || server.ask(), |_| GOOD_FOR);
+        assert!(timeout(LONG / 2, ask("a")).await.is_err());
+        assert_eq!(timeout(LONG / 4, ask("b")).await, Ok(None));
+        assert!(ask("a").await.is_some());
     }
 
     #[test]

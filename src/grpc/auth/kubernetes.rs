@@ -12,9 +12,10 @@ use k8s_openapi::api::authorization::v1::{
 use kube::api::PostParams;
 use kube::{Api, Client};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tonic::Status;
 
-use super::cache::{Cache, key};
+use super::cache::{Bounds, Cache, key};
 use super::{Action, User};
 use crate::api::GROUP;
 use crate::calls::within;
@@ -23,10 +24,16 @@ use crate::calls::within;
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a yes is good for, and a no: what is granted or taken away counts after as long.
 const GOOD_FOR: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
-/// Tokens, and pairs of a user and an action, that are remembered.
-const REMEMBERED: (usize, usize) = (1024, 4096);
-/// Questions at a time: a flood of made-up tokens is not passed on to the API server.
+/// Tokens: those that are remembered, those that are asked about (each kept in memory until it is answered), and calls
+/// that wait for that, which must not take all the room from those that need not wait.
+const TOKENS: Bounds = Bounds { remembered: 1024, asked: 256, waiting: 128 };
+/// The same of pairs of a user and an action, which are apart: who is nobody's user must not keep users waiting.
+const ACTIONS: Bounds = Bounds { remembered: 4096, asked: 256, waiting: 128 };
+/// Questions of each of the two kinds that the API server is asked at a time: a flood of made-up tokens is not passed on
+/// to it.
 const CONCURRENT: usize = 16;
+/// Longest wait of a question for its turn.
+const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Who has a token.
 #[derive(Clone)]
@@ -49,10 +56,11 @@ pub struct Kubernetes {
     client: Client,
     identities: Cache<Identity>,
     verdicts: Cache<Verdict>,
-    shared: Arc<Shared>,
+    turns: (Arc<Turns>, Arc<Turns>),
 }
 
-struct Shared {
+/// Lets questions of one kind through to the API server.
+struct Turns {
     permits: Semaphore,
     failing: AtomicBool,
 }
@@ -69,24 +77,24 @@ impl Kubernetes {
     pub fn new(client: Client) -> Self {
         Self {
             client,
-            identities: Cache::new(REMEMBERED.0),
-            verdicts: Cache::new(REMEMBERED.1),
-            shared: Arc::new(Shared { permits: Semaphore::new(CONCURRENT), failing: AtomicBool::new(false) }),
+            identities: Cache::new(TOKENS),
+            verdicts: Cache::new(ACTIONS),
+            turns: (Arc::default(), Arc::default()),
         }
     }
 
     /// The user whose token that is.
     ///
     /// # Errors
-    /// `UNAUTHENTICATED` if it is nobody's, `UNAVAILABLE` if the API server cannot say.
+    /// `UNAUTHENTICATED` if it is nobody's, `UNAVAILABLE` if the API server cannot say or too many ask.
     pub async fn identify(&self, token: &str) -> Result<Arc<User>, Status> {
         let ask = || {
             let reviews = Api::<TokenReview>::all(self.client.clone());
-            let (shared, token) = (Arc::clone(&self.shared), token.to_owned());
+            let (turns, token) = (Arc::clone(&self.turns.0), token.to_owned());
             async move {
                 let spec = TokenReviewSpec { token: Some(token), audiences: None };
                 let review = TokenReview { spec, ..TokenReview::default() };
-                let answer = shared.ask("tokenreviews", reviews.create(&PostParams::default(), &review)).await;
+                let answer = turns.ask("tokenreviews", reviews.create(&PostParams::default(), &review)).await;
                 answer.map_or(Identity::Failed, |review| identity(review.status.unwrap_or_default()))
             }
         };
@@ -107,16 +115,16 @@ impl Kubernetes {
     /// Lets `user` do `action`, if the API server does.
     ///
     /// # Errors
-    /// `PERMISSION_DENIED` with what was asked for if not, `UNAVAILABLE` if the API server cannot say.
+    /// `PERMISSION_DENIED` with what was asked for if not, `UNAVAILABLE` if the API server cannot say or too many ask.
     pub async fn authorize(&self, user: &User, action: Action<'_>) -> Result<(), Status> {
         let review = question(user, action);
         // All that the answer depends on.
         let key = key([format!("{:?}", review.spec).as_str()]);
         let ask = || {
             let reviews = Api::<SubjectAccessReview>::all(self.client.clone());
-            let shared = Arc::clone(&self.shared);
+            let turns = Arc::clone(&self.turns.1);
             async move {
-                let answer = shared.ask("subjectaccessreviews", reviews.create(&PostParams::default(), &review)).await;
+                let answer = turns.ask("subjectaccessreviews", reviews.create(&PostParams::default(), &review)).await;
                 answer.map_or(Verdict::Failed, |review| verdict(review.status.as_ref()))
             }
         };
@@ -136,11 +144,17 @@ impl Kubernetes {
     }
 }
 
-impl Shared {
-    /// Makes a call; `None` if it failed. The log hears of the first failure and of the end of failing.
+impl Default for Turns {
+    fn default() -> Self {
+        Self { permits: Semaphore::new(CONCURRENT), failing: AtomicBool::new(false) }
+    }
+}
+
+impl Turns {
+    /// Makes a call when it is its turn; `None` if it failed, or the turn came too late. The log hears of the first failure and of the end of failing.
     async fn ask<T>(&self, resource: &'static str, call: impl Future<Output = kube::Result<T>>) -> Option<T> {
-        // Never closed.
-        let _permit = self.permits.acquire().await.ok()?;
+        // Never closed. Those before it have failed if it takes as long, and the log has that.
+        let _permit = timeout(TURN_TIMEOUT, self.permits.acquire()).await.ok()?.ok()?;
         match within(CALL_TIMEOUT, call).await {
             Ok(answer) => {
                 if self.failing.swap(false, Ordering::Relaxed) {
@@ -201,3 +215,7 @@ fn question(user: &User, action: Action<'_>) -> SubjectAccessReview {
     };
     SubjectAccessReview { spec, ..SubjectAccessReview::default() }
 }
+
+#[cfg(test)]
+#[path = "kubernetes_tests.rs"]
+mod tests;

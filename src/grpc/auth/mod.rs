@@ -65,10 +65,13 @@ impl fmt::Display for Action<'_> {
     }
 }
 
+/// Longest token that is looked at, in bytes. Those of the cluster have one or two KiB.
+const MAX_TOKEN: usize = 8 * 1024;
+
 /// The bearer token of a request.
 ///
 /// # Errors
-/// `UNAUTHENTICATED` if there is none.
+/// `UNAUTHENTICATED` if there is none, or it has more than 8 KiB.
 pub fn bearer(metadata: &MetadataMap) -> Result<&str, Status> {
     let header = metadata.get("authorization").ok_or_else(|| {
         Status::unauthenticated("this controller wants to know who asks: send metadata `authorization: Bearer TOKEN`")
@@ -77,9 +80,13 @@ pub fn bearer(metadata: &MetadataMap) -> Result<&str, Status> {
         let (scheme, token) = header.split_once(' ')?;
         (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token.trim())
     });
-    token
+    let token = token
         .filter(|token| !token.is_empty())
-        .ok_or_else(|| Status::unauthenticated("the metadata `authorization` is not `Bearer TOKEN`"))
+        .ok_or_else(|| Status::unauthenticated("the metadata `authorization` is not `Bearer TOKEN`"))?;
+    if token.len() > MAX_TOKEN {
+        return Err(Status::unauthenticated("the bearer token has more than 8 KiB"));
+    }
+    Ok(token)
 }
 
 #[cfg(test)]
@@ -100,6 +107,9 @@ mod tests {
             let said = token(wrong).unwrap_err();
             assert!(said.contains("is not `Bearer TOKEN`") && !said.contains("a.b.c"), "{said}");
         }
+        assert_eq!(token(&format!("Bearer {}", "a".repeat(MAX_TOKEN))), Ok("a".repeat(MAX_TOKEN)));
+        let long = token(&format!("Bearer {}", "a".repeat(MAX_TOKEN + 1)));
+        assert_eq!(long, Err("the bearer token has more than 8 KiB".to_owned()));
         assert!(bearer(&MetadataMap::new()).unwrap_err().message().contains("wants to know who asks"));
     }
 
