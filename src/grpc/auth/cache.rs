@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// SHA-256 of a question: says nothing of what was asked, and takes 32 bytes however long that was.
 pub(super) type Key = [u8; 32];
@@ -42,6 +42,9 @@ struct Entries<T: Clone> {
     last_number: u64,
 }
 
+/// How long it is waited for an answer by those for whom there is no place to wait.
+const MOMENT: Duration = Duration::from_millis(200);
+
 /// How much there may be of one kind of question at a time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
@@ -49,7 +52,7 @@ pub(super) struct Bounds {
     pub(super) remembered: usize,
     /// Questions that are not answered yet, each with all that it takes to ask it.
     pub(super) asked: usize,
-    /// Who waits for an answer.
+    /// Calls that wait for an answer for longer than [`MOMENT`].
     pub(super) waiting: usize,
 }
 
@@ -72,7 +75,7 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
     }
 
     /// The answer to the question of that key: the one that is remembered, the one that is being asked for, or what
-    /// `ask` gets. `keep` says how long an answer is good for. `None` if asking died, and at once if there are too many
+    /// `ask` gets. `keep` says how long an answer is good for. `None` if asking died, and soon if there are too many
     /// questions already, or too many who wait.
     pub(super) async fn get<F>(
         &self,
@@ -99,8 +102,10 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
         if let Some(answer) = asking.clone().now_or_never() {
             return answer;
         }
-        let _waiting = self.waiting.try_acquire().ok()?;
-        asking.await
+        match self.waiting.try_acquire() {
+            Ok(_waiting) => asking.await,
+            Err(_) => timeout(MOMENT, asking).await.ok().flatten(),
+        }
     }
 
     fn begin(
@@ -154,7 +159,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use futures::future::join_all;
-    use tokio::time::{advance, sleep, timeout};
+    use tokio::time::{advance, sleep};
 
     use super::*;
 
@@ -243,6 +248,13 @@ mod tests {
         assert!(timeout(LONG / 2, ask("a")).await.is_err());
         assert_eq!(timeout(LONG / 4, ask("b")).await, Ok(None));
         assert!(ask("a").await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_refused_what_is_answered_in_a_moment() {
+        let cache = Cache::new(Bounds { remembered: 8, asked: 1, waiting: 1 });
+        let get = || cache.get(key(["a"]), || sleep(MOMENT / 2), |()| GOOD_FOR);
+        assert_eq!(join_all((0..50).map(|_| get())).await, [Some(()); 50]);
     }
 
     #[test]

@@ -26,9 +26,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 const GOOD_FOR: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
 /// Tokens: those that are remembered, those that are asked about (each kept in memory until it is answered), and calls
 /// that wait for that, which must not take all the room from those that need not wait.
-const TOKENS: Bounds = Bounds { remembered: 1024, asked: 256, waiting: 128 };
+const TOKENS: Bounds = Bounds { remembered: 1024, asked: 256, waiting: 96 };
 /// The same of pairs of a user and an action, which are apart: who is nobody's user must not keep users waiting.
-const ACTIONS: Bounds = Bounds { remembered: 4096, asked: 256, waiting: 128 };
+const ACTIONS: Bounds = Bounds { remembered: 4096, asked: 256, waiting: 96 };
 /// Questions of each of the two kinds that the API server is asked at a time: a flood of made-up tokens is not passed on
 /// to it.
 const CONCURRENT: usize = 16;
