@@ -41,7 +41,16 @@ pub fn of_kube(error: &kube::Error) -> Status {
     }
 }
 
-fn of_refusal(refusal: &Refusal) -> Status {
+/// Whether a quota of the namespace is full. Its admission comes before it is looked whether an object exists already.
+#[must_use]
+pub fn is_quota(refusal: &Refusal) -> bool {
+    // The words of the admission plugin ResourceQuota; its answer has nothing else to be told by.
+    refusal.code == 403 && refusal.message.contains("exceeded quota")
+}
+
+/// What the API server has refused, in the same way.
+#[must_use]
+pub fn of_refusal(refusal: &Refusal) -> Status {
     let message = refusal.message.as_str();
     let causes = || refusal.details.iter().flat_map(|details| &details.causes);
     match refusal.code {
@@ -51,8 +60,7 @@ fn of_refusal(refusal: &Refusal) -> Status {
         // 400 is what the API server makes of a webhook's answer without a code.
         400 | 413 => Status::invalid_argument(message),
         403 if causes().any(|cause| cause.reason == "NamespaceTerminating") => Status::failed_precondition(message),
-        // The words of the admission plugin ResourceQuota; its answer has nothing else to be told by.
-        403 if message.contains("exceeded quota") => Status::resource_exhausted(message),
+        403 if is_quota(refusal) => Status::resource_exhausted(message),
         403 if message.starts_with("admission webhook ") => Status::invalid_argument(message),
         401 | 403 => Status::permission_denied(message),
         404 => Status::not_found(message),

@@ -6,17 +6,23 @@
 mod answer;
 mod memo;
 mod options;
+mod turns;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Client};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 use tonic::Status;
 
 pub use self::answer::Group;
 use self::memo::Memo;
 pub use self::options::Options;
+use self::turns::Turns;
 use super::ids::is_name;
 use super::proto::controller::{PartitionGroup, PartitionGroupSpec};
 use super::{ids, status};
@@ -37,6 +43,11 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Longest wait for the watch to tell of a deletion.
 const GONE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Creations and deletions at a time, and how many more may wait for their turn. While the API server takes what it is
+/// sent and does not answer, each lasts its whole time: they must not take all the room from what the cache can answer.
+const WRITES: (usize, usize) = (64, 64);
+/// Calls at a time that wait for a read of the API server, for the same reason, and how long any other one waits.
+const READS: (usize, Duration) = (96, Duration::from_millis(200));
 /// How often a group is created that exists, and then does not.
 const ATTEMPTS: u32 = 3;
 /// How much is repeated of a name that no group can have, in characters.
@@ -49,6 +60,8 @@ pub struct Groups {
     scope: Scope,
     cluster_domain: String,
     memo: Memo,
+    writes: Turns,
+    reads: Semaphore,
 }
 
 impl std::fmt::Debug for Groups {
@@ -61,7 +74,8 @@ impl Groups {
     /// The groups in `scope`, whose names end in `cluster_domain`.
     #[must_use]
     pub fn new(client: Client, sets: Sets, scope: Scope, cluster_domain: String) -> Self {
-        Self { client, sets, scope, cluster_domain, memo: Memo::default() }
+        let (writes, reads) = (Turns::new(WRITES.0, WRITES.1), Semaphore::new(READS.0));
+        Self { client, sets, scope, cluster_domain, memo: Memo::default(), writes, reads }
     }
 
     /// Creates a group, through the webhooks. It is no error if it exists with the same number and size of partitions
@@ -72,19 +86,26 @@ impl Groups {
     pub async fn create(&self, key: ObjectKey, spec: PartitionGroupSpec) -> Result<(), Status> {
         self.check(&key)?;
         let set = wanted(&key, &spec)?;
+        let _turn = self.turn().await?;
         let api: Api<PartitionSet> = Api::namespaced(self.client.clone(), &key.namespace);
         let params = PostParams { dry_run: false, field_manager: Some(FIELD_MANAGER.to_owned()) };
         for _ in 0..ATTEMPTS {
-            match within(WRITE_TIMEOUT, api.create(&params, &set)).await {
+            let refused = match within(WRITE_TIMEOUT, api.create(&params, &set)).await {
                 Ok(created) => {
                     tracing::info!(group = %key, "group created over gRPC");
                     self.sets.take(created);
                     return Ok(());
                 }
-                Err(kube::Error::Api(refusal)) if refusal.reason == "AlreadyExists" => {}
+                Err(kube::Error::Api(refusal)) if refusal.reason == "AlreadyExists" => None,
+                // Whoever wants what exists wants nothing of the quota.
+                Err(kube::Error::Api(refusal)) if status::is_quota(&refusal) => Some(status::of_refusal(&refusal)),
                 Err(error) => return Err(status::of_kube(&error)),
-            }
-            match self.sets.read(&key).await.map_err(|error| status::of_kube(&error))? {
+            };
+            let found = match self.sets.read(&key).await {
+                Ok(found) => found,
+                Err(error) => return Err(refused.unwrap_or_else(|| status::of_kube(&error))),
+            };
+            match found {
                 Found::Set(set) if set.metadata.deletion_timestamp.is_some() => {
                     return Err(Status::aborted(format!("group {key} is being deleted: try again when it is gone")));
                 }
@@ -92,7 +113,7 @@ impl Groups {
                 Found::Unreadable(error) => {
                     return Err(Status::already_exists(format!("group {key} exists and cannot be read: {error}")));
                 }
-                Found::Nothing => {}
+                Found::Nothing => refused.map_or(Ok(()), Err)?,
             }
         }
         Err(Status::aborted(format!("group {key} is created and deleted by others at the same time: try again")))
@@ -109,6 +130,7 @@ impl Groups {
             let start: String = key.name.chars().take(SHOWN_NAME).collect();
             return Err(Status::not_found(format!("there is no group {start:?}: no group can have that name")));
         }
+        let _turn = self.turn().await?;
         let missing = || Status::not_found(format!("there is no group {key}"));
         // What the cache has never had, it could not show to be gone either.
         if self.sets.known(&key).is_none()
@@ -144,6 +166,8 @@ impl Groups {
         if key.name.is_empty() {
             // Late proof must not cost a client the answer.
             let patience = deadline.map_or(PATIENCE, |deadline| PATIENCE.min(deadline / 2));
+            let reads = self.reads.try_acquire();
+            let patience = if reads.is_ok() { patience } else { patience.min(READS.1) };
             let sets = self.sets.all(&key.namespace, patience).await.map_err(|error| unread(&error))?;
             let groups = sets.into_iter().filter(|(_, set)| set.metadata.deletion_timestamp.is_none());
             return Ok(groups.filter_map(|(name, set)| self.listed(&key.namespace, name, &set)).collect());
@@ -151,7 +175,7 @@ impl Groups {
         if !is_name(&key.name) {
             return Ok(Vec::new());
         }
-        match self.sets.find(&key).await {
+        match self.find(&key).await? {
             Ok(Found::Set(set)) if set.metadata.deletion_timestamp.is_some() => Ok(Vec::new()),
             Ok(Found::Set(set)) => match self.memo.group(&key, &set) {
                 Ok(group) => Ok(vec![group.answer(&key.namespace, &key.name, &self.cluster_domain)]),
@@ -161,6 +185,29 @@ impl Groups {
             Ok(Found::Nothing) => Ok(Vec::new()),
             Err(error) => Err(unread(&error)),
         }
+    }
+
+    /// What is found under `key`.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` if that has to be read, and too many calls wait for reads already.
+    async fn find(&self, key: &ObjectKey) -> Result<Result<Found, sets::Error>, Status> {
+        let mut find = pin!(self.sets.find(key));
+        if let Some(found) = find.as_mut().now_or_never() {
+            return Ok(found);
+        }
+        match self.reads.try_acquire() {
+            Ok(_reads) => Ok(find.await),
+            Err(_) => timeout(READS.1, find).await.map_err(|_| {
+                Status::unavailable("too many calls wait for the Kubernetes API server: try again, or another replica")
+            }),
+        }
+    }
+
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, Status> {
+        self.writes.take().await.ok_or_else(|| {
+            Status::unavailable("too many groups are created and deleted at a time: try again, or another replica")
+        })
     }
 
     fn listed(&self, namespace: &str, name: String, set: &Arc<PartitionSet>) -> Option<PartitionGroup> {
@@ -221,3 +268,6 @@ fn unread(error: &sets::Error) -> Status {
 fn unservable(key: &ObjectKey, why: &str) -> Status {
     Status::failed_precondition(format!("the PartitionSet of group {key} is invalid: {why}"))
 }
+
+#[cfg(test)]
+mod tests;
