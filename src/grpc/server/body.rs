@@ -15,10 +15,11 @@ use tonic::{Code, Status};
 
 use super::calls::Call;
 use super::progress::Progress;
+use super::untaken::Message;
 
 /// Bytes of an answer that are handed over at a time. What is handed over is kept in memory until the client takes it,
 /// and what is not counts as an answer that is under way.
-const CHUNK: usize = 16 * 1024;
+pub(super) const CHUNK: usize = 16 * 1024;
 
 /// A request that has to be whole in time.
 pub(super) struct Arriving {
@@ -72,16 +73,21 @@ pub(super) struct Answer {
     body: Body,
     ends: BoxFuture<'static, Status>,
     call: Call,
-    /// Of the last frame.
-    rest: Bytes,
+    /// Of the last message, or of the first one that was made before.
+    rest: Message,
     over: bool,
 }
 
 impl Answer {
-    /// What a service answered to `call`, unless `ends` says how it ends before.
-    pub(super) fn of(response: Response<Body>, ends: BoxFuture<'static, Status>, mut call: Call) -> Response<Self> {
+    /// What a service answered to `call`, of which `message` is read already, unless `ends` says how it ends before.
+    pub(super) fn of(
+        response: Response<Body>,
+        message: Message,
+        ends: BoxFuture<'static, Status>,
+        mut call: Call,
+    ) -> Response<Self> {
         call.end_by(response.headers());
-        response.map(|body| Self { body, ends, call, rest: Bytes::new(), over: false })
+        response.map(|body| Self { body, ends, call, rest: message, over: false })
     }
 
     /// Nothing but a status.
@@ -93,18 +99,17 @@ impl Answer {
     /// An answer without a body.
     pub(super) fn empty(response: Response<()>, call: Call) -> Response<Self> {
         let ends = Box::pin(std::future::pending());
-        response.map(|()| Self { body: Body::empty(), ends, call, rest: Bytes::new(), over: true })
+        response.map(|()| Self { body: Body::empty(), ends, call, rest: Message::default(), over: true })
     }
 
     fn hand_over(&mut self) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let length = self.rest.len().min(CHUNK);
-        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
+        Poll::Ready(Some(Ok(Frame::data(self.rest.take(CHUNK)))))
     }
 
     fn end(&mut self, status: &Status) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         self.over = true;
         // Whoever made it need not go on.
-        (self.body, self.rest) = (Body::empty(), Bytes::new());
+        (self.body, self.rest) = (Body::empty(), Message::default());
         self.call.end(status.code());
         let mut trailers = HeaderMap::new();
         // Cannot fail: the messages are this server's own, and have no details.
@@ -137,7 +142,7 @@ impl HttpBody for Answer {
             }
             Ok(Poll::Ready(Some(Ok(frame)))) => match frame.into_data() {
                 Ok(data) => {
-                    self.rest = data;
+                    self.rest = data.into();
                     self.hand_over()
                 }
                 Err(frame) => {

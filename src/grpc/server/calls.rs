@@ -20,6 +20,7 @@ use super::body::{Answer, Arriving, panicked};
 use super::methods::{Kind, Method};
 use super::pace::Pace;
 use super::progress::Progress;
+use super::untaken::{Message, Untaken};
 use crate::connections::{Place, Places};
 use crate::grpc::deadline;
 use crate::metrics::{GrpcCallLabels, GrpcMethodLabel, Metrics};
@@ -69,7 +70,10 @@ impl Calls {
             deadline::of(request.headers()).into_iter().chain(most).min().and_then(|time| now.checked_add(time));
         let mut ends = self.ends(method.kind, deadline);
         let arrive = if method.kind == Kind::Look { self.limits.idle } else { self.limits.request };
-        let progress = Arc::new(Progress::new(pace, arrive, most.map(|most| now + most)));
+        // Later than the call ends by itself: who sees first that it took too long must not take it for an answer that
+        // is not taken, and end the connection with all that is on it.
+        let take = most.map(|most| now + most + self.limits.late);
+        let progress = Arc::new(Progress::new(pace, arrive, take));
         let mut routes = self.routes;
         let room = self.room;
         let answering = AssertUnwindSafe(async {
@@ -77,23 +81,31 @@ impl Calls {
                 return Err(Status::unavailable("too many calls at a time: try again, or another replica"));
             }
             let request = request.map(|body| Arriving::new(body, Arc::clone(&progress)));
-            let Ok(response) = routes.call(request).await;
+            let Ok(mut response) = routes.call(request).await;
+            let message = match method.kind {
+                Kind::Unary => room.untaken.message(response.body_mut()).await?,
+                Kind::Look | Kind::Stand => Message::default(),
+            };
             progress.answered();
-            Ok(response)
+            Ok((response, message))
         })
         .catch_unwind();
         let answered = tokio::select! {
             biased;
-            status = &mut ends => Err(status),
+            // What is answered at once needs no timer.
             answered = answering => answered.unwrap_or_else(|panic| Err(panicked(panic))),
+            status = &mut ends => Err(status),
         };
         Ok(match answered {
-            Ok(response) => {
+            Ok((response, message)) => {
                 call.progress = Some(progress);
-                if method.kind != Kind::Unary {
+                if method.kind == Kind::Unary {
+                    // It is all there, and has to be taken in time.
+                    ends = std::future::pending().boxed();
+                } else {
                     call.place = None;
                 }
-                Answer::of(response, ends, call)
+                Answer::of(response, message, ends, call)
             }
             Err(status) => Answer::status(&status, call),
         })
@@ -151,12 +163,19 @@ struct Room {
     places: Places<Progress>,
     looks: Arc<Semaphore>,
     stands: Arc<Semaphore>,
+    untaken: Untaken,
 }
 
 impl Room {
     fn new(limits: &Limits) -> Self {
         let [looks, stands] = [limits.looks, limits.stands].map(|count| Arc::new(Semaphore::new(count)));
-        Self { waiting: Semaphore::new(limits.waiting), places: Places::new(limits.calls), looks, stands }
+        Self {
+            waiting: Semaphore::new(limits.waiting),
+            places: Places::new(limits.calls),
+            looks,
+            stands,
+            untaken: Untaken::new(limits.untaken),
+        }
     }
 
     /// Gives `call` what it needs; says whether there was room. A stream is refused, since others end in their own time;

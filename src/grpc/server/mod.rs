@@ -14,6 +14,7 @@ mod calls;
 mod methods;
 mod pace;
 mod progress;
+mod untaken;
 
 use std::error::Error as _;
 use std::io;
@@ -65,13 +66,15 @@ pub struct Limits {
     pub looks: usize,
     /// Elections that somebody stands for, at a time.
     pub stands: usize,
+    /// Bytes of the larger answers, of all calls together, that their clients have not taken yet.
+    pub untaken: usize,
     /// For the TLS handshake.
     pub handshake: Duration,
     /// Until a client has said that it speaks HTTP/2.
     pub preface: Duration,
     /// From a call's headers to its request whole.
     pub request: Duration,
-    /// From a call's headers to its one answer, and to that answer taken.
+    /// From a call's headers to its one answer, and, with [`Limits::late`] more, to that answer taken.
     pub answer: Duration,
     /// Longest that a connection may stay without a call under way.
     pub idle: Duration,
@@ -79,7 +82,8 @@ pub struct Limits {
     pub ping: (Duration, Duration),
     /// From being told to stop to accepting nothing more.
     pub drain: Duration,
-    /// After that, for a connection that has not asked yet; also for one that was told that it is idle for too long.
+    /// After that, for a connection that has not asked yet; also for one that was told that it is idle for too long, and
+    /// for an answer that comes at the last moment.
     pub late: Duration,
     /// After the drain, for the calls that are under way.
     pub stop: Duration,
@@ -93,6 +97,7 @@ impl Default for Limits {
             waiting: 1024,
             looks: 256,
             stands: 8192,
+            untaken: 32 << 20,
             handshake: Duration::from_secs(5),
             preface: Duration::from_secs(5),
             request: Duration::from_secs(10),

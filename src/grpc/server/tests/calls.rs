@@ -72,6 +72,23 @@ async fn nobody_waits_for_an_answer_longer_than_the_server_allows() {
     client.get().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_call_that_takes_too_long_does_not_end_its_connection() {
+    let server = start(Limits { answer: Duration::from_millis(50), ..Limits::default() }).await;
+    let mut clients = Vec::new();
+    for _ in 0..16 {
+        let mut client = server.client().await;
+        clients.push(tokio::spawn(async move {
+            for _ in 0..8 {
+                assert_eq!(client.call("DeletePartitionGroup", get("x")).await.0, 4);
+            }
+        }));
+    }
+    for client in clients {
+        client.await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_call_whose_client_is_gone_stops() {
     let mut server = start(Limits::default()).await;

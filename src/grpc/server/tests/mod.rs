@@ -168,7 +168,12 @@ fn enter(member: &str) -> Bytes {
 
 impl Running {
     async fn client(&self) -> Client {
-        Client::over(TcpStream::connect(self.address).await.unwrap()).await
+        Client::over(TcpStream::connect(self.address).await.unwrap(), 16 * 1024).await
+    }
+
+    /// A client that lets the server send nothing of an answer but its head.
+    async fn taking_nothing(&self) -> Client {
+        Client::over(TcpStream::connect(self.address).await.unwrap(), 0).await
     }
 
     fn count(&self, method: &'static str, code: &'static str) -> u64 {
@@ -201,10 +206,10 @@ impl Running {
 }
 
 impl Client {
-    async fn over(stream: TcpStream) -> Self {
+    async fn over(stream: TcpStream, window: u32) -> Self {
         let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
         let (send, connection) =
-            builder.initial_stream_window_size(16 * 1024).handshake(TokioIo::new(stream)).await.unwrap();
+            builder.initial_stream_window_size(window).handshake(TokioIo::new(stream)).await.unwrap();
         Self { send, connection: tokio::spawn(connection) }
     }
 

@@ -62,6 +62,33 @@ async fn slow_clients_keep_no_place_from_others() {
 }
 
 #[tokio::test]
+async fn only_so_many_bytes_wait_for_clients_that_do_not_take_them() {
+    let server = start(Limits { untaken: 5 << 19, ..Limits::default() }).await;
+    let (mut greedy, mut client) = (server.taking_nothing().await, server.client().await);
+    let one = greedy.begin("GetPartitionGroups", &[], get("long").into()).await.unwrap();
+    let other = greedy.begin("GetPartitionGroups", &[], get("long").into()).await.unwrap();
+    let (code, why) = client.call("GetPartitionGroups", get("long")).await;
+    assert_eq!(code, 14);
+    assert_eq!(why, "too much of what was answered is not taken yet: try again, or another replica");
+    client.get().await;
+    drop(one);
+    server.until_counted("GetPartitionGroups", "CANCELLED").await;
+    for _ in 0..3 {
+        assert_eq!(client.call("GetPartitionGroups", get("long")).await.0, 0);
+    }
+    drop(other);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_larger_than_all_the_room_has_it_to_itself() {
+    let server = start(Limits { untaken: 100_000, ..Limits::default() }).await;
+    let mut client = server.client().await;
+    for _ in 0..3 {
+        assert_eq!(client.call("GetPartitionGroups", get("long")).await.0, 0);
+    }
+}
+
+#[tokio::test]
 async fn who_comes_takes_the_place_of_who_does_not_use_it_half_open_ones_first() {
     let day = Duration::from_secs(86_400);
     let mut server = start(Limits { connections: 3, idle: day, ..Limits::default() }).await;
