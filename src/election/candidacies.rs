@@ -103,6 +103,19 @@ impl Candidacies {
         self.all.retain(|candidacy| candidacy.handle != handle);
     }
 
+    /// Ends those that a newer stream of their member has replaced in `record`, which is newer than the one that was taken
+    /// in last; returns them. For who is told of a record that may be another before it is taken in: a candidacy that is
+    /// replaced, and whose successor leaves meanwhile, would seem to have been dropped, and would come back.
+    pub fn replaced(&mut self, record: &ElectionStatus) -> Vec<Handle> {
+        let replica = self.replica;
+        let is_replaced = |candidacy: &mut Candidacy| {
+            let own = StreamId { replica, number: candidacy.number };
+            candidacy.stage == Stage::Entered
+                && record::stream_of(record, &candidacy.member).is_some_and(|other| other != own)
+        };
+        self.all.extract_if(.., is_replaced).map(|candidacy| candidacy.handle).collect()
+    }
+
     /// Ends all.
     pub fn end(&mut self) -> Vec<Handle> {
         self.all.drain(..).map(|candidacy| candidacy.handle).collect()

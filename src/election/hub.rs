@@ -95,6 +95,8 @@ struct Slot {
     uid: String,
     /// What somebody has seen of the partition since its task last looked.
     seen: Option<View>,
+    /// Version of the partition that its task has looked at last.
+    looked: u64,
     candidacies: Candidacies,
     streams: HashMap<Handle, watch::Sender<Option<Told>>>,
     ghosts: BTreeSet<StreamId>,
@@ -188,7 +190,17 @@ impl Hub {
 
     /// Takes in that a partition has changed, or is gone.
     pub fn changed(&self, key: &ObjectKey) {
+        if !self.has(key) {
+            return;
+        }
+        let known = self.store.known(key);
         if let Some(slot) = self.state().slots.get_mut(key) {
+            // Its task may be busy, and only see what comes after.
+            if let Some(view) = known.filter(|view| view.uid == slot.uid && view.version > slot.looked) {
+                for handle in slot.candidacies.replaced(&view.record) {
+                    slot.tell(handle, Told::End(End::Replaced));
+                }
+            }
             slot.news = true;
             slot.wake.notify_one();
         }
@@ -257,6 +269,7 @@ impl Hub {
         let mut state = self.state();
         let may_close = may_close || state.stopping;
         let Some(slot) = state.slots.get_mut(key) else { return Next::Close };
+        slot.looked = view.version;
         for (handle, told) in slot.candidacies.see(&view.record, &view.members, may_enter, || self.number()) {
             slot.tell(handle, told);
         }
@@ -312,6 +325,7 @@ impl Hub {
         let slot = Slot {
             uid: view.uid.clone(),
             seen: None,
+            looked: 0,
             candidacies: Candidacies::new(self.replica),
             streams: HashMap::new(),
             ghosts: BTreeSet::new(),

@@ -20,6 +20,8 @@ enum Event {
     Crash { at: usize },
     /// A replica is told of a state that may be some states old.
     See { at: usize, behind: usize },
+    /// A replica is told of a state that may be some states old, while it is too busy to take it in.
+    Hear { at: usize, behind: usize },
     /// A replica works out what to write.
     Begin { at: usize },
     /// What it worked out arrives at the API server; the answer may be lost.
@@ -37,6 +39,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         2 => (at.clone(), 0..4_usize).prop_map(|(at, which)| Event::Leave { at, which }),
         1 => at.clone().prop_map(|at| Event::Crash { at }),
         4 => (at.clone(), 0..4_usize).prop_map(|(at, behind)| Event::See { at, behind }),
+        2 => (at.clone(), 0..4_usize).prop_map(|(at, behind)| Event::Hear { at, behind }),
         4 => at.clone().prop_map(|at| Event::Begin { at }),
         4 => (at.clone(), any::<bool>()).prop_map(|(at, lost)| Event::Commit { at, lost }),
         1 => (at.clone(), any::<bool>()).prop_map(|(at, off)| Event::Cut { at, off }),
@@ -139,6 +142,15 @@ impl World {
             Event::See { at, behind } => {
                 let known = (self.history.len() - 1).saturating_sub(behind).max(self.replicas[at].known);
                 self.see(at, known);
+            }
+            Event::Hear { at, behind } => {
+                let heard = (self.history.len() - 1).saturating_sub(behind);
+                let replica = &mut self.replicas[at];
+                if heard > replica.known {
+                    for handle in replica.candidacies.replaced(&self.history[heard]) {
+                        self.replaced.push(replica.streams.remove(&handle).unwrap().member);
+                    }
+                }
             }
             Event::Begin { at } => {
                 let replica = &mut self.replicas[at];
@@ -325,6 +337,30 @@ fn a_newer_stream_on_another_replica_ends_the_older_one() {
     assert_eq!(world.replaced, ["p-0"]);
     assert!(world.replicas[0].streams.is_empty());
     assert_eq!(world.history.last().unwrap().term, 2);
+}
+
+#[test]
+fn a_stream_that_was_replaced_does_not_come_back_when_the_newer_one_leaves() {
+    let mut world = World::new();
+    for event in [
+        Event::Enter { at: 0, member: 0 },
+        Event::Begin { at: 0 },
+        Event::Commit { at: 0, lost: false },
+        Event::Enter { at: 1, member: 0 },
+        Event::See { at: 1, behind: 0 },
+        Event::Begin { at: 1 },
+        Event::Commit { at: 1, lost: false },
+        Event::Hear { at: 0, behind: 0 },
+        Event::Leave { at: 1, which: 0 },
+        Event::Begin { at: 1 },
+        Event::Commit { at: 1, lost: false },
+    ] {
+        world.happen(&event);
+    }
+    world.settle();
+    world.assert_settled();
+    assert_eq!(world.replaced, ["p-0"]);
+    assert!(world.history.last().unwrap().candidates.is_empty());
 }
 
 #[test]
