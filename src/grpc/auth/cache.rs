@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 /// SHA-256 of a question: says nothing of what was asked, and takes 32 bytes however long that was.
@@ -92,11 +92,7 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
             let known = inner.entries.get(&key).filter(|entry| entry.until.is_none_or(|until| now < until));
             match known {
                 Some(entry) => entry.asking.clone(),
-                None => {
-                    // Before anything is kept of it.
-                    let place = Arc::clone(&self.asked).try_acquire_owned().ok()?;
-                    self.begin(&mut inner, (key, place), now, ask(), keep)
-                }
+                None => self.begin(&mut inner, key, now, ask, keep)?,
             }
         };
         if let Some(answer) = asking.clone().now_or_never() {
@@ -108,14 +104,20 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
         }
     }
 
-    fn begin(
+    /// Has it asked; `None` if too much is asked already, and then nothing is kept of it.
+    fn begin<F>(
         &self,
         inner: &mut Entries<T>,
-        (key, place): (Key, OwnedSemaphorePermit),
+        key: Key,
         now: Instant,
-        ask: impl Future<Output = T> + Send + 'static,
+        ask: impl FnOnce() -> F,
         keep: impl FnOnce(&T) -> Duration + Send + 'static,
-    ) -> Asking<T> {
+    ) -> Option<Asking<T>>
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
+        let place = Arc::clone(&self.asked).try_acquire_owned().ok()?;
+        let ask = ask();
         inner.make_room(self.most, now);
         inner.last_number += 1;
         let (number, entries) = (inner.last_number, Arc::clone(&self.entries));
@@ -131,7 +133,7 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
         });
         let asking = task.map(|done| done.ok().flatten()).boxed().shared();
         inner.entries.insert(key, Entry { until: None, number, asking: asking.clone() });
-        asking
+        Some(asking)
     }
 }
 
