@@ -41,6 +41,6 @@ async fn a_flood_of_made_up_tokens_waits_neither_without_a_bound_nor_for_ever() 
     assert!(flood.iter().all(|(code, _)| *code == Code::Unavailable));
     let waited = flood.iter().filter(|(_, time)| *time > Duration::from_secs(1)).count();
     assert_eq!(waited, TOKENS.waiting);
-    let longest = TURN_TIMEOUT + CALL_TIMEOUT + Duration::from_millis(10);
+    let longest = Duration::from_millis(10_100);
     assert!(flood.iter().all(|(_, time)| *time <= longest), "{:?}", flood.iter().map(|(_, time)| *time).max());
 }
