@@ -1,5 +1,7 @@
 //! A PartitionSet as the API shows it. All of it follows from the set's spec, so that it is whole from the start.
 
+use std::fmt::Write as _;
+
 use super::options::{self, Options};
 use crate::api::names::{self, API_PORT};
 use crate::api::{MAX_PARTITIONS, PartitionSet, Protocol};
@@ -8,6 +10,8 @@ use crate::grpc::proto::controller::{
 };
 use crate::rules::{SetObject, Violation, defaults, judge};
 
+/// Most characters of a dash and an index.
+const MAX_INDEX: usize = 5;
 /// Where the configuration stands in a set.
 pub(super) const CONFIG: &str = "spec.template.spec.config";
 
@@ -53,9 +57,12 @@ impl Group {
     /// The group of that name as the API shows it: every partition, by number, at the address of its Service.
     #[must_use]
     pub fn answer(&self, namespace: &str, name: &str, cluster_domain: &str) -> PartitionGroup {
+        // There may be a thousand, in every answer: each host is made in one piece.
+        let domain = names::service_host("", namespace, cluster_domain);
         let partitions = (1..=self.partitions).map(|index| {
-            let partition = names::partition(name, i64::from(index));
-            let host = names::service_host(&partition, namespace, cluster_domain);
+            let mut host = String::with_capacity(name.len() + domain.len() + MAX_INDEX);
+            // Writing to a string cannot fail.
+            let _ = write!(host, "{name}-{index}{domain}");
             Partition {
                 partition_id: index.cast_signed(),
                 endpoints: vec![PartitionEndpoint { host, port: i32::from(API_PORT) }],

@@ -17,6 +17,12 @@ fn an_answer_has_every_partition_at_the_address_of_its_service() {
     assert_eq!(ids, (1..=11).collect::<Vec<_>>());
     let endpoint = PartitionEndpoint { host: "atx-11.ns.svc.example.org".to_owned(), port: 5678 };
     assert_eq!(group.partitions[10].endpoints, [endpoint]);
+    let most = Group::of(&set(Some(MAX_PARTITIONS), Some(1), "raft", None)).unwrap().answer("ns", "atx", "example.org");
+    for (index, partition) in (1..).zip(&most.partitions) {
+        let host = &partition.endpoints[0].host;
+        assert_eq!(*host, names::service_host(&names::partition("atx", index), "ns", "example.org"));
+        assert!(host.capacity() <= "atx-1000.ns.svc.example.org".len(), "made in more than one piece");
+    }
 }
 
 #[test]

@@ -30,12 +30,14 @@ pub struct Options {
     /// The protocol.
     pub protocol: Protocol,
     message: DynamicMessage,
+    /// The message as it is sent, since it is sent in every answer.
+    encoded: Vec<u8>,
 }
 
 /// What is sent is what counts: whether a zero was written or left out does not show there.
 impl PartialEq for Options {
     fn eq(&self, other: &Self) -> bool {
-        self.to_any() == other.to_any()
+        self.protocol == other.protocol && self.encoded == other.encoded
     }
 }
 
@@ -76,7 +78,7 @@ impl Options {
         })?;
         let mut violations = Vec::new();
         tidy(&mut message, FIELD, &mut violations);
-        if violations.is_empty() { Ok(Self { protocol, message }) } else { Err(violations) }
+        if violations.is_empty() { Ok(Self::of(protocol, message)) } else { Err(violations) }
     }
 
     /// What the configuration of a PartitionSet says.
@@ -88,13 +90,18 @@ impl Options {
         let unknown = || vec![Violation::invalid(path, &"", "must have options that the API has as well")];
         let mut message = descriptor(protocol).and_then(|kind| of_json(&kind, &options)).ok_or_else(unknown)?;
         tidy(&mut message, path, &mut Vec::new());
-        Ok(Self { protocol, message })
+        Ok(Self::of(protocol, message))
+    }
+
+    fn of(protocol: Protocol, message: DynamicMessage) -> Self {
+        let encoded = message.encode_to_vec();
+        Self { protocol, message, encoded }
     }
 
     /// As the API has it.
     #[must_use]
     pub fn to_any(&self) -> Any {
-        Any { type_url: format!("{TYPE_URL}{}", message_name(self.protocol)), value: self.message.encode_to_vec() }
+        Any { type_url: format!("{TYPE_URL}{}", message_name(self.protocol)), value: self.encoded.clone() }
     }
 
     /// As a PartitionSet has it; none if there is nothing to say.
