@@ -21,7 +21,6 @@ fn an_answer_has_every_partition_at_the_address_of_its_service() {
     for (index, partition) in (1..).zip(&most.partitions) {
         let host = &partition.endpoints[0].host;
         assert_eq!(*host, names::service_host(&names::partition("atx", index), "ns", "example.org"));
-        assert!(host.capacity() <= "atx-1000.ns.svc.example.org".len(), "made in more than one piece");
     }
 }
 
