@@ -2,6 +2,7 @@
 //! bundle late, and people who spoil things, with the real decisions and the real certificates.
 
 mod event;
+mod found;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -48,8 +49,10 @@ struct World {
     secrets: Vec<Option<Data>>,
     wanted: Wanted,
     canaries: Canary,
-    /// What was revoked last, and how far it is since.
-    revoked: Option<(String, (u64, u8))>,
+    /// What was revoked last, and what came instead.
+    revoked: Option<(String, Authority)>,
+    /// Every certificate that was ever revoked.
+    dead: Vec<String>,
     /// Bundles, when each was replaced, and whether one of ours.
     bundles: Vec<(String, u64, bool)>,
     replicas: Vec<Replica>,
@@ -67,6 +70,7 @@ impl World {
             wanted: Wanted::Nothing,
             canaries: Canary::Proven,
             revoked: None,
+            dead: Vec::new(),
             bundles: vec![(String::new(), u64::MAX, false)],
             replicas: vec![Replica { alive: true, ..Replica::default() }; REPLICAS],
             jumped_back: false,
@@ -172,6 +176,9 @@ impl World {
         if let Some(last) = self.bundles.last_mut() {
             last.1 = self.passed;
         }
+        // Whoever has not heard of a revocation may write what is not to be trusted any more; nobody is to be accepted
+        // with it.
+        let ours = ours && !self.dead.iter().any(|dead| bundle.contains(dead.as_str()));
         self.bundles.push((bundle, u64::MAX, ours));
     }
 
@@ -227,7 +234,8 @@ impl World {
                         Change::Revoke => {
                             self.wanted = Wanted::Nothing;
                             let before = replica.held.as_ref().map(Authority::bundle).unwrap_or_default();
-                            self.revoked = Some((before, authority.rank()));
+                            self.dead.extend(certificates(&before).map(str::to_owned));
+                            self.revoked = Some((before, authority.clone()));
                             self.bundles.iter_mut().for_each(|(.., ours)| *ours = false);
                         }
                         _ => {}
@@ -277,6 +285,8 @@ impl World {
             // Somebody puts it back.
             self.secrets.push(Some(Data::new()));
         }
+        // The last one that knows a state has to say so before time passes.
+        let deaf = deaf.filter(|deaf| self.replicas[*deaf].held.is_none() || self.holders() >= 2);
         for _ in 0..3 {
             for index in (0..REPLICAS).filter(|index| Some(*index) != deaf) {
                 self.replicas[index].secret = self.latest();
@@ -312,8 +322,12 @@ impl World {
 
     /// Whether there is a revocation that not everybody has heard of.
     fn is_revoking(&self) -> bool {
-        let Some((_, rank)) = self.revoked else { return false };
-        let has_heard = |replica: &Replica| replica.held.as_ref().is_some_and(|held| held.rank() >= rank);
+        let Some((_, since)) = &self.revoked else { return false };
+        let follows = |held: &Authority| {
+            held.rank() > since.rank()
+                || held.rank() == since.rank() && held.current.certificate() == since.current.certificate()
+        };
+        let has_heard = |replica: &Replica| replica.held.as_ref().is_some_and(follows);
         !self.replicas.iter().filter(|replica| replica.alive && replica.ready).all(has_heard)
     }
 
@@ -347,37 +361,54 @@ impl World {
     }
 }
 
+/// The certificates of a bundle.
+fn certificates(bundle: &str) -> impl Iterator<Item = &str> {
+    bundle.split_inclusive("-----END CERTIFICATE-----\n")
+}
+
+/// Lets `events` happen to a new installation, and then nothing bad any more.
+fn goes_well(events: &[Event]) -> Result<(), TestCaseError> {
+    let mut world = World::new();
+    for event in events {
+        world.happens(event);
+        world.check()?;
+    }
+    for replica in &mut world.replicas {
+        replica.alive = true;
+    }
+    world.canaries = Canary::Proven;
+    world.leads(0, true);
+    for _ in 0..12 {
+        world.happens(&Event::Passes { seconds: 61, deaf: None });
+        world.check()?;
+    }
+    let stored = judge(world.secrets.last().unwrap().as_ref().unwrap(), &world.names);
+    let authority = stored.authority.unwrap();
+    prop_assert_eq!((stored.damage, authority.rank().1, world.wanted), (None, 1, Wanted::Nothing));
+    if let Some((revoked, _)) = &world.revoked {
+        let bundle = authority.bundle();
+        prop_assert!(certificates(revoked).all(|one| !bundle.contains(one)));
+    }
+    prop_assert_eq!(&world.bundles.last().unwrap().0, &authority.bundle());
+    for replica in &world.replicas {
+        prop_assert!(world.accepts(&authority.bundle(), replica).is_ok());
+        prop_assert!(replica.leaf.as_ref().is_some_and(|(.., signer)| signer.signs_like(&authority)));
+    }
+    Ok(())
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, max_shrink_iters: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    // How many cases, PROPTEST_CASES says; their seeds are kept as sequences in `found`.
+    #![proptest_config(ProptestConfig { max_shrink_iters: 500, failure_persistence: None, ..cases(32) })]
 
     #[test]
     fn whatever_happens_every_replica_is_accepted_and_rotations_end(events in prop::collection::vec(event(), 20..150)) {
-        let mut world = World::new();
-        for event in &events {
-            world.happens(event);
-            world.check()?;
-        }
-        // From now on nothing goes wrong any more.
-        for replica in &mut world.replicas {
-            replica.alive = true;
-        }
-        world.canaries = Canary::Proven;
-        world.leads(0, true);
-        for _ in 0..12 {
-            world.happens(&Event::Passes { seconds: 61, deaf: None });
-            world.check()?;
-        }
-        let stored = judge(world.secrets.last().unwrap().as_ref().unwrap(), &world.names);
-        let authority = stored.authority.unwrap();
-        prop_assert_eq!((stored.damage, authority.rank().1, world.wanted), (None, 1, Wanted::Nothing));
-        if let Some((revoked, _)) = &world.revoked {
-            let bundle = authority.bundle();
-            prop_assert!(revoked.split_inclusive("-----END CERTIFICATE-----\n").all(|one| !bundle.contains(one)));
-        }
-        prop_assert_eq!(&world.bundles.last().unwrap().0, &authority.bundle());
-        for replica in &world.replicas {
-            prop_assert!(world.accepts(&authority.bundle(), replica).is_ok());
-            prop_assert!(replica.leaf.as_ref().is_some_and(|(.., signer)| signer.signs_like(&authority)));
-        }
+        goes_well(&events)?;
     }
+}
+
+/// So many, unless the environment says how many.
+fn cases(cases: u32) -> ProptestConfig {
+    let wanted = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok());
+    ProptestConfig { cases: wanted.unwrap_or(cases), ..ProptestConfig::default() }
 }

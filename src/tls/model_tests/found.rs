@@ -1,0 +1,28 @@
+//! Sequences in which the model has found something once.
+
+use super::event::{Event, Spoil};
+use super::goes_well;
+
+const LEADS: fn(usize) -> Event = |replica| Event::Leads { replica, alone: true };
+const PASSES: fn(u64) -> Event = |seconds| Event::Passes { seconds, deaf: None };
+const DEAF: fn(u64, usize) -> Event = |seconds, deaf| Event::Passes { seconds, deaf: Some(deaf) };
+
+#[test]
+fn who_holds_nothing_does_not_adopt_what_was_revoked_from_a_backup() {
+    let start = [PASSES(22), LEADS(1), Event::Restarts(0)];
+    let revocations = [Event::Revokes, DEAF(82, 0), Event::Revokes, DEAF(54, 0), Event::Restarts(0)];
+    for back in 2..4 {
+        let end = [Event::Spoils(Spoil::Restored(back)), Event::Hears { replica: 0, latest: true }];
+        let keeps = Event::Keeps { replica: 0, looks: true };
+        let events: Vec<_> = start.iter().chain(&revocations).chain(&end).cloned().collect();
+        goes_well(&[&*events, &[keeps, PASSES(18)]].concat()).unwrap();
+    }
+}
+
+#[test]
+fn the_last_one_that_knows_a_state_is_not_deaf() {
+    let starts = [PASSES(1), Event::Restarts(1), Event::Restarts(2), Event::Restarts(1)];
+    let emptied = [LEADS(1), Event::Spoils(Spoil::Emptied), DEAF(5, 0)];
+    let keeps = [Event::Reacts(1), Event::Keeps { replica: 1, looks: true }];
+    goes_well(&[&starts[..], &emptied, &keeps].concat()).unwrap();
+}
