@@ -8,6 +8,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use kube::Resource;
 use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde::de::DeserializeOwned;
 
 use super::verify;
@@ -71,6 +72,18 @@ impl Live {
         }
     }
 
+    /// Whether `authority` is in every bundle that trusts anything.
+    pub(super) fn agrees_to(&self, authority: &CertificateDer<'_>) -> bool {
+        let has_it = |bundle: &[u8]| {
+            CertificateDer::pem_slice_iter(bundle).filter_map(Result::ok).any(|certificate| certificate == *authority)
+        };
+        match self {
+            Self::Unknown => false,
+            Self::Missing => true,
+            Self::Bundles(bundles) => bundles.iter().all(|(_, bundle)| bundle.is_empty() || has_it(bundle)),
+        }
+    }
+
     /// Whether all bundles are `desired`.
     pub(super) fn is(&self, desired: &str) -> bool {
         matches!(self, Self::Bundles(bundles) if bundles.iter().all(|(_, bundle)| bundle == desired.as_bytes()))
@@ -97,4 +110,31 @@ pub(super) fn trusted(live: &Live, chain: &[CertificateDer<'_>], name: &str, now
         verify::verify(chain, bundle, name, now).map_err(|error| format!("{webhook}: {error}"))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::authority::{Authority, pem_of};
+    use super::super::names::Names;
+    use super::super::periods::Periods;
+    use super::*;
+
+    #[test]
+    fn an_authority_is_agreed_to_if_every_bundle_that_trusts_anything_has_it() {
+        let ca = |generation| {
+            let names = Names::new("keeper", "home", "x");
+            let authority = Authority::mint(&names, generation, &Periods::default(), SystemTime::now()).unwrap();
+            authority.current.certificate().clone()
+        };
+        let (one, other) = (ca(1), ca(2));
+        let [has, both, not] = [pem_of(&one), pem_of(&other) + &pem_of(&one), pem_of(&other)];
+        let agrees = |bundles: &[&str]| {
+            let bundles = bundles.iter().map(|bundle| ("a".to_owned(), bundle.as_bytes().to_vec())).collect();
+            Live::Bundles(bundles).agrees_to(&one)
+        };
+        assert!(agrees(&[&has, &both, ""]));
+        assert!(!agrees(&[&has, &not]));
+        assert!(!agrees(&["garbage"]));
+        assert!(Live::Missing.agrees_to(&one) && !Live::Unknown.agrees_to(&one));
+    }
 }

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use rustls::pki_types::CertificateDer;
 
 use self::event::{Event, Spoil, event};
-use super::authority::Authority;
+use super::authority::{Authority, pem_of};
 use super::names::Names;
 use super::periods::Periods;
 use super::rotation::{Action, Canary, Change, Observed, Proof, Wanted, apply, step};
@@ -26,6 +26,8 @@ struct Replica {
     alive: bool,
     /// Version of the Secret that it knows.
     secret: usize,
+    /// Version of the Secret that it has judged, and since when it knows it.
+    judged: Option<(usize, u64)>,
     /// Version of the bundle that it knows.
     bundle: usize,
     held: Option<Authority>,
@@ -213,12 +215,17 @@ impl World {
             let judgement = self.secrets[replica.secret].as_ref().map(|data| judge(data, &self.names));
             let now = self.clock(&replica);
             // As it is now: who holds nothing and knows only old bundles would take itself for the first.
-            let trusted = self.bundles.last().is_some_and(|(bundle, ..)| !bundle.is_empty());
+            let live = self.bundles.last().map(|(bundle, ..)| bundle.as_str()).unwrap_or_default();
+            let found = judgement.as_ref().and_then(|judgement| judgement.authority.as_ref());
+            let judged = replica.judged.filter(|(version, _)| *version == replica.secret);
+            let (_, since) = *self.replicas[index].judged.insert(judged.unwrap_or((replica.secret, self.passed)));
             let observed = Observed {
                 secret: judgement.as_ref(),
                 held: replica.held.as_ref(),
                 leading_for: replica.leads_since.map(|since| Duration::from_secs(self.passed - since)),
-                is_trusted: trusted,
+                seen_for: Duration::from_secs(self.passed - since),
+                is_trusted: !live.is_empty(),
+                is_found_trusted: found.is_some_and(|found| live.contains(&pem_of(found.current.certificate()))),
                 wanted: self.wanted,
                 proof,
             };

@@ -10,6 +10,8 @@
 //! | something already                 |                 |          | that hold it write it back                |
 //! | older than memory, or expired     | valid           | all      | write that back                           |
 //! | usable                            | another, none   | all      | adopt it                                  |
+//! | the same, but API servers trust   | none            | all      | the same after a while, the leader first: |
+//! | something else                    |                 |          | it may come from a backup                 |
 //! | expired                           | none, expired   | leader   | write a new CA, after the same while      |
 //! | usable                            | the same        | leader   | the next step of a rotation               |
 //!
@@ -25,6 +27,9 @@ use super::stored::{Judgement, render};
 
 /// How long a leader that holds nothing leaves it to the others to write back what has been lost.
 const OTHERS_FIRST: Duration = Duration::from_secs(3);
+/// How long a replica that does not lead leaves it to the leader to use what API servers do not trust: longer than it
+/// takes to elect one, and not for ever, since there may be none.
+const LEADER_FIRST: Duration = Duration::from_secs(30);
 
 /// What was found out of whether API servers accept what is served, by asking one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,10 +75,14 @@ pub struct Observed<'a> {
     pub secret: Option<&'a Judgement>,
     /// What is in memory.
     pub held: Option<&'a Authority>,
+    /// For how long the Secret has been seen as it is.
+    pub seen_for: Duration,
     /// For how long this replica has been leading, if it does.
     pub leading_for: Option<Duration>,
     /// Whether API servers trust something already, or may do so: then a replica may hold it.
     pub is_trusted: bool,
+    /// Whether that is what the Secret holds, or also that.
+    pub is_found_trusted: bool,
     /// What a person wants.
     pub wanted: Wanted,
     /// What is known of API servers and replicas.
@@ -146,7 +155,9 @@ pub fn step(observed: &Observed<'_>, names: &Names, periods: &Periods, now: Syst
     let held = observed.held.filter(|held| held.is_valid_at(now));
     let found = secret.authority.as_ref();
     let usable = found.filter(|found| found.is_valid_at(now));
-    let waits = observed.is_trusted && observed.leading_for.is_none_or(|time| time < OTHERS_FIRST);
+    // Others see what was lost no later than this replica does: not what time it has led before counts.
+    let waits =
+        observed.is_trusted && observed.leading_for.is_none_or(|time| time.min(observed.seen_for) < OTHERS_FIRST);
     if secret.damage.is_some() {
         return match (held, usable) {
             (Some(_), _) => Action::Write(Change::Back),
@@ -160,6 +171,7 @@ pub fn step(observed: &Observed<'_>, names: &Names, periods: &Periods, now: Syst
         (Some(held), Some(_)) if is_held => advance(observed, held, names, periods, now),
         (Some(held), Some(found)) if found.rank() >= held.rank() => Action::Adopt,
         (Some(_), _) => Action::Write(Change::Back),
+        (None, Some(_)) if waits && !observed.is_found_trusted && observed.seen_for < LEADER_FIRST => Action::Keep,
         (None, Some(_)) => Action::Adopt,
         (None, None) if waits || observed.leading_for.is_none() => Action::Keep,
         (None, None) => Action::Write(match found.map(|found| &found.phase) {

@@ -32,8 +32,10 @@ fn leads<'a>(secret: &'a Judgement, held: &'a Authority) -> Observed<'a> {
     Observed {
         secret: Some(secret),
         held: Some(held),
+        seen_for: DAY,
         leading_for: Some(DAY),
         is_trusted: true,
+        is_found_trusted: true,
         wanted: Wanted::Nothing,
         proof: Proof::default(),
     }
@@ -88,8 +90,10 @@ fn every_state_of_the_secret_has_its_action() {
         let mut observed = Observed {
             secret: secret.as_ref(),
             held,
+            seen_for: Duration::ZERO,
             leading_for: Some(DAY),
             is_trusted: false,
+            is_found_trusted: false,
             wanted: Wanted::Nothing,
             proof: Proof::default(),
         };
@@ -229,9 +233,34 @@ fn a_replica_that_holds_nothing_leaves_it_to_others_to_write_back_what_api_serve
     let unused = stable(1, now());
     // Of an authority that has expired in the Secret, another replica may hold the successor.
     for lost in [damaged(&stable(7, now())), found(Some(&stable(7, now() - Periods::default().ca * 2)))] {
-        let at = |leading_for| decide(&Observed { held: None, leading_for, ..leads(&lost, &unused) });
-        assert_eq!(at(None), Action::Keep);
-        assert_eq!(at(Some(OTHERS_FIRST / 2)), Action::Keep);
-        assert_eq!(at(Some(OTHERS_FIRST)), Action::Write(Change::New(8)));
+        let at =
+            |leading_for, seen_for| decide(&Observed { held: None, leading_for, seen_for, ..leads(&lost, &unused) });
+        assert_eq!(at(None, DAY), Action::Keep);
+        assert_eq!(at(Some(OTHERS_FIRST / 2), DAY), Action::Keep);
+        // The others have as much time if it has led for long when something is lost.
+        assert_eq!(at(Some(DAY), OTHERS_FIRST / 2), Action::Keep);
+        assert_eq!(at(Some(OTHERS_FIRST), OTHERS_FIRST), Action::Write(Change::New(8)));
+    }
+}
+
+#[test]
+fn a_replica_that_holds_nothing_is_slow_to_adopt_what_api_servers_do_not_trust() {
+    let (unused, old) = (stable(1, now()), found(Some(&stable(3, now()))));
+    let at = |leading_for, seen_for, (is_trusted, is_found_trusted)| {
+        let observed = leads(&old, &unused);
+        decide(&Observed { held: None, leading_for, seen_for, is_trusted, is_found_trusted, ..observed })
+    };
+    let another = (true, false);
+    assert_eq!(at(None, Duration::ZERO, another), Action::Keep);
+    assert_eq!(at(Some(DAY), Duration::ZERO, another), Action::Keep);
+    assert_eq!(at(None, LEADER_FIRST / 2, another), Action::Keep);
+    for (leading_for, seen_for, trust) in [
+        (Some(OTHERS_FIRST), OTHERS_FIRST, another),
+        // Nobody leads: nothing is served until somebody takes it.
+        (None, LEADER_FIRST, another),
+        (None, Duration::ZERO, (true, true)),
+        (None, Duration::ZERO, (false, false)),
+    ] {
+        assert_eq!(at(leading_for, seen_for, trust), Action::Adopt, "{leading_for:?} {seen_for:?} {trust:?}");
     }
 }

@@ -4,6 +4,8 @@
 //! Every write is a PUT of the version that was judged, so of several replicas that find the Secret empty one wins and
 //! the others adopt its CA. What is written is decided in `rotation`.
 
+mod reports;
+
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -26,19 +28,19 @@ use super::issue;
 use super::names::Names;
 use super::news::News;
 use super::periods::Periods;
-use super::rotation::{self, Action, Canary, Cause, Change, Observed, Proof, Wanted};
-use super::stored::{self, Judgement};
+use super::rotation::{self, Action, Canary, Change, Observed, Proof, Wanted};
+use super::stored;
 use super::{Lead, Peers};
 use crate::calls::within;
 use crate::events::Severity;
-use crate::metrics::{ChangeLabel, Metrics, PhaseLabel, RoleLabel};
+use crate::metrics::{ChangeLabel, Metrics};
 use crate::watch::version_of;
 
 /// Writes that lose against another replica, one after the other, before the next pause.
 const ATTEMPTS: usize = 5;
 /// Longest that one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
-/// Between two looks while there is nothing to serve yet.
+/// Between two looks while there is nothing to sign with.
 const START: Duration = Duration::from_millis(100);
 /// On the Secret: replace the CA now. The value is a reason, for the log.
 const ROTATE: &str = "k8s.atomix.io/rotate-ca";
@@ -86,6 +88,8 @@ enum Seen {
 #[derive(Default)]
 struct Memory {
     seen: Seen,
+    /// Object and version of it, and when that was first seen.
+    since: Option<((Option<String>, Option<String>), Instant)>,
     backoff: Backoff,
     /// Generation that all live replicas serve, and since when.
     served: Option<(u64, Instant)>,
@@ -103,7 +107,9 @@ impl Keeper {
         // From the start, or nobody would see that the first failure is one more than none.
         drop(self.metrics.ca_changes.get_or_create(&ChangeLabel { change: "failed" }));
         loop {
-            let pause = self.pause(&memory);
+            let leads = self.lead.borrow().is_some();
+            let held = self.authority.borrow().clone();
+            let pause = pause(held.as_deref(), leads, memory.backoff.pause(), &self.periods, SystemTime::now());
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 event = events.next() => match event {
@@ -138,20 +144,6 @@ impl Keeper {
         }
     }
 
-    /// Until the next look without any news.
-    fn pause(&self, memory: &Memory) -> Duration {
-        if self.authority.borrow().is_none() && memory.backoff.pause().is_none() {
-            return START;
-        }
-        let rotating = self.authority.borrow().as_ref().is_some_and(|held| !matches!(held.phase, Phase::Stable));
-        let look = if rotating && self.lead.borrow().is_some() {
-            self.periods.look().min(self.periods.hold_down / 4)
-        } else {
-            self.periods.look()
-        };
-        memory.backoff.pause().map_or(look, |pause| pause.min(look))
-    }
-
     fn see(&self, memory: &mut Memory, secret: Option<Secret>) {
         if let (Some(new), Seen::Present(seen)) = (&secret, &memory.seen)
             && new.metadata.uid == seen.metadata.uid
@@ -177,11 +169,15 @@ impl Keeper {
             let Seen::Present(secret) = &memory.seen else { return Ok(()) };
             let judgement = stored::judge(secret.data.as_ref().unwrap_or(&stored::Data::new()), &self.names);
             let proof = self.proof(&mut memory.served, memory.asked, held.as_deref());
+            let found = judgement.authority.as_ref().map(|found| found.current.certificate());
             let observed = Observed {
                 secret: Some(&judgement),
                 held: held.as_deref(),
+                seen_for: seen_for(&mut memory.since, secret, Instant::now()),
                 leading_for: lead.as_ref().map(|lead| lead.since.elapsed()),
                 is_trusted: self.bundles.iter().any(|known| known.live.load().may_trust()),
+                is_found_trusted: found
+                    .is_some_and(|found| self.bundles.iter().all(|known| known.live.load().agrees_to(found))),
                 wanted: wanted(secret),
                 proof,
             };
@@ -274,78 +270,20 @@ impl Keeper {
         let note = format!("the rotation of the webhooks' CA waits: {why}");
         self.news.publish(Severity::Warning, "CARotationWaits", note);
     }
+}
 
-    /// From now on leaves are made with what `authority` has, and the bundles trust it.
-    fn hold(&self, authority: Authority) {
-        let phase = match authority.phase {
-            Phase::Stable => "stable",
-            Phase::Published { .. } => "published",
-            Phase::Promoted { .. } => "promoted",
-        };
-        for label in ["stable", "published", "promoted"] {
-            self.metrics.ca_phase.get_or_create_owned(&PhaseLabel { phase: label }).set(i64::from(label == phase));
-        }
-        let not_after = authority.current.not_after.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let not_after = i64::try_from(not_after.as_secs()).unwrap_or(i64::MAX);
-        self.metrics.certificate_not_after.get_or_create_owned(&RoleLabel { role: "ca" }).set(not_after);
-        tracing::info!(generation = authority.current.generation, phase, not_after, "using the webhooks' CA");
-        self.authority.send_replace(Some(Arc::new(authority)));
-    }
-
-    /// Says what was written to the Secret, and why.
-    fn tell(&self, change: Change, found: &Judgement, secret: &Secret, authority: &Authority) {
-        self.metrics.ca_changes.get_or_create(&ChangeLabel { change: change.as_str() }).inc();
-        let generation = authority.last_generation();
-        let reason = |key| secret.annotations().get(key).map(String::as_str).unwrap_or_default();
-        let damage = found.damage.map_or_else(|| "an older or expired CA".to_owned(), |damage| damage.to_string());
-        let (severity, event, note) = match change {
-            Change::Back | Change::Salvage => (
-                Severity::Warning,
-                "CARestored",
-                format!("the Secret held {damage}: CA {generation} was written to it"),
-            ),
-            Change::New(1) => (Severity::Normal, "CACreated", "the webhooks' first CA was made".to_owned()),
-            Change::New(_) => {
-                (Severity::Warning, "CACreated", format!("the Secret held {damage}: new CA {generation}"))
-            }
-            Change::Publish(cause) => {
-                let why = match cause {
-                    Cause::Age => "two thirds of its life are over",
-                    Cause::Lifetime => "it would live longer than it is to",
-                    Cause::Names => "it is for other names",
-                    Cause::Request => reason(ROTATE),
-                };
-                (Severity::Normal, "CARotationBegun", format!("CA {generation} follows: {why}"))
-            }
-            Change::Promote => (Severity::Normal, "CAPromoted", format!("CA {generation} signs from now on")),
-            Change::Retire => (Severity::Normal, "CARotated", format!("only CA {generation} is trusted from now on")),
-            Change::Revoke => {
-                (Severity::Warning, "CARevoked", format!("CA {generation} replaces all others: {}", reason(REVOKE)))
-            }
-        };
-        tracing::info!(
-            secret = self.names.secret(),
-            generation,
-            change = change.as_str(),
-            note,
-            "wrote the webhooks' CA"
-        );
-        self.news.publish(severity, event, note);
-    }
-
-    fn report_presence(&self, before: &Seen, is_there: bool) {
-        self.metrics.ca_secret_missing.set(i64::from(!is_there));
-        let (namespace, secret) = (self.names.namespace(), self.names.secret());
-        if !is_there && !matches!(before, Seen::Missing) {
-            let note = format!(
-                "the Secret of the webhooks' CA is missing and this controller may not create it; what is in memory stays in use. Put it back, empty: kubectl -n {namespace} create secret generic {secret}"
-            );
-            tracing::error!(namespace, secret, "{note}");
-            self.news.publish(Severity::Warning, "CASecretMissing", note);
-        } else if is_there && matches!(before, Seen::Missing) {
-            tracing::info!(namespace, secret, "the Secret of the webhooks' CA is back");
-        }
-    }
+/// Until the next look without any news.
+fn pause(
+    held: Option<&Authority>,
+    leads: bool,
+    failed: Option<Duration>,
+    periods: &Periods,
+    now: SystemTime,
+) -> Duration {
+    let Some(held) = held.filter(|held| held.is_valid_at(now)) else { return failed.unwrap_or(START) };
+    let is_rotating = !matches!(held.phase, Phase::Stable);
+    let look = if is_rotating && leads { periods.look().min(periods.hold_down / 4) } else { periods.look() };
+    failed.map_or(look, |failed| failed.min(look))
 }
 
 /// The answer to canaries that are under way; none ever comes if there are none.
@@ -353,6 +291,22 @@ async fn asked(asking: &mut Option<BoxFuture<'static, ((u64, u8), Verdict)>>) ->
     match asking {
         Some(answer) => answer.await,
         None => std::future::pending().await,
+    }
+}
+
+/// For how long this very version of the Secret has been seen.
+fn seen_for(
+    since: &mut Option<((Option<String>, Option<String>), Instant)>,
+    secret: &Secret,
+    now: Instant,
+) -> Duration {
+    let version = (secret.uid(), secret.resource_version());
+    match since {
+        Some((known, at)) if *known == version => now.saturating_duration_since(*at),
+        _ => {
+            *since = Some((version, now));
+            Duration::ZERO
+        }
     }
 }
 

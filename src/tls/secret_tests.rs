@@ -1,3 +1,4 @@
+use super::super::rotation::Cause;
 use super::*;
 
 fn secret(annotations: &[&str]) -> Secret {
@@ -29,4 +30,33 @@ fn what_fulfils_a_wish_takes_it_away_and_nothing_else() {
         assert_eq!(keys, left, "{change:?}");
         assert_eq!(written.data, Some(stored::render(&authority)));
     }
+}
+
+#[test]
+fn whoever_has_nothing_to_sign_with_looks_often() {
+    let (names, periods, now) = (Names::new("keeper", "home", "x"), Periods::default(), SystemTime::now());
+    let valid = Authority::mint(&names, 1, &periods, now).unwrap();
+    let rotating = valid.published(&names, &periods, now).unwrap();
+    let expired = Authority::mint(&names, 1, &periods, now - periods.ca * 2).unwrap();
+    let failed = Some(Duration::from_secs(2));
+    let at = |held, leads, failed| pause(held, leads, failed, &periods, now);
+    assert_eq!(at(None, false, None), START);
+    assert_eq!(at(Some(&expired), true, None), START);
+    assert_eq!(at(Some(&expired), true, failed), Duration::from_secs(2));
+    assert_eq!(at(Some(&valid), true, None), periods.look());
+    assert_eq!(at(Some(&valid), true, failed), Duration::from_secs(2));
+    assert_eq!(at(Some(&rotating), true, None), periods.hold_down / 4);
+    assert_eq!(at(Some(&rotating), false, None), periods.look());
+}
+
+#[test]
+fn the_time_of_a_version_starts_anew_with_the_next() {
+    let (mut since, start) = (None, Instant::now());
+    let mut at = |version: &str, seconds| {
+        let mut secret = secret(&[]);
+        secret.metadata.resource_version = Some(version.to_owned());
+        seen_for(&mut since, &secret, start + Duration::from_secs(seconds)).as_secs()
+    };
+    let times = [at("1", 0), at("1", 5), at("2", 7), at("2", 8), at("1", 9)];
+    assert_eq!(times, [0, 5, 0, 1, 0]);
 }

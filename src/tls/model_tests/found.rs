@@ -8,6 +8,13 @@ const PASSES: fn(u64) -> Event = |seconds| Event::Passes { seconds, deaf: None }
 const DEAF: fn(u64, usize) -> Event = |seconds, deaf| Event::Passes { seconds, deaf: Some(deaf) };
 
 #[test]
+fn a_leader_of_some_time_that_holds_nothing_leaves_it_to_others_to_write_back() {
+    for spoil in [Spoil::Expired, Spoil::Garbled, Spoil::KeyLost, Spoil::Deleted] {
+        goes_well(&[LEADS(0), DEAF(12, 0), Event::Spoils(spoil), PASSES(13)]).unwrap();
+    }
+}
+
+#[test]
 fn who_holds_nothing_does_not_adopt_what_was_revoked_from_a_backup() {
     let start = [PASSES(22), LEADS(1), Event::Restarts(0)];
     let revocations = [Event::Revokes, DEAF(82, 0), Event::Revokes, DEAF(54, 0), Event::Restarts(0)];
@@ -17,6 +24,27 @@ fn who_holds_nothing_does_not_adopt_what_was_revoked_from_a_backup() {
         let events: Vec<_> = start.iter().chain(&revocations).chain(&end).cloned().collect();
         goes_well(&[&*events, &[keeps, PASSES(18)]].concat()).unwrap();
     }
+}
+
+#[test]
+fn who_holds_nothing_does_not_adopt_what_is_two_generations_old() {
+    let rotations = [
+        LEADS(1),
+        Event::Wishes,
+        Event::Hears { replica: 1, latest: true },
+        Event::Wishes,
+        PASSES(36),
+        DEAF(31, 2),
+        PASSES(45),
+        PASSES(24),
+        PASSES(47),
+        PASSES(29),
+        PASSES(47),
+        PASSES(31),
+        PASSES(80),
+    ];
+    let end = [Event::Restarts(0), Event::Spoils(Spoil::Restored(6)), Event::Restarts(0), PASSES(18)];
+    goes_well(&[&rotations[..], &end].concat()).unwrap();
 }
 
 #[test]

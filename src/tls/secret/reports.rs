@@ -1,0 +1,88 @@
+//! What is told of the CA in use and of its Secret: metrics, events and the log.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+
+use super::{Keeper, REVOKE, ROTATE, Seen};
+use crate::events::Severity;
+use crate::metrics::{ChangeLabel, PhaseLabel, RoleLabel};
+use crate::tls::authority::{Authority, Phase};
+use crate::tls::rotation::{Cause, Change};
+use crate::tls::stored::Judgement;
+
+impl Keeper {
+    /// From now on leaves are made with what `authority` has, and the bundles trust it.
+    pub(super) fn hold(&self, authority: Authority) {
+        let phase = match authority.phase {
+            Phase::Stable => "stable",
+            Phase::Published { .. } => "published",
+            Phase::Promoted { .. } => "promoted",
+        };
+        for label in ["stable", "published", "promoted"] {
+            self.metrics.ca_phase.get_or_create_owned(&PhaseLabel { phase: label }).set(i64::from(label == phase));
+        }
+        let not_after = authority.current.not_after.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let not_after = i64::try_from(not_after.as_secs()).unwrap_or(i64::MAX);
+        self.metrics.certificate_not_after.get_or_create_owned(&RoleLabel { role: "ca" }).set(not_after);
+        tracing::info!(generation = authority.current.generation, phase, not_after, "using the webhooks' CA");
+        self.authority.send_replace(Some(Arc::new(authority)));
+    }
+
+    /// Says what was written to the Secret, and why.
+    pub(super) fn tell(&self, change: Change, found: &Judgement, secret: &Secret, authority: &Authority) {
+        self.metrics.ca_changes.get_or_create(&ChangeLabel { change: change.as_str() }).inc();
+        let generation = authority.last_generation();
+        let reason = |key| secret.annotations().get(key).map(String::as_str).unwrap_or_default();
+        let damage = found.damage.map_or_else(|| "an older or expired CA".to_owned(), |damage| damage.to_string());
+        let (severity, event, note) = match change {
+            Change::Back | Change::Salvage => (
+                Severity::Warning,
+                "CARestored",
+                format!("the Secret held {damage}: CA {generation} was written to it"),
+            ),
+            Change::New(1) => (Severity::Normal, "CACreated", "the webhooks' first CA was made".to_owned()),
+            Change::New(_) => {
+                (Severity::Warning, "CACreated", format!("the Secret held {damage}: new CA {generation}"))
+            }
+            Change::Publish(cause) => {
+                let why = match cause {
+                    Cause::Age => "two thirds of its life are over",
+                    Cause::Lifetime => "it would live longer than it is to",
+                    Cause::Names => "it is for other names",
+                    Cause::Request => reason(ROTATE),
+                };
+                (Severity::Normal, "CARotationBegun", format!("CA {generation} follows: {why}"))
+            }
+            Change::Promote => (Severity::Normal, "CAPromoted", format!("CA {generation} signs from now on")),
+            Change::Retire => (Severity::Normal, "CARotated", format!("only CA {generation} is trusted from now on")),
+            Change::Revoke => {
+                (Severity::Warning, "CARevoked", format!("CA {generation} replaces all others: {}", reason(REVOKE)))
+            }
+        };
+        tracing::info!(
+            secret = self.names.secret(),
+            generation,
+            change = change.as_str(),
+            note,
+            "wrote the webhooks' CA"
+        );
+        self.news.publish(severity, event, note);
+    }
+
+    pub(super) fn report_presence(&self, before: &Seen, is_there: bool) {
+        self.metrics.ca_secret_missing.set(i64::from(!is_there));
+        let (namespace, secret) = (self.names.namespace(), self.names.secret());
+        if !is_there && !matches!(before, Seen::Missing) {
+            let note = format!(
+                "the Secret of the webhooks' CA is missing and this controller may not create it; what is in memory stays in use. Put it back, empty: kubectl -n {namespace} create secret generic {secret}"
+            );
+            tracing::error!(namespace, secret, "{note}");
+            self.news.publish(Severity::Warning, "CASecretMissing", note);
+        } else if is_there && matches!(before, Seen::Missing) {
+            tracing::info!(namespace, secret, "the Secret of the webhooks' CA is back");
+        }
+    }
+}
