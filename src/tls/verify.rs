@@ -26,9 +26,27 @@ pub enum Error {
     /// The certificate says that it is for something else.
     #[error("it is not for servers")]
     Purpose,
-    /// The certificate does not lead to the bundle, has another name, or is not valid now.
+    /// The time of the certificate, or of one on its way to the bundle, is over.
+    #[error("it has expired, or what has signed it has")]
+    Expired,
+    /// Its time has not come.
+    #[error("it is not valid yet, or what has signed it is not")]
+    NotYet,
+    /// The certificate does not lead to the bundle, or has another name.
     #[error("{0}")]
-    Certificate(#[from] webpki::Error),
+    Certificate(webpki::Error),
+}
+
+impl From<webpki::Error> for Error {
+    /// Without the time of the verification: who says only once why something is not accepted would say it again and
+    /// again.
+    fn from(error: webpki::Error) -> Self {
+        match error {
+            webpki::Error::CertExpired { .. } => Self::Expired,
+            webpki::Error::CertNotValidYet { .. } => Self::NotYet,
+            error => Self::Certificate(error),
+        }
+    }
 }
 
 /// Verifies `chain` as a client does that trusts the PEM text `bundle` and asks for `name` at `now`.

@@ -165,6 +165,8 @@ impl<K: Configuration> Watcher<K> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::authority::Authority;
+    use super::super::periods::Periods;
     use super::*;
 
     #[test]
@@ -181,5 +183,23 @@ mod tests {
         assert_eq!(wrong.hear(mismatch("b"), start + GRACE * 9), Some(Word::Mismatch("b".to_owned())));
         assert_eq!(wrong.hear(Ok(()), start + GRACE * 9), Some(Word::Fits));
         assert_eq!(wrong.hear(Ok(()), start + GRACE * 9), None);
+    }
+
+    #[test]
+    fn an_expired_certificate_is_told_once_and_not_at_every_look() {
+        let (names, periods, now) = (Names::new("keeper", "home", "x"), Periods::default(), SystemTime::now());
+        let authority = Authority::mint(&names, 1, &periods, now).unwrap();
+        let chain = authority.leaf(&names, &periods, now).unwrap().chain;
+        let live = Live::Bundles(vec![("a".to_owned(), authority.bundle().into_bytes())]);
+        for begin in [now + periods.leaf * 2, now - periods.leaf * 2] {
+            let (mut wrong, start) = (Wrong::default(), Instant::now());
+            let mut look = |passed: Duration| {
+                let found = live::trusted(&live, &chain, &names.server_name(), begin + passed);
+                wrong.hear(found, start + passed)
+            };
+            assert_eq!(look(Duration::ZERO), None);
+            assert!(matches!(look(GRACE), Some(Word::Mismatch(_))));
+            assert_eq!(look(GRACE + LOOK), None);
+        }
     }
 }
