@@ -54,6 +54,9 @@ pub enum Damage {
     /// The CA may vouch for others than the Service, or not for it.
     #[error("{0} is for other names")]
     OtherNames(&'static str),
+    /// The certificate is not what the cross-certificate says came before.
+    #[error("{0} is not what has signed the CA after it")]
+    Unrelated(&'static str),
 }
 
 /// What a Secret holds.
@@ -122,9 +125,11 @@ fn around(data: &Data, current: Arc<Ca>, names: &Names) -> (Authority, Option<Da
     let phase = match text(data, PHASE) {
         Ok(PUBLISHED) => ca(data, NEXT, current.generation.saturating_add(1), names)
             .map(|next| Phase::Published { next: Arc::new(next) }),
-        Ok(PROMOTED) => certificate(data, PREVIOUS).map(|previous| Phase::Promoted { previous }),
+        Ok(PROMOTED) => previous(data, cross.as_ref()),
+        Ok(STABLE) => Ok(Phase::Stable),
         // A phase of a later version is not judged, so that of two versions at work the older does not undo what the
-        // newer does: the current CA is the one to use.
+        // newer does: the current CA is the one to use. What came before it is trusted until all are known to have heard.
+        _ if text(data, PREVIOUS).is_ok() => previous(data, cross.as_ref()),
         _ => Ok(Phase::Stable),
     };
     let (phase, phase_damage) = match phase {
@@ -134,6 +139,18 @@ fn around(data: &Data, current: Arc<Ca>, names: &Names) -> (Authority, Option<Da
     let lost = matches!(phase, Phase::Promoted { .. }) && cross.is_none();
     let lost = lost.then_some(Damage::Missing(CROSS));
     (Authority { current, cross, phase }, cross_damage.or(phase_damage).or(lost))
+}
+
+fn previous(data: &Data, cross: Option<&CertificateDer<'_>>) -> Result<Phase, Damage> {
+    let previous = certificate(data, PREVIOUS)?;
+    let has_signed = |cross: &CertificateDer<'_>| {
+        let parsed = X509Certificate::from_der(cross).ok().zip(X509Certificate::from_der(&previous).ok());
+        parsed.is_some_and(|((_, cross), (_, previous))| cross.issuer() == previous.subject())
+    };
+    if !cross.is_none_or(has_signed) {
+        return Err(Damage::Unrelated(PREVIOUS));
+    }
+    Ok(Phase::Promoted { previous })
 }
 
 fn cross(data: &Data, current: &Ca) -> Result<Option<CertificateDer<'static>>, Damage> {

@@ -55,6 +55,17 @@ fn a_phase_of_a_later_version_is_not_judged() {
 }
 
 #[test]
+fn without_a_legible_phase_what_came_before_is_still_trusted() {
+    let promoted = promoted();
+    for phase in ["", "garbage"] {
+        let judgement = judge(&with(&promoted, PHASE, phase), &names());
+        assert_eq!((judgement.damage, judgement.authority.unwrap().rank()), (None, (5, 0)), "{phase}");
+    }
+    let judgement = judge(&with(&published(), PHASE, "garbage"), &names());
+    assert_eq!((judgement.damage, judgement.authority.unwrap().rank()), (None, (4, 1)));
+}
+
+#[test]
 fn nothing_and_nothing_but_empty_values_are_empty() {
     assert_eq!(damage(&Data::new()), Damage::Empty);
     assert_eq!(damage(&Data::from([(CURRENT.0.to_owned(), ByteString(Vec::new()))])), Damage::Empty);
@@ -115,6 +126,7 @@ fn what_is_around_a_sound_ca_may_be_lost() {
         (&published, NEXT.1, other.as_str(), Damage::KeyMismatch(NEXT.0), (4, 1)),
         (&promoted, PREVIOUS, "", Damage::Missing(PREVIOUS), (5, 1)),
         (&promoted, PREVIOUS, "nonsense", Damage::Illegible(PREVIOUS), (5, 1)),
+        (&promoted, PREVIOUS, foreign.as_str(), Damage::Unrelated(PREVIOUS), (5, 1)),
         (&promoted, CROSS, "", Damage::Missing(CROSS), (5, 0)),
         (&promoted, CROSS, "nonsense", Damage::Illegible(CROSS), (5, 0)),
         (&promoted, CROSS, foreign.as_str(), Damage::KeyMismatch(CROSS), (5, 0)),
