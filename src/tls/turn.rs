@@ -13,14 +13,17 @@ use super::live::{self, Live};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Trust {
     live: Live,
-    /// What it was before the last change, and when that was seen.
-    before: Option<(Live, Instant)>,
+    /// What it was before, and when it was seen to be something else: as long as an API server may go by it.
+    before: Vec<(Live, Instant)>,
 }
 
 impl Trust {
-    pub(super) fn change(&mut self, live: Live, now: Instant) {
+    pub(super) fn change(&mut self, live: Live, now: Instant, hold_down: Duration) {
         if live != self.live {
-            self.before = Some((mem::replace(&mut self.live, live), now));
+            let last = mem::replace(&mut self.live, live);
+            // What two programs put back and forth is remembered once.
+            self.before.retain(|(before, at)| now.duration_since(*at) < hold_down && *before != last);
+            self.before.push((last, now));
         }
     }
 
@@ -30,7 +33,7 @@ impl Trust {
 
     /// What API servers may go by that take up to `hold_down` to hear of a change.
     fn possible(&self, now: Instant, hold_down: Duration) -> impl Iterator<Item = &Live> {
-        let before = self.before.as_ref().filter(|(_, changed)| now.duration_since(*changed) < hold_down);
+        let before = self.before.iter().filter(move |(_, changed)| now.duration_since(*changed) < hold_down);
         [&self.live].into_iter().chain(before.map(|(live, _)| live))
     }
 }

@@ -33,6 +33,8 @@ pub(super) struct Watcher<K: Configuration> {
     configurations: Api<K>,
     names: Names,
     trust: watch::Sender<Trust>,
+    /// How long every API server may take to learn of a changed CA bundle.
+    hold_down: Duration,
     resolver: Arc<Resolver>,
     /// Changes when what is served does.
     served: watch::Receiver<()>,
@@ -74,6 +76,7 @@ impl<K: Configuration> Watcher<K> {
             configurations: Api::all_with(options.client.clone(), &()),
             names: options.names.clone(),
             trust: watch::Sender::default(),
+            hold_down: options.periods.hold_down,
             resolver: Arc::clone(parts.resolver),
             served,
             events: options.events.clone(),
@@ -107,7 +110,7 @@ impl<K: Configuration> Watcher<K> {
                 event = events.next() => match event {
                     Some(Ok(configuration)) => {
                         let live = Live::of(configuration.as_ref());
-                        self.trust.send_modify(|trust| trust.change(live, Instant::now()));
+                        self.trust.send_modify(|trust| trust.change(live, Instant::now(), self.hold_down));
                     }
                     Some(Err(error)) => {
                         tracing::warn!(%error, name, configuration = K::ROLE, "watching the webhook configuration");
