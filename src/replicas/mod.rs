@@ -10,5 +10,5 @@ mod presence;
 mod registry;
 
 pub use id::{NoRandomness, ReplicaId};
-pub use presence::Presence;
+pub use presence::{Others, Presence};
 pub use registry::{Announcement, DEAD_AFTER, RENEWAL};

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::{BoxFuture, FutureExt};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
@@ -24,6 +25,18 @@ use crate::metrics::Metrics;
 
 /// Least time between two announcements, when there is something to say.
 const SOON: Duration = Duration::from_millis(500);
+
+/// Whoever can tell what other replicas say.
+pub trait Others: Send + Sync {
+    /// As [`Presence::others_say`].
+    fn others_say<'a>(&'a self, key: &'a str) -> BoxFuture<'a, kube::Result<bool>>;
+}
+
+impl Others for Presence {
+    fn others_say<'a>(&'a self, key: &'a str) -> BoxFuture<'a, kube::Result<bool>> {
+        self.others_say(key).boxed()
+    }
+}
 
 /// A replica among the others.
 #[derive(Debug)]
@@ -87,6 +100,15 @@ impl Presence {
     pub fn all_say(&self, key: &str, wanted: impl Fn(&Value) -> bool) -> bool {
         let said = self.registry().said(key, Instant::now());
         said.contains_key(&self.id) && said.values().all(|said| said.as_ref().is_some_and(&wanted))
+    }
+
+    /// Whether another replica that lives says anything about `key` by now.
+    ///
+    /// # Errors
+    /// Those of the API server.
+    pub async fn others_say(&self, key: &str) -> kube::Result<bool> {
+        self.refresh().await?;
+        Ok(self.registry().others_say(key, Instant::now()))
     }
 
     /// Whether the others can know that this replica lives.

@@ -209,6 +209,12 @@ impl Registry {
         named.into_iter().filter(|(id, _)| !self.is_dead(*id, now)).collect()
     }
 
+    /// Whether another replica that is named and not dead has announced anything about `key`.
+    pub(super) fn others_say(&mut self, key: &str, now: Instant) -> bool {
+        let own = self.own;
+        self.said(key, now).into_iter().any(|(id, said)| id != own && said.is_some())
+    }
+
     /// How many replicas are named and not dead.
     pub(super) fn living(&mut self, now: Instant) -> usize {
         let named = self.replicas.iter().filter(|(_, entry)| entry.text.is_some());

@@ -182,3 +182,16 @@ fn what_living_replicas_say_is_known_and_what_they_do_not_say_too() {
     registry.renewed(start + seconds(110));
     assert!(!registry.said("served", start + seconds(92) + DEAD_AFTER).contains_key(&other()));
 }
+
+#[test]
+fn what_a_replica_says_itself_is_said_by_nobody_else() {
+    let (mut registry, start) = steady();
+    let says = |key: &str| json!({"pod": "p", "renewed": "r", key: 3}).to_string();
+    let (about, beside) = (says("served"), says("else"));
+    registry.see(&lease(63, &[(own(), &about), (other(), &beside)]), start + seconds(90));
+    assert!(!registry.others_say("served", start + seconds(91)));
+    registry.see(&lease(64, &[(own(), &beside), (other(), &about)]), start + seconds(92));
+    assert!(registry.others_say("served", start + seconds(93)));
+    registry.renewed(start + seconds(110));
+    assert!(!registry.others_say("served", start + seconds(92) + DEAD_AFTER));
+}

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::authority::Authority;
 use super::backoff::{Backoff, Pace};
-use super::live::{Configuration, Live};
+use super::live::{self, Configuration, Live};
 use super::names::Names;
 use super::news::News;
 use super::stored;
@@ -88,7 +88,7 @@ impl<K: Configuration> Keeper<K> {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 event = events.next() => match event {
-                    Some(Ok(configuration)) => self.see(&mut memory, configuration),
+                    Some(Ok(configuration)) => self.look(&mut memory, configuration).await,
                     Some(Err(error)) => {
                         tracing::warn!(%error, name, configuration = K::ROLE, "watching the webhook configuration");
                         continue;
@@ -104,12 +104,22 @@ impl<K: Configuration> Keeper<K> {
         }
     }
 
-    fn see(&self, memory: &mut Memory<K>, configuration: Option<K>) {
-        if let (Some(new), Some(seen)) = (&configuration, &memory.seen)
-            && is_older(new, seen)
-        {
-            return;
+    /// Takes in what the watch says. What is older than what is known was on its way when this replica wrote, or somebody
+    /// has restored a backup: what the API server itself says counts.
+    async fn look(&self, memory: &mut Memory<K>, configuration: Option<K>) {
+        if !matches!((&configuration, &memory.seen), (Some(new), Some(seen)) if is_older(new, seen)) {
+            return self.see(memory, configuration);
         }
+        let name = self.names.configuration();
+        match within(CALL_TIMEOUT, live::read(&self.configurations, name)).await {
+            Ok(read) => self.see(memory, read),
+            Err(error) => {
+                tracing::warn!(%error, name, configuration = K::ROLE, "looking again after old news");
+            }
+        }
+    }
+
+    fn see(&self, memory: &mut Memory<K>, configuration: Option<K>) {
         if configuration.is_none() && **self.known.live.load() != Live::Missing {
             let name = self.names.configuration();
             tracing::warn!(name, configuration = K::ROLE, "there is no such webhook configuration: nothing is judged");

@@ -6,7 +6,8 @@ use std::time::SystemTime;
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
 };
-use kube::Resource;
+use kube::api::ListParams;
+use kube::{Api, Resource};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde::de::DeserializeOwned;
@@ -88,6 +89,16 @@ impl Live {
     pub(super) fn is(&self, desired: &str) -> bool {
         matches!(self, Self::Bundles(bundles) if bundles.iter().all(|(_, bundle)| bundle == desired.as_bytes()))
     }
+}
+
+/// The configuration as the API server itself has it, of which the watch may still be about to tell. Asked for with the
+/// field selector without which a right to one name is none to list it.
+///
+/// # Errors
+/// Those of the API server.
+pub(super) async fn read<K: Configuration>(configurations: &Api<K>, name: &str) -> kube::Result<Option<K>> {
+    let this = ListParams::default().fields(&format!("metadata.name={name}"));
+    Ok(configurations.list(&this).await?.items.into_iter().next())
 }
 
 /// How readiness calls the check of a configuration.

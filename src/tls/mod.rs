@@ -52,6 +52,7 @@ use crate::events::Events;
 use crate::health::Readiness;
 use crate::leader::{Fence, Term};
 use crate::metrics::Metrics;
+use crate::replicas::Others;
 
 pub use clients::ClientAuthentication;
 pub use mode::Mode;
@@ -61,6 +62,9 @@ pub use periods::Periods;
 /// The one protocol that is offered: API servers speak nothing else to a Service, and what is not offered cannot be
 /// flooded.
 const ALPN: &[u8] = b"http/1.1";
+
+/// What replicas announce as soon as they serve what a CA has signed, as `crate::certificates` has it.
+const SERVED_CA: &str = "servedCa";
 
 /// Why certificates cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +97,7 @@ pub struct Options {
 }
 
 /// All replicas that live, this one included.
-pub trait Peers: Send + Sync {
+pub trait Peers: Others {
     /// Whether each of them is known to serve what the CA of `generation`, or a later one, has signed.
     fn all_serve(&self, generation: u64) -> bool;
 }

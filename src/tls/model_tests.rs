@@ -28,6 +28,8 @@ struct Replica {
     secret: usize,
     /// Version of the Secret that it has judged, and since when it knows it.
     judged: Option<(usize, u64)>,
+    /// It has asked what API servers trust, and others serve.
+    asked: bool,
     /// Version of the bundle that it knows.
     bundle: usize,
     held: Option<Authority>,
@@ -113,11 +115,7 @@ impl World {
             Event::Wishes => self.wanted = Wanted::Rotation,
             Event::Revokes => self.wanted = Wanted::Revocation,
             Event::Canaries(canary) => self.canaries = canary,
-            Event::Spoils(_) if self.bundles.last().is_some_and(|(.., ours)| !ours) => {}
             Event::Spoils(spoil) => self.spoils(spoil),
-            // A replica that starts when both are gone takes itself for the first; whoever holds something puts the one
-            // right before the other is spoilt.
-            Event::SpoilsBundle(_) if self.is_secret_spoilt() => {}
             Event::SpoilsBundle(text) => self.write_bundle(text.to_owned(), false),
         }
         self.renew();
@@ -135,11 +133,6 @@ impl World {
     fn clock(&self, replica: &Replica) -> SystemTime {
         let hours = Duration::from_secs(60 * 60) * u32::from(replica.skew.unsigned_abs());
         if replica.skew < 0 { self.wall - hours } else { self.wall + hours }
-    }
-
-    fn is_secret_spoilt(&self) -> bool {
-        let usable = |data: &Data| judge(data, &self.names).authority.is_some_and(|found| found.is_valid_at(self.wall));
-        !self.secrets[self.latest()].as_ref().is_some_and(usable)
     }
 
     /// How many replicas hold the latest state that there was.
@@ -214,7 +207,9 @@ impl World {
             let replica = self.replicas[index].clone();
             let judgement = self.secrets[replica.secret].as_ref().map(|data| judge(data, &self.names));
             let now = self.clock(&replica);
-            // As it is now: who holds nothing and knows only old bundles would take itself for the first.
+            let valid = replica.held.as_ref().is_some_and(|held| held.is_valid_at(now));
+            self.replicas[index].asked &= !valid;
+            let known = self.replicas[index].asked || !self.bundles[replica.bundle].0.is_empty();
             let live = self.bundles.last().map(|(bundle, ..)| bundle.as_str()).unwrap_or_default();
             let found = judgement.as_ref().and_then(|judgement| judgement.authority.as_ref());
             let judged = replica.judged.filter(|(version, _)| *version == replica.secret);
@@ -224,7 +219,7 @@ impl World {
                 held: replica.held.as_ref(),
                 leading_for: replica.leads_since.map(|since| Duration::from_secs(self.passed - since)),
                 seen_for: Duration::from_secs(self.passed - since),
-                is_trusted: !live.is_empty(),
+                is_trusted: known,
                 is_found_trusted: found.is_some_and(|found| live.contains(&pem_of(found.current.certificate()))),
                 wanted: self.wanted,
                 proof,
@@ -232,6 +227,7 @@ impl World {
             match step(&observed, &self.names, &self.periods, now) {
                 Action::Keep => return,
                 Action::Adopt => self.replicas[index].held = judgement.and_then(|judgement| judgement.authority),
+                Action::Write(Change::New(_)) if !known && self.is_trusted(index) => self.replicas[index].asked = true,
                 Action::Write(_) if replica.secret < self.latest() => self.replicas[index].secret = self.latest(),
                 Action::Write(change) => {
                     let made = apply(change, &observed, &self.names, &self.periods, now).unwrap();
@@ -257,6 +253,12 @@ impl World {
             }
         }
         panic!("replica {index} never comes to rest");
+    }
+
+    /// What `secret::Keeper::is_trusted` does.
+    fn is_trusted(&self, asking: usize) -> bool {
+        let serves = |(index, replica): (usize, &Replica)| index != asking && replica.alive && replica.leaf.is_some();
+        self.bundles.last().is_some_and(|(live, ..)| !live.is_empty()) || self.replicas.iter().enumerate().any(serves)
     }
 
     /// What `bundle::Keeper::settle` does.

@@ -4,14 +4,16 @@
 //! Every write is a PUT of the version that was judged, so of several replicas that find the Secret empty one wins and
 //! the others adopt its CA. What is written is decided in `rotation`.
 
+mod memory;
 mod reports;
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt};
+use futures::{StreamExt, try_join};
+use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::PostParams;
 use kube::runtime::{WatchStreamExt, watcher};
@@ -20,17 +22,18 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use self::memory::{Memory, Seen, Sight};
 use super::authority::{Authority, Phase};
-use super::backoff::Backoff;
 use super::bundle;
 use super::canary::{self, Verdict};
 use super::issue;
+use super::live::{self, Live};
 use super::names::Names;
 use super::news::News;
 use super::periods::Periods;
 use super::rotation::{self, Action, Canary, Change, Observed, Proof, Wanted};
 use super::stored;
-use super::{Lead, Peers};
+use super::{Lead, Peers, SERVED_CA};
 use crate::calls::within;
 use crate::events::Severity;
 use crate::metrics::{ChangeLabel, Metrics};
@@ -56,6 +59,8 @@ enum Error {
     Read(#[source] kube::Error),
     #[error("writing the Secret: {0}")]
     Write(#[source] kube::Error),
+    #[error("asking what API servers trust: {0}")]
+    Trust(#[source] kube::Error),
     #[error("others keep changing the Secret")]
     Contended,
 }
@@ -75,35 +80,12 @@ pub(super) struct Keeper {
     pub(super) metrics: Arc<Metrics>,
 }
 
-/// The Secret as last seen.
-#[derive(Default)]
-enum Seen {
-    #[default]
-    NotYet,
-    Missing,
-    Present(Box<Secret>),
-}
-
-/// What the task remembers from one look to the next.
-#[derive(Default)]
-struct Memory {
-    seen: Seen,
-    /// Object and version of it, and when that was first seen.
-    since: Option<((Option<String>, Option<String>), Instant)>,
-    backoff: Backoff,
-    /// Generation that all live replicas serve, and since when.
-    served: Option<(u64, Instant)>,
-    /// What canaries have shown, of which state, and when.
-    asked: Option<((u64, u8), Canary, Instant)>,
-    asking: Option<BoxFuture<'static, ((u64, u8), Verdict)>>,
-}
-
 impl Keeper {
     pub(super) async fn run(mut self, shutdown: CancellationToken) {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), self.names.namespace());
         // Also asks with the field selector without which a right to one name is none to watch it.
         let mut events = pin!(watcher::watch_object(secrets, &self.names.secret()).default_backoff());
-        let mut memory = Memory::default();
+        let (mut memory, mut wait) = (Memory::new(Instant::now()), None);
         // From the start, or nobody would see that the first failure is one more than none.
         drop(self.metrics.ca_changes.get_or_create(&ChangeLabel { change: "failed" }));
         loop {
@@ -113,7 +95,10 @@ impl Keeper {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 event = events.next() => match event {
-                    Some(Ok(secret)) => self.see(&mut memory, secret),
+                    Some(Ok(secret)) => if let Err(error) = self.look(&mut memory, secret).await {
+                        tracing::warn!(%error, secret = self.names.secret(), "looking again after old news");
+                        continue;
+                    },
                     Some(Err(error)) => {
                         tracing::warn!(%error, secret = self.names.secret(), "watching the Secret of the webhooks' CA");
                         continue;
@@ -127,14 +112,18 @@ impl Keeper {
                     memory.asking = None;
                     self.hear(&mut memory, rank, verdict);
                 }
-                () = sleep(pause) => {}
+                () = sleep(wait.unwrap_or(pause)) => {}
             }
             if matches!(memory.seen, Seen::NotYet) {
                 continue;
             }
             match self.settle(&mut memory).await {
-                Ok(()) => memory.backoff.reset(),
+                Ok(turn) => {
+                    memory.backoff.reset();
+                    wait = turn;
+                }
                 Err(error) => {
+                    wait = None;
                     memory.backoff.lengthen();
                     self.metrics.ca_changes.get_or_create(&ChangeLabel { change: "failed" }).inc();
                     let secret = self.names.secret();
@@ -144,14 +133,28 @@ impl Keeper {
         }
     }
 
-    fn see(&self, memory: &mut Memory, secret: Option<Secret>) {
+    /// Takes in what the watch says. What is older than what is known was on its way when this replica wrote, or somebody
+    /// has restored a backup: what the API server itself says counts.
+    async fn look(&self, memory: &mut Memory, secret: Option<Secret>) -> Result<(), Error> {
         if let (Some(new), Seen::Present(seen)) = (&secret, &memory.seen)
             && new.metadata.uid == seen.metadata.uid
             && version_of(new) < version_of(&**seen)
         {
-            // It was on its way when this replica wrote.
-            return;
+            return self.read(memory).await;
         }
+        self.see(memory, secret);
+        Ok(())
+    }
+
+    /// Asks the API server itself.
+    async fn read(&self, memory: &mut Memory) -> Result<(), Error> {
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), self.names.namespace());
+        let name = self.names.secret();
+        self.see(memory, within(CALL_TIMEOUT, secrets.get_opt(&name)).await.map_err(Error::Read)?);
+        Ok(())
+    }
+
+    fn see(&self, memory: &mut Memory, secret: Option<Secret>) {
         self.report_presence(&memory.seen, secret.is_some());
         memory.seen = match secret {
             Some(secret) => {
@@ -162,20 +165,21 @@ impl Keeper {
         };
     }
 
-    /// Does what the state machine says until it has nothing more to do.
-    async fn settle(&self, memory: &mut Memory) -> Result<(), Error> {
+    /// Does what the state machine says until it has nothing more to do. The time to wait if it would write too often.
+    async fn settle(&self, memory: &mut Memory) -> Result<Option<Duration>, Error> {
         for _ in 0..ATTEMPTS {
             let (now, lead, held) = (SystemTime::now(), self.lead.borrow().clone(), self.authority.borrow().clone());
-            let Seen::Present(secret) = &memory.seen else { return Ok(()) };
+            let Seen::Present(secret) = &memory.seen else { return Ok(None) };
             let judgement = stored::judge(secret.data.as_ref().unwrap_or(&stored::Data::new()), &self.names);
             let proof = self.proof(&mut memory.served, memory.asked, held.as_deref());
+            memory.is_trusted &= !held.as_ref().is_some_and(|held| held.is_valid_at(now));
             let found = judgement.authority.as_ref().map(|found| found.current.certificate());
             let observed = Observed {
                 secret: Some(&judgement),
                 held: held.as_deref(),
-                seen_for: seen_for(&mut memory.since, secret, Instant::now()),
+                seen_for: Sight::time(&mut memory.sight, secret, Instant::now()),
                 leading_for: lead.as_ref().map(|lead| lead.since.elapsed()),
-                is_trusted: self.bundles.iter().any(|known| known.live.load().may_trust()),
+                is_trusted: memory.is_trusted || self.bundles.iter().any(|known| known.live.load().may_trust()),
                 is_found_trusted: found
                     .is_some_and(|found| self.bundles.iter().all(|known| known.live.load().agrees_to(found))),
                 wanted: wanted(secret),
@@ -184,7 +188,7 @@ impl Keeper {
             let change = match rotation::step(&observed, &self.names, &self.periods, now) {
                 Action::Keep => {
                     self.ask(memory, held.as_deref(), &proof, lead.as_ref());
-                    return Ok(());
+                    return Ok(None);
                 }
                 Action::Adopt => {
                     if let Some(authority) = judgement.authority {
@@ -194,8 +198,16 @@ impl Keeper {
                 }
                 Action::Write(change) => change,
             };
+            // Whoever takes itself for the first makes sure of it: the news of what others have made may be on their way.
+            if matches!(change, Change::New(_)) && !observed.is_trusted && self.is_trusted().await? {
+                memory.is_trusted = true;
+                continue;
+            }
             let authority = rotation::apply(change, &observed, &self.names, &self.periods, now)?;
-            let Some(authority) = authority else { return Ok(()) };
+            let Some(authority) = authority else { return Ok(None) };
+            if let Err(wait) = memory.pace.take(Instant::now()) {
+                return Ok(Some(wait));
+            }
             let client = lead.map_or_else(|| self.client.clone(), |lead| lead.fence.guard(&self.client));
             let secrets: Api<Secret> = Api::namespaced(client, self.names.namespace());
             let (name, parameters, wish) =
@@ -207,13 +219,29 @@ impl Keeper {
                     memory.seen = Seen::Present(Box::new(written));
                 }
                 Err(kube::Error::Api(status)) if status.is_conflict() => {
-                    let read = within(CALL_TIMEOUT, secrets.get_opt(&name)).await;
-                    self.see(memory, read.map_err(Error::Read)?);
+                    self.read(memory).await?;
                 }
                 Err(error) => return Err(Error::Write(error)),
             }
         }
         Err(Error::Contended)
+    }
+
+    /// Whether API servers trust something by now, or another replica serves it, whose bundle somebody may have emptied.
+    async fn is_trusted(&self) -> Result<bool, Error> {
+        let name = self.names.configuration();
+        let mutating: Api<MutatingWebhookConfiguration> = Api::all_with(self.client.clone(), &());
+        let validating: Api<ValidatingWebhookConfiguration> = Api::all_with(self.client.clone(), &());
+        let asked = async { try_join!(live::read(&mutating, name), live::read(&validating, name)) };
+        let (mutating, validating) = within(CALL_TIMEOUT, asked).await.map_err(Error::Trust)?;
+        if Live::of(mutating.as_ref()).may_trust() || Live::of(validating.as_ref()).may_trust() {
+            return Ok(true);
+        }
+        // Without the right to ask for the others, there is a certificate all the same.
+        Ok(self.peers.others_say(SERVED_CA).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "asking what other replicas serve");
+            false
+        }))
     }
 
     /// What is known of API servers and replicas, of what is held.
@@ -294,22 +322,6 @@ async fn asked(asking: &mut Option<BoxFuture<'static, ((u64, u8), Verdict)>>) ->
     }
 }
 
-/// For how long this very version of the Secret has been seen.
-fn seen_for(
-    since: &mut Option<((Option<String>, Option<String>), Instant)>,
-    secret: &Secret,
-    now: Instant,
-) -> Duration {
-    let version = (secret.uid(), secret.resource_version());
-    match since {
-        Some((known, at)) if *known == version => now.saturating_duration_since(*at),
-        _ => {
-            *since = Some((version, now));
-            Duration::ZERO
-        }
-    }
-}
-
 fn wanted(secret: &Secret) -> Wanted {
     let annotations = secret.annotations();
     if annotations.contains_key(REVOKE) {
@@ -336,6 +348,9 @@ fn written(found: &Secret, authority: &Authority, change: Change) -> Secret {
     secret
 }
 
+#[cfg(test)]
+#[path = "secret/keeper_tests.rs"]
+mod keeper_tests;
 #[cfg(test)]
 #[path = "secret_tests.rs"]
 mod tests;

@@ -51,11 +51,11 @@ fn whoever_has_nothing_to_sign_with_looks_often() {
 
 #[test]
 fn the_time_of_a_version_starts_anew_with_the_next() {
-    let (mut since, start) = (None, Instant::now());
+    let (mut sight, start) = (None, Instant::now());
     let mut at = |version: &str, seconds| {
         let mut secret = secret(&[]);
         secret.metadata.resource_version = Some(version.to_owned());
-        seen_for(&mut since, &secret, start + Duration::from_secs(seconds)).as_secs()
+        Sight::time(&mut sight, &secret, start + Duration::from_secs(seconds)).as_secs()
     };
     let times = [at("1", 0), at("1", 5), at("2", 7), at("2", 8), at("1", 9)];
     assert_eq!(times, [0, 5, 0, 1, 0]);

@@ -54,3 +54,13 @@ fn the_last_one_that_knows_a_state_is_not_deaf() {
     let keeps = [Event::Reacts(1), Event::Keeps { replica: 1, looks: true }];
     goes_well(&[&starts[..], &emptied, &keeps].concat()).unwrap();
 }
+
+#[test]
+fn who_has_not_heard_of_any_bundle_does_not_take_itself_for_the_first() {
+    let hears = Event::Hears { replica: 2, latest: true };
+    let emptied = [DEAF(1, 2), Event::Spoils(Spoil::Emptied), hears.clone(), PASSES(18)];
+    goes_well(&emptied).unwrap();
+    // Nor if there is none any more, as long as somebody serves.
+    let both = [DEAF(1, 2), Event::Spoils(Spoil::Emptied), Event::SpoilsBundle(""), hears, PASSES(18)];
+    goes_well(&both).unwrap();
+}

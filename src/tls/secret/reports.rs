@@ -6,7 +6,8 @@ use std::time::SystemTime;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
-use super::{Keeper, REVOKE, ROTATE, Seen};
+use super::memory::Seen;
+use super::{Keeper, REVOKE, ROTATE};
 use crate::events::Severity;
 use crate::metrics::{ChangeLabel, PhaseLabel, RoleLabel};
 use crate::tls::authority::{Authority, Phase};

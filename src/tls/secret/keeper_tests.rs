@@ -1,0 +1,139 @@
+//! The task, with an API server that has one Secret and two webhook configurations of the same bundle.
+
+use std::sync::Mutex;
+
+use hyper::{Method, Request, Response};
+use kube::client::Body;
+use serde_json::{Value, json};
+use tower::service_fn;
+
+use super::*;
+use crate::events::Events;
+use crate::replicas::Others;
+
+#[derive(Default)]
+struct Stored {
+    bundle: &'static str,
+    version: u64,
+    writes: usize,
+}
+
+/// Other replicas, which may serve something.
+struct Replicas(bool);
+
+impl Others for Replicas {
+    fn others_say<'a>(&'a self, _: &'a str) -> BoxFuture<'a, kube::Result<bool>> {
+        std::future::ready(Ok(self.0)).boxed()
+    }
+}
+
+impl Peers for Replicas {
+    fn all_serve(&self, _: u64) -> bool {
+        false
+    }
+}
+
+fn names() -> Names {
+    Names::new("keeper", "home", "x")
+}
+
+fn secret(version: u64) -> Secret {
+    serde_json::from_value(json!({"metadata": {"uid": "u", "resourceVersion": version.to_string()}})).unwrap()
+}
+
+fn answer(stored: &mut Stored, method: &Method, path: &str, body: &[u8]) -> (u16, Value) {
+    if path.contains("webhookconfigurations") {
+        let bundle = json!({"name": "a", "clientConfig": {"caBundle": stored.bundle}, "sideEffects": "None",
+            "admissionReviewVersions": ["v1"]});
+        return (200, json!({"metadata": {}, "items": [{"metadata": {}, "webhooks": [bundle]}]}));
+    }
+    if !path.contains("/secrets/") {
+        return (404, json!({"kind": "Status", "code": 404, "status": "Failure", "reason": "NotFound"}));
+    }
+    let mut secret = serde_json::to_value(secret(stored.version)).unwrap();
+    if method == Method::PUT {
+        (stored.version, stored.writes) = (stored.version + 1, stored.writes + 1);
+        secret = serde_json::from_slice(body).unwrap();
+        secret["metadata"]["resourceVersion"] = json!(stored.version.to_string());
+    }
+    (200, secret)
+}
+
+/// A keeper to which the watches have told that API servers trust nothing.
+fn keeper(stored: &Arc<Mutex<Stored>>, held: Option<Authority>, others: bool) -> Keeper {
+    let stored = Arc::clone(stored);
+    let service = service_fn(move |request: Request<Body>| {
+        let stored = Arc::clone(&stored);
+        async move {
+            let (parts, body) = request.into_parts();
+            let body = body.collect_bytes().await?;
+            let (code, body) = answer(&mut stored.lock().unwrap(), &parts.method, parts.uri.path(), &body);
+            let response = Response::builder().status(code).body(Body::from(body.to_string().into_bytes()));
+            response.map_err(|error| -> tower::BoxError { error.into() })
+        }
+    });
+    let client = Client::new(service, "default");
+    let keeper = Keeper {
+        names: names(),
+        periods: Periods::default(),
+        canaries_in: "home".to_owned(),
+        authority: watch::Sender::new(held.map(Arc::new)),
+        lead: watch::channel(None).1,
+        bundles: Default::default(),
+        peers: Arc::new(Replicas(others)),
+        news: News::new(Events::start(client.clone(), "keeper", None), &names()),
+        metrics: Metrics::new(),
+        client,
+    };
+    for known in &keeper.bundles {
+        known.live.store(Arc::new(Live::Missing));
+    }
+    keeper
+}
+
+fn version(memory: &Memory) -> u64 {
+    let Seen::Present(secret) = &memory.seen else { panic!("missing") };
+    version_of(&**secret)
+}
+
+#[tokio::test]
+async fn a_fight_over_the_secret_is_held_to_a_few_writes() {
+    let held = Authority::mint(&names(), 1, &Periods::default(), SystemTime::now()).unwrap();
+    let stored = Arc::new(Mutex::new(Stored::default()));
+    let (keeper, mut memory) = (keeper(&stored, Some(held), false), Memory::new(Instant::now()));
+    let mut waits = Vec::new();
+    for _ in 0..30 {
+        let version = stored.lock().unwrap().version + 1;
+        stored.lock().unwrap().version = version;
+        keeper.see(&mut memory, Some(secret(version)));
+        waits.push(keeper.settle(&mut memory).await.unwrap());
+    }
+    let writes = stored.lock().unwrap().writes;
+    assert!((5..10).contains(&writes), "{writes}");
+    assert!(waits[0].is_none() && waits.iter().flatten().count() >= 20, "{waits:?}");
+}
+
+#[tokio::test]
+async fn whoever_takes_itself_for_the_first_makes_sure_of_it() {
+    for (bundle, others, writes) in [("eA==", false, 0), ("", true, 0), ("", false, 1)] {
+        let stored = Arc::new(Mutex::new(Stored { bundle, ..Stored::default() }));
+        let (keeper, mut memory) = (keeper(&stored, None, others), Memory::new(Instant::now()));
+        keeper.see(&mut memory, Some(secret(1)));
+        assert_eq!(keeper.settle(&mut memory).await.unwrap(), None);
+        assert_eq!((stored.lock().unwrap().writes, keeper.authority.borrow().is_some()), (writes, writes > 0));
+    }
+}
+
+#[tokio::test]
+async fn of_old_news_what_the_api_server_itself_says_counts() {
+    let stored = Arc::new(Mutex::new(Stored { version: 10, ..Stored::default() }));
+    let (keeper, mut memory) = (keeper(&stored, None, false), Memory::new(Instant::now()));
+    keeper.see(&mut memory, Some(secret(10)));
+    // It was on its way.
+    keeper.look(&mut memory, Some(secret(9))).await.unwrap();
+    assert_eq!(version(&memory), 10);
+    // A backup was restored.
+    stored.lock().unwrap().version = 5;
+    keeper.look(&mut memory, Some(secret(4))).await.unwrap();
+    assert_eq!(version(&memory), 5);
+}
