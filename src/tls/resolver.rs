@@ -1,6 +1,7 @@
 //! The serving certificate: which one new handshakes get, and when it is replaced.
 
 use std::fmt;
+use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -127,6 +128,8 @@ pub(super) struct Renewal {
     /// Told the generation of the CA that has signed what is served.
     pub(super) serving: watch::Sender<Option<u64>>,
     pub(super) metrics: Arc<Metrics>,
+    /// Of which CA no leaf could be made, and why, as was told last.
+    pub(super) told: Option<(u64, String)>,
 }
 
 impl Renewal {
@@ -149,6 +152,7 @@ impl Renewal {
     pub(super) fn renew(&mut self, now: SystemTime) {
         let Some(authority) = self.authority.borrow_and_update().clone() else { return };
         if self.resolver.is_of(&authority) && !self.resolver.is_due(now) {
+            self.told = None;
             return;
         }
         let generation = authority.current.generation;
@@ -159,9 +163,17 @@ impl Renewal {
                 self.metrics.certificate_not_after.get_or_create(&RoleLabel { role: "leaf" }).set(not_after);
                 self.serving.send_replace(Some(generation));
                 tracing::info!(ca_generation = generation, not_after, "serving a new certificate");
+                self.told = None;
             }
+            Err(error) if self.is_told(generation, &error) => {}
             Err(error) => tracing::error!(%error, "no new serving certificate; the last one stays in use"),
         }
+    }
+
+    /// Whether the same was told already. Now it is.
+    fn is_told(&mut self, generation: u64, error: &Error) -> bool {
+        let now = Some((generation, error.to_string()));
+        mem::replace(&mut self.told, now.clone()) == now
     }
 
     fn mint(&self, authority: Arc<Authority>, now: SystemTime) -> Result<SystemTime, Error> {

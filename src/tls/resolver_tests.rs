@@ -17,7 +17,7 @@ fn renewal(authority: Authority) -> (Renewal, watch::Sender<Option<Arc<Authority
     let (sender, authority) = watch::channel(Some(Arc::new(authority)));
     let (serving, _) = watch::channel(None);
     let periods = Periods::default();
-    (Renewal { resolver, authority, names: names(), periods, serving, metrics: Metrics::new() }, sender)
+    (Renewal { resolver, authority, names: names(), periods, serving, metrics: Metrics::new(), told: None }, sender)
 }
 
 fn served_generation(resolver: &Resolver) -> Option<u64> {
@@ -59,6 +59,18 @@ fn the_last_leaf_stays_when_the_ca_cannot_make_another() {
     let before = renewal.resolver.chain();
     renewal.renew(now + DAY * 100);
     assert_eq!(renewal.resolver.chain(), before);
+}
+
+#[test]
+fn that_a_ca_is_not_valid_is_told_once_until_it_is_again() {
+    let now = SystemTime::now();
+    let (mut renewal, sender) = renewal(mint(1, now));
+    renewal.renew(now + DAY * 100);
+    assert!(renewal.told.is_some() && renewal.is_told(1, &Error::Ca));
+    sender.send_replace(Some(Arc::new(mint(2, now))));
+    assert!(!renewal.is_told(2, &Error::Ca));
+    renewal.renew(now);
+    assert_eq!(renewal.told, None);
 }
 
 #[test]

@@ -35,6 +35,7 @@ pub(super) fn start(
         periods,
         serving,
         metrics: Arc::clone(&metrics),
+        told: None,
     };
     let mut keeper = secret::Keeper {
         client,

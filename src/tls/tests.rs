@@ -14,7 +14,8 @@ pub(super) fn served(authority: &Arc<Authority>, names: &Names) -> Arc<Resolver>
     let (_, authority) = watch::channel(Some(Arc::clone(authority)));
     let (serving, _) = watch::channel(None);
     let (names, periods, metrics) = (names.clone(), Periods::default(), Metrics::new());
-    Renewal { resolver: Arc::clone(&resolver), authority, names, periods, serving, metrics }.renew(SystemTime::now());
+    Renewal { resolver: Arc::clone(&resolver), authority, names, periods, serving, metrics, told: None }
+        .renew(SystemTime::now());
     resolver
 }
 
@@ -46,4 +47,10 @@ fn readiness_waits_until_every_webhook_trusts_what_is_served() {
     let nothing = Resolver::new(Arc::new(rustls::crypto::ring::default_provider()));
     let error = trusted(&bundles(&[pem(&first)]), &nothing.chain(), "keeper.home.svc", SystemTime::now()).unwrap_err();
     assert!(error.contains("no certificate to serve"), "{error}");
+}
+
+#[test]
+fn what_replicas_announce_and_what_is_looked_for_have_one_name() {
+    let announced = format!("const SERVED_CA: &str = {:?};", super::SERVED_CA);
+    assert!(include_str!("../certificates.rs").contains(&announced));
 }
