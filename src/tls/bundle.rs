@@ -107,14 +107,20 @@ impl<K: Configuration> Keeper<K> {
     /// Takes in what the watch says. What is older than what is known was on its way when this replica wrote, or somebody
     /// has restored a backup: what the API server itself says counts.
     async fn look(&self, memory: &mut Memory<K>, configuration: Option<K>) {
-        if !matches!((&configuration, &memory.seen), (Some(new), Some(seen)) if is_older(new, seen)) {
-            return self.see(memory, configuration);
+        if matches!((&configuration, &memory.seen), (Some(new), Some(seen)) if is_older(new, seen)) {
+            self.read(memory).await;
+        } else {
+            self.see(memory, configuration);
         }
+    }
+
+    /// Asks the API server itself.
+    async fn read(&self, memory: &mut Memory<K>) {
         let name = self.names.configuration();
         match within(CALL_TIMEOUT, live::read(&self.configurations, name)).await {
             Ok(read) => self.see(memory, read),
             Err(error) => {
-                tracing::warn!(%error, name, configuration = K::ROLE, "looking again after old news");
+                tracing::warn!(%error, name, configuration = K::ROLE, "reading the webhook configuration");
             }
         }
     }
@@ -162,8 +168,11 @@ impl<K: Configuration> Keeper<K> {
                 self.judge(memory, Some(&desired));
                 None
             }
-            // Somebody has changed it meanwhile: the news of that are on their way.
-            Err(kube::Error::Api(status)) if status.code == 409 => Some(CATCH_UP),
+            // Somebody has changed it meanwhile.
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                self.read(memory).await;
+                Some(CATCH_UP)
+            }
             Err(error) => {
                 memory.backoff.lengthen();
                 tracing::warn!(%error, name, configuration = K::ROLE, "setting the CA bundle; trying again");

@@ -3,6 +3,7 @@
 
 mod event;
 mod found;
+mod spoil;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -10,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use proptest::prelude::*;
 use rustls::pki_types::CertificateDer;
 
-use self::event::{Event, Spoil, event};
+use self::event::{Event, event};
 use super::authority::{Authority, pem_of};
 use super::names::Names;
 use super::periods::Periods;
@@ -133,38 +134,6 @@ impl World {
     fn clock(&self, replica: &Replica) -> SystemTime {
         let hours = Duration::from_secs(60 * 60) * u32::from(replica.skew.unsigned_abs());
         if replica.skew < 0 { self.wall - hours } else { self.wall + hours }
-    }
-
-    /// How many replicas hold the latest state that there was.
-    fn holders(&self) -> usize {
-        let top = self.secrets.iter().flatten().filter_map(|data| judge(data, &self.names).authority);
-        let top = top.filter(|authority| authority.is_valid_at(self.wall)).map(|authority| authority.rank()).max();
-        let held = self.replicas.iter().filter(|replica| replica.alive).filter_map(|replica| replica.held.as_ref());
-        held.filter(|held| Some(held.rank()) == top && held.is_valid_at(self.wall)).count()
-    }
-
-    fn spoils(&mut self, spoil: Spoil) {
-        // When nobody knows better any more, a gap cannot be helped.
-        if self.holders() == 0 {
-            return;
-        }
-        let Some(mut data) = self.secrets[self.latest()].clone() else { return };
-        let garbage = |key: &str| (key.to_owned(), k8s_openapi::ByteString(b"garbage".to_vec()));
-        let data = match spoil {
-            Spoil::Emptied => Some(Data::new()),
-            Spoil::Garbled => Some(Data::from([garbage("current.crt"), garbage("phase"), garbage("next.crt")])),
-            Spoil::KeyLost => {
-                data.extend([garbage("current.key")]);
-                Some(data)
-            }
-            Spoil::Expired => {
-                let expired = Authority::mint(&self.names, 9, &self.periods, self.wall - DAY * 200).unwrap();
-                Some(render(&expired))
-            }
-            Spoil::Restored(back) => self.secrets[self.latest().saturating_sub(back)].clone(),
-            Spoil::Deleted => None,
-        };
-        self.secrets.push(data);
     }
 
     fn write_bundle(&mut self, bundle: String, ours: bool) {

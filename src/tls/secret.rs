@@ -203,11 +203,11 @@ impl Keeper {
                 memory.is_trusted = true;
                 continue;
             }
-            let authority = rotation::apply(change, &observed, &self.names, &self.periods, now)?;
-            let Some(authority) = authority else { return Ok(None) };
             if let Err(wait) = memory.pace.take(Instant::now()) {
                 return Ok(Some(wait));
             }
+            let authority = rotation::apply(change, &observed, &self.names, &self.periods, now)?;
+            let Some(authority) = authority else { return Ok(None) };
             let client = lead.map_or_else(|| self.client.clone(), |lead| lead.fence.guard(&self.client));
             let secrets: Api<Secret> = Api::namespaced(client, self.names.namespace());
             let (name, parameters, wish) =
