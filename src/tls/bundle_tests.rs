@@ -101,3 +101,34 @@ fn the_time_in_sync_is_that_of_one_bundle() {
     assert_eq!(in_sync.time("pem", since + Duration::from_secs(3)), Some(Duration::from_secs(3)));
     assert_eq!(in_sync.time("other", since), None);
 }
+
+#[tokio::test]
+async fn of_old_news_what_the_api_server_itself_says_counts() {
+    let now = Arc::new(std::sync::Mutex::new(configuration("10", &["pem"])));
+    let answers = Arc::clone(&now);
+    let service = tower::service_fn(move |_: hyper::Request<kube::client::Body>| {
+        let list = json!({"metadata": {}, "items": [*answers.lock().unwrap()]}).to_string();
+        std::future::ready(Ok::<_, tower::BoxError>(hyper::Response::new(kube::client::Body::from(list.into_bytes()))))
+    });
+    let client = kube::Client::new(service, "default");
+    let names = Names::new("keeper", "home", "x");
+    let keeper = Keeper::<MutatingWebhookConfiguration> {
+        configurations: Api::all_with(client.clone(), &()),
+        secrets: Api::namespaced(client.clone(), "home"),
+        news: News::new(crate::events::Events::start(client, "keeper", None), &names),
+        names,
+        authority: watch::channel(None).1,
+        known: Arc::default(),
+        metrics: Metrics::new(),
+    };
+    let (pace, backoff) = (Pace::new(Instant::now()), Backoff::default());
+    let mut memory = Memory { seen: None, right_with: None, pace, backoff };
+    keeper.look(&mut memory, Some(configuration("10", &["pem"]))).await;
+    // It was on its way.
+    keeper.look(&mut memory, Some(configuration("9", &["old"]))).await;
+    assert!(keeper.known.live.load().is("pem"));
+    // A backup was restored.
+    *now.lock().unwrap() = configuration("5", &["restored"]);
+    keeper.look(&mut memory, Some(configuration("5", &["restored"]))).await;
+    assert!(keeper.known.live.load().is("restored"));
+}
