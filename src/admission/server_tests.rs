@@ -20,6 +20,9 @@ use crate::tls::{self, Names};
 const QUICK: &[u8] = b"GET /quick HTTP/1.1\r\nhost: x\r\n\r\n";
 const SLOW: &[u8] = b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n";
 
+/// Longer than a busy machine takes, and shorter than [`Limits::request`], which would end a connection as well.
+const PATIENCE: Duration = Duration::from_secs(25);
+
 struct Running {
     address: SocketAddr,
     ca: Arc<Authority>,
@@ -113,10 +116,19 @@ async fn answer(stream: &mut (impl AsyncRead + Unpin), body: &str) -> String {
     String::from_utf8(text).unwrap()
 }
 
+async fn until(holds: impl Fn() -> bool) {
+    let held = async {
+        while !holds() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), held).await.expect("never");
+}
+
 /// Waits until the server closes the connection.
 async fn closed(stream: &mut (impl AsyncRead + Unpin)) {
     let mut rest = Vec::new();
-    let end = timeout(Duration::from_secs(10), stream.read_to_end(&mut rest)).await;
+    let end = timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
     // An abrupt end is an end, too.
     let _ = end.expect("the connection is still open");
     assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
@@ -158,9 +170,7 @@ async fn answers_do_not_wait_for_acknowledgements() {
 async fn http_2_is_not_offered() {
     let server = start(Limits::default()).await;
     assert!(server.connect(&TLS13, "h2").await.is_err());
-    while server.handshake_failures("tls") != 1 {
-        tokio::task::yield_now().await;
-    }
+    until(|| server.handshake_failures("tls") == 1).await;
 }
 
 #[tokio::test]
@@ -203,7 +213,7 @@ async fn a_kept_connection_outlives_the_timeout_of_a_head() {
 
 #[tokio::test]
 async fn an_idle_connection_ends_at_last_and_so_does_a_request_that_hangs() {
-    let short = Duration::from_millis(100);
+    let short = Duration::from_secs(2);
     let server = start(Limits { idle: short, request: short, ..Limits::default() }).await;
     let mut fresh = server.client().await;
     closed(&mut fresh).await;
@@ -229,9 +239,7 @@ async fn a_long_head_is_refused() {
 
 /// Waits until the server has so many connections.
 async fn connections(server: &Running, count: i64) {
-    while server.metrics.webhook_connections.get() != count {
-        sleep(Duration::from_millis(1)).await;
-    }
+    until(|| server.metrics.webhook_connections.get() == count).await;
 }
 
 #[tokio::test]
@@ -249,7 +257,7 @@ async fn who_asks_gets_a_place_from_those_who_keep_the_server_waiting_half_open_
     for _ in 0..40 {
         half_open.push(TcpStream::connect(server.address).await.unwrap());
     }
-    let mut client = timeout(Duration::from_secs(10), server.client()).await.unwrap();
+    let mut client = timeout(PATIENCE, server.client()).await.unwrap();
     client.write_all(QUICK).await.unwrap();
     answer(&mut client, "quick").await;
     kept.write_all(QUICK).await.unwrap();
@@ -274,7 +282,7 @@ async fn a_request_that_is_being_answered_keeps_its_place() {
     assert_eq!(server.metrics.webhook_connections.get(), 1);
     server.answer.notify_one();
     answer(&mut busy, "slow").await;
-    let mut second = timeout(Duration::from_secs(10), second).await.unwrap();
+    let mut second = timeout(PATIENCE, second).await.unwrap();
     second.write_all(QUICK).await.unwrap();
     answer(&mut second, "quick").await;
     closed(&mut busy).await;
@@ -286,7 +294,7 @@ async fn a_body_that_trickles_in_does_not_keep_its_place() {
     let mut slow = server.client().await;
     slow.write_all(b"POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nx").await.unwrap();
     server.arrived.notified().await;
-    let mut client = timeout(Duration::from_secs(10), server.client()).await.unwrap();
+    let mut client = timeout(PATIENCE, server.client()).await.unwrap();
     client.write_all(QUICK).await.unwrap();
     answer(&mut client, "quick").await;
     closed(&mut slow).await;
@@ -321,7 +329,7 @@ async fn a_drain_answers_kept_and_new_connections_and_each_answer_closes_its_own
 #[tokio::test]
 async fn after_the_drain_nothing_is_accepted_and_idle_connections_end() {
     let never = Duration::from_secs(600);
-    let server = start(Limits { drain: Duration::from_secs(2), handshake: never, ..Limits::default() }).await;
+    let server = start(Limits { drain: Duration::from_secs(8), handshake: never, ..Limits::default() }).await;
     let (mut idle, mut fresh) = (server.client().await, server.client().await);
     idle.write_all(QUICK).await.unwrap();
     answer(&mut idle, "quick").await;
@@ -346,15 +354,18 @@ async fn who_connected_just_before_the_end_still_gets_an_answer() {
     let handshake = TcpStream::connect(server.address).await.unwrap();
     connections(&server, 2).await;
     server.shutdown.cancel();
-    while TcpStream::connect(server.address).await.is_ok() {
-        tokio::task::yield_now().await;
-    }
+    let refused = async {
+        while TcpStream::connect(server.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(60), refused).await.expect("connections are still accepted");
     let mut late = server.handshake(handshake, &TLS13, "http/1.1").await.unwrap();
     for client in [&mut fresh, &mut late] {
         client.write_all(QUICK).await.unwrap();
         assert!(closes(&answer(client, "quick").await));
     }
-    timeout(Duration::from_secs(10), server.task).await.unwrap().unwrap();
+    timeout(Duration::from_secs(15), server.task).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -371,7 +382,7 @@ async fn a_stop_finishes_what_is_under_way_and_closes_the_rest() {
     server.answer.notify_one();
     let text = answer(&mut busy, "slow").await;
     assert!(text.to_lowercase().contains("connection: close"), "{text}");
-    timeout(Duration::from_secs(10), server.task).await.unwrap().unwrap();
+    timeout(Duration::from_secs(15), server.task).await.unwrap().unwrap();
     assert!(TcpStream::connect(server.address).await.is_err());
     assert_eq!(server.metrics.webhook_connections.get(), 0);
 }
@@ -383,6 +394,6 @@ async fn a_stop_does_not_wait_for_ever() {
     busy.write_all(SLOW).await.unwrap();
     server.arrived.notified().await;
     server.shutdown.cancel();
-    timeout(Duration::from_secs(10), server.task).await.unwrap().unwrap();
+    timeout(Duration::from_secs(15), server.task).await.unwrap().unwrap();
     closed(&mut busy).await;
 }

@@ -104,9 +104,12 @@ async fn a_new_ca_is_served_at_once() {
     for generation in 2..4 {
         let before = resolver.chain();
         sender.send_replace(Some(Arc::new(mint(generation, SystemTime::now()))));
-        while resolver.chain() == before || served_generation(&resolver) != Some(generation) {
-            tokio::task::yield_now().await;
-        }
+        let served = async {
+            while resolver.chain() == before || served_generation(&resolver) != Some(generation) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), served).await.expect("the former one is served");
     }
     shutdown.cancel();
     task.await.unwrap();

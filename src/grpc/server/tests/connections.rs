@@ -16,16 +16,16 @@ async fn who_says_nothing_or_no_http_2_is_dropped() {
 
 #[tokio::test]
 async fn a_connection_without_a_call_ends_at_last_and_one_with_a_stream_stays() {
-    let server = start(Limits { idle: Duration::from_millis(400), ..no_drain() }).await;
-    let (mut fresh, mut stands) = (server.client().await, server.client().await);
+    let server = start(Limits { idle: Duration::from_secs(3), ..no_drain() }).await;
+    let (fresh, mut stands) = (server.client().await, server.client().await);
     let mut stream = stands.begin("EnterElection", &[], enter("a").into()).await.unwrap();
     first(&mut stream).await;
     let mut idle = server.client().await;
     for _ in 0..4 {
-        sleep(Duration::from_millis(200)).await;
+        sleep(Duration::from_secs(1)).await;
         idle.get().await;
     }
-    assert!(fresh.send.ready().await.is_err());
+    fresh.ended().await;
     idle.ended().await;
     stands.get().await;
 }
@@ -46,7 +46,7 @@ fn said(path: &str, message: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_client_that_answers_no_ping_is_gone() {
-    let short = Duration::from_millis(200);
+    let short = Duration::from_secs(2);
     let mut server = start(Limits { ping: (short, short), ..no_drain() }).await;
     let mut stands = server.client().await;
     let mut stream = stands.begin("EnterElection", &[], enter("a").into()).await.unwrap();

@@ -166,6 +166,15 @@ fn enter(member: &str) -> Bytes {
     framed(&PartitionElectionRequest { partition_id: None, member: member.to_owned() })
 }
 
+async fn until(holds: impl Fn() -> bool) {
+    let held = async {
+        while !holds() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), held).await.expect("never");
+}
+
 impl Running {
     async fn client(&self) -> Client {
         Client::over(TcpStream::connect(self.address).await.unwrap(), 16 * 1024).await
@@ -181,19 +190,15 @@ impl Running {
     }
 
     async fn until_counted(&self, method: &'static str, code: &'static str) {
-        while self.count(method, code) == 0 {
-            sleep(Duration::from_millis(1)).await;
-        }
+        until(|| self.count(method, code) > 0).await;
     }
 
     async fn until_connections(&self, count: i64) {
-        while self.metrics.grpc_connections.get() != count {
-            sleep(Duration::from_millis(1)).await;
-        }
+        until(|| self.metrics.grpc_connections.get() == count).await;
     }
 
     async fn sees(&mut self, what: Seen) {
-        assert_eq!(timeout(Duration::from_secs(10), self.seen.recv()).await.unwrap(), Some(what));
+        assert_eq!(timeout(Duration::from_secs(15), self.seen.recv()).await.unwrap(), Some(what));
     }
 
     async fn stopped(self) {
@@ -237,7 +242,7 @@ impl Client {
     }
 
     async fn ended(self) {
-        timeout(Duration::from_secs(10), self.connection).await.expect("the connection is still open").unwrap().ok();
+        timeout(Duration::from_secs(15), self.connection).await.expect("the connection is still open").unwrap().ok();
     }
 }
 
