@@ -71,9 +71,10 @@ impl Module {
         let mut build = Command::new("go");
         build
             .current_dir(&sources)
+            // Without the state of the repository, which is not always one, nor readable for whoever builds.
             // Static: some run where there are no other files.
             .env("CGO_ENABLED", "0")
-            .args(["build", "-mod=readonly", "-v", "-trimpath", "-ldflags", &flags, "-o"])
+            .args(["build", "-mod=readonly", "-buildvcs=false", "-v", "-trimpath", "-ldflags", &flags, "-o"])
             .arg(&unfinished)
             .arg(self.packages);
         run_with_progress(build, self.name)?;
