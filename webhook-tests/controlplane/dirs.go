@@ -9,6 +9,7 @@ import (
 
 const (
 	memory     = "/dev/shm"
+	enough     = 1 << 30 // bytes that are to be free there: /dev/shm of a container may have 64 MiB
 	dataPrefix = "webhook-tests-etcd-"
 	runPrefix  = "webhook-tests-run-" // of the directories that the harness makes
 	lockName   = "lock"
@@ -19,9 +20,10 @@ const (
 var locks []*os.File
 
 // dataDir makes a directory for etcd: in memory where the system has such a
-// file system, else below dir.
+// file system and room in it, else below dir.
 func dataDir(dir string) (string, error) {
-	if info, err := os.Stat(memory); err != nil || !info.IsDir() {
+	var space syscall.Statfs_t
+	if err := syscall.Statfs(memory, &space); err != nil || space.Bavail*uint64(space.Bsize) < enough {
 		data := filepath.Join(dir, "data")
 		return data, os.MkdirAll(data, 0o700)
 	}
@@ -38,13 +40,25 @@ func dataDir(dir string) (string, error) {
 	return data, os.Rename(young, data)
 }
 
-// hold locks a directory for the life of this process.
+// hold locks a directory for the life of this process, if it is nobody's. The
+// lock gets its name only when it is locked: sweep would take it for that of a
+// dead process before.
 func hold(dir string) error {
-	lock, err := lockDir(dir)
-	if err == nil {
-		locks = append(locks, lock)
+	name := filepath.Join(dir, lockName)
+	if _, err := os.Stat(name); err == nil {
+		former, err := lockFile(name)
+		if err != nil {
+			return err
+		}
+		defer former.Close()
 	}
-	return err
+	young := name + ".new"
+	lock, err := lockFile(young)
+	if err != nil {
+		return err
+	}
+	locks = append(locks, lock)
+	return os.Rename(young, name)
 }
 
 // sweep removes what supervisors left behind that were killed and could not.
@@ -59,15 +73,15 @@ func sweep(pattern string) {
 		if _, err := os.Stat(filepath.Join(dir, keepName)); err == nil {
 			continue
 		}
-		if lock, err := lockDir(dir); err == nil {
+		if lock, err := lockFile(filepath.Join(dir, lockName)); err == nil {
 			_ = os.RemoveAll(dir)
 			_ = lock.Close()
 		}
 	}
 }
 
-func lockDir(dir string) (*os.File, error) {
-	lock, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
+func lockFile(name string) (*os.File, error) {
+	lock, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}

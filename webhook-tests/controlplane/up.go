@@ -205,17 +205,27 @@ func (s *supervisor) stop() {
 	}
 }
 
+// claims stay open until the process ends: one that is collected is closed.
+var claims []net.Listener
+
 // freePort picks a port below the range from which the kernel takes the local
 // ports of outgoing connections: one of those could take it before its
 // component listens. It is above those that the tests promise to others, which
-// need not listen yet either.
+// need not listen yet either, and it is claimed as those are, in unique.rs: by a
+// name in the kernel that goes with this process.
 func freePort() (int, error) {
 	for range 200 {
 		port := 22000 + rand.IntN(10000)
-		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		claim, err := net.Listen("unix", fmt.Sprintf("@webhook-tests/port/%d", port))
 		if err != nil {
 			continue
 		}
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			_ = claim.Close()
+			continue
+		}
+		claims = append(claims, claim)
 		return port, listener.Close()
 	}
 	return 0, errors.New("no free port between 22000 and 32000")

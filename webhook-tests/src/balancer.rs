@@ -1,3 +1,4 @@
+use std::io::ErrorKind::{TimedOut, WouldBlock};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,8 +19,10 @@ use crate::http;
 const POLL: Duration = Duration::from_millis(20);
 /// How long a replica may take to say that it is ready. One that is stopped does not say so.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// As the kubelet's `failureThreshold`: on a busy machine, one answer that is late says nothing.
+const TIMEOUTS: u32 = 3;
 /// How long a state of readiness is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Plays kube-proxy for several replicas on one port: each new connection goes
 /// to the next replica that is ready by its own `/readyz`, and stays there
@@ -120,7 +123,7 @@ impl Balancer {
     ///
     /// # Errors
     ///
-    /// If they are not in a minute.
+    /// If they are not in three minutes.
     pub fn wait_until(&self, wanted: impl Fn(&[String]) -> bool) -> Result<()> {
         let mut ready = self.shared.ready.subscribe();
         let reached =
@@ -182,9 +185,16 @@ impl Shared {
     }
 
     async fn probe(self: Arc<Self>, backend: Arc<Backend>) {
+        let mut late = 0;
         loop {
             let address = backend.metrics;
             let answer = spawn_blocking(move || http::get_within(address, "/readyz", PROBE_TIMEOUT)).await;
+            // A read that times out is called one that would block.
+            let is_late = matches!(&answer, Ok(Err(error)) if matches!(error.kind(), TimedOut | WouldBlock));
+            late = if is_late { late + 1 } else { 0 };
+            if (1..TIMEOUTS).contains(&late) {
+                continue;
+            }
             let ready = matches!(answer, Ok(Ok(response)) if response.status == 200);
             if ready != backend.ready.load(Ordering::Acquire) {
                 sleep(self.lag).await;

@@ -1,8 +1,9 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::binaries;
 use crate::control_plane::ControlPlane;
@@ -10,7 +11,10 @@ use crate::guarded::Guarded;
 use crate::objects::condition;
 
 /// How long the API server may take to serve new kinds.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Between two questions whether it does.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The real cert-manager on a control plane: its custom resources, the
 /// controller that makes certificates and the cainjector that puts authorities
@@ -31,8 +35,8 @@ impl CertManager {
     ///
     /// # Errors
     ///
-    /// If it cannot be built or started, or its kinds are not served in a
-    /// minute.
+    /// If it cannot be built or started, or its kinds are not served in three
+    /// minutes.
     pub fn start(control_plane: &ControlPlane) -> Result<Self> {
         let kubectl = control_plane.kubectl();
         let crds = binaries::cert_manager_crds()?;
@@ -40,6 +44,12 @@ impl CertManager {
         kubectl.try_wait_until(&["customresourcedefinitions"], PATIENCE, |found| {
             found.iter().all(|crd| condition(crd, "Established").is_some_and(|is| is["status"] == "True"))
         })?;
+        // What is established is served a moment later.
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(error) = kubectl.attempt(&["get", "certificates.cert-manager.io"]) {
+            ensure!(Instant::now() < deadline, "certificates are not served after {PATIENCE:?}: {error:#}");
+            thread::sleep(PAUSE);
+        }
         let (kubeconfig, logs) = (control_plane.kubeconfig().to_owned(), control_plane.logs());
         let controller = run(&["controller", &kubeconfig.to_string_lossy()], &logs.join("cert-manager.log"))?;
         let mut started =

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
+use std::sync::{Once, OnceLock};
+use std::thread::JoinHandle;
 use std::time::Duration;
 use std::{io, panic, thread};
 
@@ -109,7 +110,8 @@ impl ControlPlane {
                 let _ = File::create(dir.join("keep"));
                 drop(supervisor.stdin.take());
                 let status = supervisor.wait()?;
-                let said = said.lock().unwrap_or_else(PoisonError::into_inner);
+                // Complete only now: why it ended is what it says last.
+                let said = said.join().unwrap_or_default();
                 bail!("the control plane did not come up: {error}; {status}\n{said}\nlogs: {}", dir.display());
             }
         }
@@ -252,22 +254,19 @@ fn keep(dir: &Path) {
     }
 }
 
-/// Passes on what the supervisor says (that a component died, for instance)
-/// and remembers it.
-fn repeat_stderr(supervisor: &mut Child) -> Arc<Mutex<String>> {
-    let said = Arc::new(Mutex::new(String::new()));
-    if let Some(stderr) = supervisor.stderr.take() {
-        let said = Arc::clone(&said);
-        thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                let _ = writeln!(io::stderr(), "{line}");
-                let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
-                said.push_str(&line);
-                said.push('\n');
-            }
-        });
-    }
-    said
+/// Passes on what the supervisor says (that a component died, for instance).
+/// The thread returns all of it when the supervisor has ended.
+fn repeat_stderr(supervisor: &mut Child) -> JoinHandle<String> {
+    let stderr = supervisor.stderr.take();
+    thread::spawn(move || {
+        let mut said = String::new();
+        for line in stderr.into_iter().flat_map(|stderr| BufReader::new(stderr).lines()).map_while(Result::ok) {
+            let _ = writeln!(io::stderr(), "{line}");
+            said.push_str(&line);
+            said.push('\n');
+        }
+        said
+    })
 }
 
 fn first_line(supervisor: &mut Child) -> Result<String> {

@@ -11,7 +11,7 @@ use crate::guarded::{Guarded, Signal};
 use crate::http::{self, Response};
 
 /// How long a controller may take to become ready, and to stop.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Between two questions to a process that is about to answer.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -64,7 +64,7 @@ impl Controller {
     ///
     /// # Errors
     ///
-    /// If the process ends, or is not ready in a minute; with its last answer
+    /// If the process ends, or is not ready in three minutes; with its last answer
     /// and the end of its log.
     pub fn wait_ready(&mut self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
@@ -88,7 +88,7 @@ impl Controller {
     ///
     /// # Errors
     ///
-    /// If it has not ended after a minute; it is killed then.
+    /// If it has not ended after three minutes; it is killed then.
     pub fn stop(&mut self) -> Result<ExitStatus> {
         self.process.signal(Signal::Term);
         let deadline = Instant::now() + PATIENCE;

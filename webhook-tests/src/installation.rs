@@ -194,7 +194,7 @@ impl Installation {
     ///
     /// # Errors
     ///
-    /// If one does not start, or they are not all ready in a minute.
+    /// If one does not start, or they are not all ready in three minutes.
     pub fn replicas_with(&self, count: usize, options: StartOptions, lag: Duration) -> Result<Replicas<'_>> {
         Replicas::start(self, count, options, lag)
     }

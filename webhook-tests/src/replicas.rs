@@ -56,7 +56,7 @@ impl<'a> Replicas<'a> {
     ///
     /// # Errors
     ///
-    /// If it does not start, or is not ready in a minute.
+    /// If it does not start, or is not ready in three minutes.
     pub fn add(&mut self) -> Result<String> {
         let mut controller = self.launch()?;
         controller.wait_ready()?;
@@ -72,7 +72,7 @@ impl<'a> Replicas<'a> {
     ///
     /// # Errors
     ///
-    /// If the new one is not ready, or the old one does not end in a minute.
+    /// If the new one is not ready, or the old one does not end in three minutes.
     pub fn replace_oldest(&mut self) -> Result<(String, ExitStatus)> {
         self.add()?;
         let oldest = self.controllers.first_mut().context("no replica to replace")?;
