@@ -1,8 +1,9 @@
 //! What becomes of the volumes of partitions that go, and come again.
 
 use serde_json::{Value, json};
-use webhook_tests::Kubectl;
+use webhook_tests::{Kubectl, Namespace};
 
+use crate::rolling::patch_template;
 use crate::support::{SOON, await_ready, create_ready, items, sandbox, text};
 
 fn resize(kubectl: &Kubectl, partitions: u32) {
@@ -53,4 +54,71 @@ fn claims_of_a_removed_partition_stay_or_go_as_the_policy_says_and_what_stays_is
     kubectl.wait_until(&["persistentvolumeclaims"], SOON, |found| {
         found.iter().map(|claim| text(claim, "/metadata/name")).eq(["data-w-1-0"])
     });
+}
+
+/// A set of one partition of three pods with storage, and the claims when its last pod is gone.
+fn claims_of_a_smaller_partition(prefix: &str, when_scaled: &str) -> (Namespace, Kubectl) {
+    let (namespace, kubectl) = sandbox(prefix);
+    let set = json!({
+        "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "PartitionSet", "metadata": {"name": "w"},
+        "spec": {
+            "persistentVolumeClaimRetentionPolicy": {"whenScaled": when_scaled},
+            "template": {"spec": {"protocol": "backup", "size": 3, "storageSize": "1Gi"}},
+        },
+    });
+    create_ready(&kubectl, &set.to_string(), "w");
+    assert_eq!(claims(&kubectl), ["data-w-1-0", "data-w-1-1", "data-w-1-2"]);
+    patch_template(&kubectl, &json!({"size": 2}));
+    kubectl.wait_until(&["pods"], SOON, |pods| pods.len() == 2);
+    await_ready(&kubectl, "w");
+    (namespace, kubectl)
+}
+
+#[track_caller]
+fn await_claims(kubectl: &Kubectl, wanted: &[&str]) {
+    kubectl.wait_until(&["persistentvolumeclaims"], SOON, |found| {
+        let mut names: Vec<_> = found.iter().map(|claim| text(claim, "/metadata/name")).collect();
+        names.sort_unstable();
+        names == wanted
+    });
+}
+
+#[test]
+fn the_claim_of_a_pod_that_goes_with_a_smaller_size_stays_or_goes_as_the_policy_says() {
+    let (_deletes, deletes) = claims_of_a_smaller_partition("scaled-delete", "Delete");
+    await_claims(&deletes, &["data-w-1-0", "data-w-1-1"]);
+    // As long as it took the other to go, and longer.
+    let (_retains, retains) = claims_of_a_smaller_partition("scaled-retain", "Retain");
+    patch_template(&retains, &json!({"size": 1}));
+    retains.wait_until(&["pods"], SOON, |pods| pods.len() == 1);
+    await_ready(&retains, "w");
+    assert_eq!(claims(&retains), ["data-w-1-0", "data-w-1-1", "data-w-1-2"]);
+    let owned = items(&retains, &["persistentvolumeclaims"]);
+    assert!(owned.iter().all(|claim| claim["metadata"]["ownerReferences"].is_null()), "{owned:#?}");
+}
+
+#[test]
+fn the_claims_of_a_deleted_set_stay_or_go_as_the_policy_says() {
+    let (_namespace, kubectl) = sandbox("claims-deleted");
+    for (name, when_deleted) in [("goes", "Delete"), ("stays", "Retain")] {
+        let set = json!({
+            "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "PartitionSet", "metadata": {"name": name},
+            "spec": {
+                "partitions": 2, "persistentVolumeClaimRetentionPolicy": {"whenDeleted": when_deleted},
+                "template": {"spec": {"protocol": "log", "storageSize": "1Gi"}},
+            },
+        });
+        create_ready(&kubectl, &set.to_string(), name);
+    }
+    let stay = ["data-stays-1-0", "data-stays-2-0"];
+    assert_eq!(claims(&kubectl), [["data-goes-1-0", "data-goes-2-0"], stay].concat());
+    // The StatefulSet controller makes the StatefulSet an owner of the claim: then its deletion takes the claim along.
+    kubectl.wait_until(&["persistentvolumeclaims"], SOON, |found| {
+        found.iter().filter(|claim| !claim["metadata"]["ownerReferences"].is_null()).count() == 2
+    });
+    for name in ["stays", "goes"] {
+        kubectl.ok(&["delete", "partitionset", name]);
+    }
+    kubectl.wait_until(&["pods"], SOON, <[Value]>::is_empty);
+    await_claims(&kubectl, &stay);
 }
