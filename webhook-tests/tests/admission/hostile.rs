@@ -1,6 +1,8 @@
 //! Any pod can reach the port of the webhooks. Whatever it sends, the process lives and answers the next good review.
 
 use std::io::{Read, Write};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use webhook_tests::harness;
@@ -10,6 +12,8 @@ use crate::wire::{exchange, last_answer, post, request, review, tcp, tls};
 
 const BOTH: [&str; 2] = ["/mutate", "/validate"];
 const MEBIBYTE: usize = 1024 * 1024;
+/// For how long what a busy machine prevents is tried again.
+const SOON: Duration = Duration::from_secs(60);
 
 /// A review of a legal new set.
 fn good() -> Value {
@@ -177,15 +181,26 @@ fn what_is_too_large_is_refused_before_it_is_read() {
     // Not announced: the answer comes when the limit is passed, and the end of the body is not waited for.
     let head = "POST /mutate HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
                 Transfer-Encoding: chunked\r\n\r\n";
-    let mut stream = tls(&["http/1.1"]).expect("a handshake");
-    stream.write_all(head.as_bytes()).expect("sent");
     let chunk = [format!("{MEBIBYTE:x}\r\n").as_bytes(), &vec![b' '; MEBIBYTE], b"\r\n"].concat();
-    for _ in 0..7 {
-        stream.write_all(&chunk).expect("sent");
-    }
-    stream.write_all(b"1\r\n \r\n").expect("sent");
-    stream.flush().expect("sent");
-    assert_eq!(last_answer(&mut stream).expect("an answer").status, 413);
+    let send = || {
+        let mut stream = tls(&["http/1.1"])?;
+        stream.write_all(head.as_bytes())?;
+        for _ in 0..7 {
+            stream.write_all(&chunk)?;
+        }
+        stream.write_all(b"1\r\n \r\n")?;
+        stream.flush()?;
+        Ok::<_, std::io::Error>(last_answer(&mut stream).expect("an answer"))
+    };
+    // On a busy machine it may all take longer than a request may.
+    let deadline = Instant::now() + SOON;
+    let answer = loop {
+        match send() {
+            Ok(answer) if answer.status != 408 => break answer,
+            other => assert!(Instant::now() < deadline, "{other:?}"),
+        }
+    };
+    assert_eq!(answer.status, 413, "{answer:?}");
 
     let head = format!("POST /mutate HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(64 * 1024));
     let answer = tls(&["http/1.1"]).map(|mut stream| {
@@ -201,7 +216,16 @@ fn a_review_of_two_objects_of_full_size_is_answered() {
     let large = with(raft("raft"), "/metadata/annotations/a", json!("x".repeat(3 * MEBIBYTE)));
     let asked = with(but("/request/object", large.clone()), "/request/oldObject", large);
     let asked = with(asked, "/request/operation", json!("UPDATE"));
-    assert_eq!(review("/mutate", &asked)["allowed"], true);
+    // Other tests may take the room at this moment.
+    let deadline = Instant::now() + SOON;
+    let response = loop {
+        let response = review("/mutate", &asked);
+        if response["status"]["code"] != 429 || Instant::now() > deadline {
+            break response;
+        }
+        sleep(Duration::from_secs(1));
+    };
+    assert_eq!(response["allowed"], true, "{response}");
     lives();
 }
 

@@ -43,8 +43,6 @@ struct Shared {
 pub struct Outcome {
     pub answered: usize,
     pub failed: Vec<String>,
-    /// Answers a second.
-    pub rate: f64,
 }
 
 impl Load {
@@ -82,7 +80,7 @@ impl Load {
         let failed = std::mem::take(&mut *self.shared.failed.lock().unwrap_or_else(PoisonError::into_inner));
         let left_out = self.shared.left_out.load(Ordering::Acquire);
         println!("{answered} creations, {rate:.0}/s, {} failed, {left_out} left out", failed.len());
-        Outcome { answered, failed, rate }
+        Outcome { answered, failed }
     }
 }
 

@@ -30,7 +30,7 @@ fn a_spoilt_bundle_is_put_right_and_the_culprit_is_named() {
     }
     println!("slowest repair: {slowest:.2?}, kubectl's own time included");
     // Two on a machine that has nothing else to do.
-    assert!(slowest < Duration::from_secs(10), "{slowest:?}");
+    assert!(slowest < Duration::from_secs(30), "{slowest:?}");
     ground.await_event("CABundleRepaired", "mutating webhook configuration had another CA bundle, by the-foreign");
     ground.await_event("CABundleRepaired", "validating webhook configuration had another CA bundle, by the-foreign");
     let counted = |manager: &str| -> u64 {

@@ -76,17 +76,22 @@ impl Directory {
 
     /// Puts a pair and its authority there as a kubelet does: into a new directory, to which a link is swapped.
     pub fn swap(&self, (certificate, key): &Pair, ca: &str) {
+        // That before the former one: the controller may be reading what the link pointed to until now.
+        let former = fs::read_link(self.0.join("..data")).ok();
+        for entry in fs::read_dir(&self.0).expect("a directory") {
+            let name = entry.expect("an entry").file_name();
+            let is_version = name.to_string_lossy().starts_with("..version-");
+            if is_version && former.as_deref() != Some(Path::new(&name)) {
+                fs::remove_dir_all(self.0.join(name)).expect("removed");
+            }
+        }
         let version = format!("..version-{}", suffix());
         for (name, content) in [("tls.crt", certificate.as_str()), ("tls.key", key), ("ca.crt", ca)] {
             self.write(&format!("{version}/{name}"), content);
             let _ = symlink(Path::new("..data").join(name), self.0.join(name));
         }
-        let before = fs::read_link(self.0.join("..data"));
         symlink(&version, self.0.join("..data_tmp")).expect("a link");
         fs::rename(self.0.join("..data_tmp"), self.0.join("..data")).expect("a swap");
-        if let Ok(before) = before {
-            fs::remove_dir_all(self.0.join(before)).expect("the former directory");
-        }
     }
 
     /// As an option of the controller has it.

@@ -18,7 +18,7 @@ use rustls::{ALL_VERSIONS, ClientConfig, ClientConnection, RootCertStore, Stream
 use serde_json::json;
 
 use crate::pki::Pair;
-use crate::support::{CONFIGURATIONS, Ground, bundles, set};
+use crate::support::{CONFIGURATIONS, Ground, SOON, bundles, set};
 
 pub const HOST: &str = "atomix-controller.kube-system.svc";
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -43,7 +43,7 @@ pub struct Made {
 }
 
 impl Made {
-    pub fn per_second(&self) -> f64 {
+    fn per_second(&self) -> f64 {
         f64::from(u32::try_from(self.connections).expect("fewer")) / self.took.as_secs_f64()
     }
 }
@@ -114,6 +114,17 @@ impl Wire {
         });
         let threads = std::iter::once(watcher).chain(clients).collect();
         Self { shared, threads }
+    }
+
+    /// Waits until so many were made in all.
+    #[track_caller]
+    pub fn await_connections(&self, count: usize) {
+        let deadline = Instant::now() + SOON;
+        let made = || lock(&self.shared.times).len();
+        while made() < count {
+            assert!(Instant::now() < deadline, "{} of {count} connections after {SOON:?}", made());
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Ends them.

@@ -30,7 +30,7 @@ const KILLS: usize = 8;
 /// Between two kills.
 const LULL: Duration = Duration::from_secs(5);
 /// By when there have to have been so many, on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(480);
+const DEADLINE: Duration = Duration::from_secs(900);
 /// For how long a dead replica's candidates may stand: half of it, and whatever a busy machine takes to notice.
 const NO_GHOST_AFTER: Duration = Duration::from_secs(60);
 /// Most milliseconds for which a member stays.

@@ -7,7 +7,7 @@ use webhook_tests::{Controller, Kubectl, is_ready};
 pub use webhook_tests::{condition, items, text};
 
 /// Longer than anything here takes on a busy machine.
-pub const SOON: Duration = Duration::from_secs(120);
+pub const SOON: Duration = Duration::from_secs(300);
 
 /// A PartitionSet of the log protocol.
 pub fn set(name: &str, partitions: u32, size: u32) -> Value {

@@ -140,8 +140,8 @@ async fn the_log_says_what_the_default_allows() {
 
 #[tokio::test]
 async fn a_replica_that_is_told_to_end_sends_everybody_away_and_answers_who_comes_nevertheless() {
-    const DRAIN: Duration = Duration::from_secs(8);
-    let mut controller = start(&["--drain=8s"]);
+    const DRAIN: Duration = Duration::from_secs(20);
+    let mut controller = start(&["--drain=20s"]);
     let kept = channel(&controller).await;
     await_health(&kept, "", ServingStatus::Serving).await;
     await_health(&kept, API, ServingStatus::Serving).await;

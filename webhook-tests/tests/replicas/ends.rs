@@ -43,9 +43,9 @@ fn end_of(controller: &mut Controller) -> Option<i32> {
 
 #[test]
 fn a_replica_that_is_told_to_end_is_not_ready_at_once_and_answers_until_its_drain_is_over() {
-    const DRAIN: Duration = Duration::from_secs(8);
+    const DRAIN: Duration = Duration::from_secs(20);
     let ground = ground();
-    let mut controller = ground.installation.start_with(with_drain("8s")).expect("a controller");
+    let mut controller = ground.installation.start_with(with_drain("20s")).expect("a controller");
     controller.wait_ready().expect("ready");
     let wire = Wire::new(&ground);
     let address = controller.webhook_addr();

@@ -13,7 +13,7 @@ use serde_json::json;
 use webhook_tests::ControlPlane;
 
 /// How long a number of answers is waited for.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// One request and what became of it.
 #[derive(Debug, Clone)]
