@@ -51,3 +51,45 @@ fn many_sets_that_cannot_be_completed_do_not_delay_a_good_one() {
     kubectl.ok(&["delete", "configmap", "taken-0-x-1-config"]);
     await_ready(&kubectl, "taken-0-x");
 }
+
+#[test]
+fn a_set_that_shrank_while_the_webhooks_were_away_loses_nothing() {
+    let control_plane = ControlPlane::start().expect("a control plane");
+    let installation = Installation::new(&control_plane).expect("an installation");
+    let mut controller = installation.start().expect("a controller");
+    controller.wait_ready().expect("a ready controller");
+    let namespace = Namespace::new(control_plane.kubectl(), "shrunk");
+    let kubectl = namespace.kubectl();
+    kubectl.create_stdin(&set("w", 3, 1).to_string());
+    await_ready(&kubectl, "w");
+    let uids = || -> Vec<_> {
+        let found = kubectl.get_json(&["partitions,statefulsets,pods,services,configmaps"]);
+        let items = found["items"].as_array().expect("a list").clone();
+        items.iter().map(|item| item["metadata"]["uid"].clone()).collect()
+    };
+    let before = uids();
+    for kind in ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"] {
+        installation.kubectl().ok(&["delete", kind, "atomix-controller"]);
+    }
+    // The API server goes on asking for a moment.
+    let shrink = ["patch", "partitionset", "w", "--type=merge", "-p", r#"{"spec":{"partitions":1}}"#];
+    let deadline = std::time::Instant::now() + SOON;
+    while let Err(error) = kubectl.attempt(&shrink) {
+        assert!(std::time::Instant::now() < deadline, "{error:#}");
+    }
+    let found = kubectl.wait_until(&["partitionset", "w"], SOON, |found| condition(&found[0], "Stalled").is_some());
+    let stalled = condition(&found[0], "Stalled").expect("a condition");
+    assert_eq!(stalled["reason"], "PartitionRemovalNotAllowed", "{stalled:#}");
+    assert!(stalled["message"].as_str().is_some_and(|message| message.contains("allow-partition-removal")));
+    // What it does at once, it has done when another set is ready.
+    kubectl.create_stdin(&set("barrier", 1, 1).to_string());
+    await_ready(&kubectl, "barrier");
+    let after = uids();
+    assert!(before.iter().all(|uid| after.contains(uid)), "{before:?} {after:?}");
+
+    // The user's word, and it is done.
+    kubectl.ok(&["annotate", "partitionset", "w", "k8s.atomix.io/allow-partition-removal=1"]);
+    let ready = await_ready(&kubectl, "w");
+    assert!(condition(&ready, "Stalled").is_none());
+    kubectl.wait_until(&["partitions", "-l", "group=w"], SOON, |found| found.len() == 1);
+}
