@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use webhook_tests::{ControlPlane, Installation, Link, Namespace, StartOptions};
 
+use crate::api::Api;
 use crate::support::{await_ready, endpoints, items, says_ready, set};
 
 const AWAY: Duration = Duration::from_secs(180);
@@ -32,6 +33,11 @@ fn the_api_server_may_be_away_for_three_minutes() {
     assert_eq!(before.len(), 2, "{before:#?}");
     let (cpu, memory, lines) = (controller.cpu_time(), controller.rss_bytes(), controller.log().lines().count());
 
+    let api = Api::new(&controller);
+    api.await_current();
+    assert!(api.is_up());
+    assert_eq!(api.partitions(namespace.name(), "w"), 3);
+
     link.cut();
     let cut = Instant::now();
     // Others still have the API server, and that still has the webhooks.
@@ -43,8 +49,12 @@ fn the_api_server_may_be_away_for_three_minutes() {
     while cut.elapsed() < AWAY {
         assert!(says_ready(&controller), "{:?}: {:?}", cut.elapsed(), controller.get("/readyz?verbose"));
         assert_eq!(controller.ended().expect("a state"), None);
+        // Over gRPC too: it is there, and answers from what it knows, which is what was true before.
+        assert!(api.is_up(), "{:?}", cut.elapsed());
+        assert_eq!(api.partitions(namespace.name(), "w"), 3);
         sleep(LOOK);
     }
+    assert!(!api.is_current(), "it says that what it reads is current");
     assert_eq!(endpoints(&kubectl, "w"), before, "changed while nobody could have");
     assert!(!controller.leads());
     let (cpu, log) = (controller.cpu_time().saturating_sub(cpu), controller.log());
@@ -62,5 +72,7 @@ fn the_api_server_may_be_away_for_three_minutes() {
     println!("caught up {:?} after the API server was back", mended.elapsed());
     assert_eq!(items(&kubectl, &["partitions"]).len(), 5);
     assert_eq!(items(&kubectl, &["services"]).len(), 2 * 5 + 1);
-    assert!(controller.leads());
+    assert_eq!(api.partitions(namespace.name(), "w"), 5);
+    api.await_current();
+    assert!(api.is_up() && controller.leads());
 }

@@ -1,9 +1,12 @@
 //! What the API server knows of the webhooks is spoilt. The same Service
 //! carries more than the webhooks, so its replicas have to stay ready.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 use webhook_tests::{ControlPlane, Installation, Namespace};
 
+use crate::api::Api;
 use crate::support::{SOON, await_ready, endpoints, says_ready, set};
 
 const CONFIGURATIONS: [&str; 2] = ["mutatingwebhookconfiguration", "validatingwebhookconfiguration"];
@@ -20,18 +23,38 @@ fn a_replica_stays_ready_and_endpoints_stay_whatever_becomes_of_the_webhook_conf
     await_ready(&kubectl, "w");
     let before = endpoints(&kubectl, "w");
 
-    // A bundle that is none: it is put right.
-    let good: Vec<Value> =
-        CONFIGURATIONS.iter().map(|kind| installation.kubectl().get_json(&[kind, "atomix-controller"])).collect();
-    for kind in CONFIGURATIONS {
-        let garbage = json!([{"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"}]).to_string();
-        installation.kubectl().ok(&["patch", kind, "atomix-controller", "--type=json", "-p", &garbage]);
-        assert!(says_ready(&controller));
-    }
-    for (kind, good) in CONFIGURATIONS.iter().zip(&good) {
-        installation.kubectl().wait_until(&[kind, "atomix-controller"], SOON, |found| {
-            found[0]["webhooks"][0]["clientConfig"]["caBundle"] == good["webhooks"][0]["clientConfig"]["caBundle"]
-        });
+    let api = Api::new(&controller);
+    api.await_current();
+    let is_well = || {
+        assert!(says_ready(&controller), "{:?}", controller.get("/readyz?verbose"));
+        assert!(api.is_up() && api.is_current());
+        assert!(api.partitions(namespace.name(), "w") > 0);
+    };
+
+    // No bundle, one that is none, and one that is another's, in every webhook: each is put right.
+    let config = installation.kubectl().ok(&["config", "view", "--raw", "-o", "json"]);
+    let config: Value = serde_json::from_str(&config).expect("a kubeconfig");
+    let foreign = &config["clusters"][0]["cluster"]["certificate-authority-data"];
+    assert!(foreign.is_string());
+    let bundles = |kind: &str| {
+        let found = installation.kubectl().get_json(&[kind, "atomix-controller"]);
+        let webhooks = found["webhooks"].as_array().expect("webhooks").iter();
+        webhooks.map(|webhook| webhook["clientConfig"]["caBundle"].clone()).collect::<Vec<_>>()
+    };
+    let good = CONFIGURATIONS.map(bundles);
+    for spoilt in [&json!(""), &json!("Z2FyYmFnZQ=="), foreign] {
+        for (kind, good) in CONFIGURATIONS.iter().zip(&good) {
+            let field = |index| format!("/webhooks/{index}/clientConfig/caBundle");
+            let spoil = (0..good.len()).map(|index| json!({"op": "add", "path": field(index), "value": spoilt}));
+            let spoil = spoil.collect::<Value>().to_string();
+            installation.kubectl().ok(&["patch", kind, "atomix-controller", "--type=json", "-p", &spoil]);
+            is_well();
+        }
+        let deadline = Instant::now() + SOON;
+        while CONFIGURATIONS.map(bundles) != good {
+            is_well();
+            assert!(Instant::now() < deadline, "with {spoilt}: {:?}", CONFIGURATIONS.map(bundles));
+        }
     }
 
     // No webhooks at all: sets are made and kept; only what the schema cannot say is not judged at once.
@@ -40,7 +63,7 @@ fn a_replica_stays_ready_and_endpoints_stay_whatever_becomes_of_the_webhook_conf
     }
     kubectl.ok(&["patch", "partitionset", "w", "--type=merge", "-p", r#"{"spec":{"partitions":3}}"#]);
     await_ready(&kubectl, "w");
-    assert!(says_ready(&controller), "{:?}", controller.get("/readyz?verbose"));
+    is_well();
     assert!(
         controller.get("/readyz?verbose").expect("an answer").body.contains("there is no such webhook configuration")
     );
@@ -55,5 +78,5 @@ fn a_replica_stays_ready_and_endpoints_stay_whatever_becomes_of_the_webhook_conf
             kubectl.run(&["patch", "partitionset", "w", "--type=merge", "-p", r#"{"spec":{"partitions":1}}"#]);
         refused.stderr.contains("allow-partition-removal")
     });
-    assert!(says_ready(&controller));
+    is_well();
 }
