@@ -12,10 +12,7 @@ use crate::events::Events;
 use crate::health::Readiness;
 use crate::metrics::Metrics;
 use crate::replicas::Presence;
-use crate::tls::{self, Names, Peers, Tls};
-
-/// What replicas announce: the generation of the CA that has signed the certificate that they serve the webhooks with.
-const SERVED_CA: &str = "servedCa";
+use crate::tls::{self, Names, Peers, SERVED_CA, Tls};
 
 /// Starts to keep the certificates until `end`.
 ///

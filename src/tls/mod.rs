@@ -63,8 +63,8 @@ pub use periods::Periods;
 /// flooded.
 const ALPN: &[u8] = b"http/1.1";
 
-/// What replicas announce as soon as they serve what a CA has signed, as `crate::certificates` has it.
-const SERVED_CA: &str = "servedCa";
+/// What replicas announce: the generation of the CA that has signed the certificate that they serve the webhooks with.
+pub const SERVED_CA: &str = "servedCa";
 
 /// Why certificates cannot be served.
 #[derive(Debug, thiserror::Error)]

@@ -48,9 +48,3 @@ fn readiness_waits_until_every_webhook_trusts_what_is_served() {
     let error = trusted(&bundles(&[pem(&first)]), &nothing.chain(), "keeper.home.svc", SystemTime::now()).unwrap_err();
     assert!(error.contains("no certificate to serve"), "{error}");
 }
-
-#[test]
-fn what_replicas_announce_and_what_is_looked_for_have_one_name() {
-    let announced = format!("const SERVED_CA: &str = {:?};", super::SERVED_CA);
-    assert!(include_str!("../certificates.rs").contains(&announced));
-}
