@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use webhook_tests::{EventKind, Kubectl};
+use webhook_tests::{EventKind, Kubectl, harness};
 
 use crate::support::objects::{Object, of_group, of_partition};
 use crate::support::whole::{Whole, assert_same, read};
@@ -212,4 +212,32 @@ fn every_partition_that_is_removed_is_named_by_an_event() {
             events.iter().any(|event| event["reason"] == "PartitionRemoved" && event["note"] == note)
         });
     }
+}
+
+#[test]
+fn a_program_that_changes_an_object_again_and_again_is_named_and_not_answered_without_an_end() {
+    let (namespace, kubectl) = sandbox("contested");
+    create_ready(&kubectl, &set("w", 1, "log", 1), "w");
+    let before = harness().control_plane().audit().len();
+    let edit = json!({"data": {"protocol.json": "{}", "theirs": "again"}}).to_string();
+    let is_edited = |found: &[Value]| !found[0]["data"]["theirs"].is_null();
+    for _ in 0..5 {
+        kubectl.ok(&["patch", "configmap", "w-1-config", "--type=merge", "-p", &edit]);
+        kubectl.wait_until(&["configmap", "w-1-config"], SOON, |found| !is_edited(found));
+    }
+    kubectl.ok(&["patch", "configmap", "w-1-config", "--type=merge", "-p", &edit]);
+    let partition = kubectl.wait_until(&["partition", "w-1"], SOON, |found| {
+        condition(&found[0], "Stalled").is_some_and(|stalled| stalled["reason"] == "Contested")
+    });
+    let told = text(condition(&partition[0], "Stalled").expect("a condition"), "/message").to_owned();
+    assert!(told.contains(r#"ConfigMap "w-1-config""#) && told.contains("kubectl-patch"), "{told}");
+    let audit = harness().control_plane().audit();
+    let answers = audit[before..].iter().filter(|entry| {
+        entry.namespace == namespace.name() && entry.resource == "configmaps" && entry.verb == "update"
+    });
+    assert_eq!(answers.count(), 5);
+    // Whoever it was has stopped.
+    kubectl.wait_until(&["configmap", "w-1-config"], SOON, |found| !is_edited(found));
+    let set = await_ready(&kubectl, "w");
+    assert!(condition(&set, "Stalled").is_none());
 }

@@ -72,7 +72,7 @@ fn the_api_server_may_be_away_for_three_minutes() {
     println!("caught up {:?} after the API server was back", mended.elapsed());
     assert_eq!(items(&kubectl, &["partitions"]).len(), 5);
     assert_eq!(items(&kubectl, &["services"]).len(), 2 * 5 + 1);
-    assert_eq!(api.partitions(namespace.name(), "w"), 5);
     api.await_current();
+    assert_eq!(api.partitions(namespace.name(), "w"), 5);
     assert!(api.is_up() && controller.leads());
 }
