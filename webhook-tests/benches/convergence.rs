@@ -66,10 +66,18 @@ async fn measure(partitions: u32, size: u32) -> Result<()> {
     let plain = Namespace::new(control_plane.kubectl(), "plain");
     let children = children(&control_plane, &made, &plain).await?;
     let count = children.len();
+    let begun = Instant::now();
     let took = create_plainly(&control_plane, &installation, &plain, children).await?;
+    let all_ready = |sets: &[Value]| {
+        sets.len() == partitions as usize && sets.iter().all(|set| set["status"]["readyReplicas"] == size)
+    };
+    plain.kubectl().try_wait_until(&["statefulsets"], PATIENCE, all_ready)?;
+    let ready = begun.elapsed().as_secs_f64();
     println!("the same {count} objects, created by a plain client with {CONCURRENCY} requests under way");
     println!("time to all objects       {:8.2} s", took.as_secs_f64());
-    println!("ratio, plain / controller {:8.2}\n", took.as_secs_f64() / measured.objects);
+    println!("time to ready             {ready:8.2} s");
+    println!("plain / controller        {:8.2} objects", took.as_secs_f64() / measured.objects);
+    println!("                          {:8.2} ready\n", ready / measured.ready);
 
     restart(&control_plane, &installation, controller)
 }

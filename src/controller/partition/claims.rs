@@ -7,10 +7,12 @@ use kube::{Api, ResourceExt};
 
 use super::super::Context;
 use super::super::ensure::bounded;
+use crate::api::Partition;
 use crate::watch::key_of;
 
-/// Names of the claims that exist for a StatefulSet that does not exist yet. None are looked for if it has no storage.
-pub(super) async fn retained(context: &Context, wanted: &StatefulSet) -> Vec<String> {
+/// Names of the claims that exist for a StatefulSet that does not exist yet, and are older than its partition. None are
+/// looked for if it has no storage.
+pub(super) async fn retained(context: &Context, partition: &Partition, wanted: &StatefulSet) -> Vec<String> {
     let key = key_of(wanted);
     let spec = wanted.spec.as_ref();
     let Some(labels) = spec
@@ -23,7 +25,12 @@ pub(super) async fn retained(context: &Context, wanted: &StatefulSet) -> Vec<Str
     let selector: Vec<String> = labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(context.client.clone(), &key.namespace);
     match bounded(claims.list_metadata(&ListParams::default().labels(&selector.join(",")))).await {
-        Ok(claims) => claims.iter().map(ResourceExt::name_any).collect(),
+        Ok(claims) => {
+            let made = partition.metadata.creation_timestamp.as_ref();
+            // Younger ones are the partition's own, whose StatefulSet somebody has deleted.
+            let older = claims.iter().filter(|claim| claim.metadata.creation_timestamp.as_ref() < made);
+            older.map(ResourceExt::name_any).collect()
+        }
         Err(error) => {
             tracing::debug!(partition = %key, %error, "cannot tell whether claims were retained");
             Vec::new()

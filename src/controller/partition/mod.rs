@@ -74,10 +74,7 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
             match build::children(partition, &identity, &context.settings, former_ip(context, &identity)) {
                 Err(violations) => Applied::nothing(violations.into()),
                 Ok(children) => {
-                    // Candidates may have entered before there was anything else to say.
-                    let is_new = partition.status.as_ref().is_none_or(|status| status.observed_generation.is_none());
-                    let retained =
-                        if is_new { claims::retained(context, &children.stateful_set).await } else { Vec::new() };
+                    let retained = claims::retained(context, partition, &children.stateful_set).await;
                     let applied = Box::pin(apply(context, children)).await;
                     telling::tell_of_claims(context, partition, &retained, &applied.deeds);
                     applied
