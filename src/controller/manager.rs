@@ -47,8 +47,8 @@ impl Manager {
     /// replica lost the API server, partitions would be set back, or removed.
     pub async fn lead(self, term: Term) {
         let mut standing = self.caches.sets_currency.subscribe();
-        let current = term.ending.run_until_cancelled(standing.wait_for(Standing::is_current)).await;
-        if current.is_none_or(|standing| standing.is_err()) {
+        let complete = term.ending.run_until_cancelled(standing.wait_for(Standing::is_complete)).await;
+        if complete.is_none_or(|standing| standing.is_err()) {
             return;
         }
         let client = term.fence.guard(&self.client);
