@@ -10,7 +10,7 @@ use super::super::ensure::bounded;
 use crate::api::Partition;
 use crate::watch::key_of;
 
-/// Names of the claims that exist for a StatefulSet that does not exist yet, and are older than its partition. None are
+/// Names of the claims that exist for a StatefulSet that does not exist yet, and are not its partition's own. None are
 /// looked for if it has no storage.
 pub(super) async fn retained(context: &Context, partition: &Partition, wanted: &StatefulSet) -> Vec<String> {
     let key = key_of(wanted);
@@ -27,8 +27,10 @@ pub(super) async fn retained(context: &Context, partition: &Partition, wanted: &
     match bounded(claims.list_metadata(&ListParams::default().labels(&selector.join(",")))).await {
         Ok(claims) => {
             let made = partition.metadata.creation_timestamp.as_ref();
-            // Younger ones are the partition's own, whose StatefulSet somebody has deleted.
-            let older = claims.iter().filter(|claim| claim.metadata.creation_timestamp.as_ref() < made);
+            // Of a partition of which nothing was done yet, none can be its own. Else those are that are no older, to the
+            // second: then somebody has deleted its StatefulSet.
+            let is_new = partition.status.as_ref().is_none_or(|status| status.observed_generation.is_none());
+            let older = claims.iter().filter(|claim| is_new || claim.metadata.creation_timestamp.as_ref() < made);
             older.map(ResourceExt::name_any).collect()
         }
         Err(error) => {
