@@ -13,6 +13,7 @@ use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use crate::api::names::ObjectKey;
 use crate::cache::Cache;
@@ -24,22 +25,25 @@ const PAGE_SIZE: u32 = 100;
 /// How closely a kind is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// As other controllers do: nobody outside waits for what the watch tells.
+    /// Nobody outside waits for what the watch tells.
     Usual,
     /// For what others are told from the cache: soon after the API server is back, and also where a connection has gone
     /// dead without a word, which is noticed only when the watch ends.
     Close,
 }
 
-/// The longest wait of a close watch before it is begun anew, where others wait for up to a minute.
-const CLOSE_RETRY: Duration = Duration::from_secs(1);
+/// The longest wait before a watch that failed is begun anew, a usual and a close one: until then, nothing is put right
+/// that happens to these objects. Other controllers wait for up to a minute, and have many more watches.
+const RETRY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(1));
 /// Seconds after which a close watch ends and is begun anew where it was. What is dead is taken for that five seconds
 /// later.
 const CLOSE_TIMEOUT: u32 = 30;
+/// A watch that has not failed for so long has been back: that it fails again is news.
+const NEWS_AFTER: Duration = Duration::from_secs(60);
 
 impl Pace {
     fn backoff(self) -> impl Backoff {
-        AtMost(DefaultBackoff::default(), if self == Self::Close { CLOSE_RETRY } else { Duration::MAX })
+        AtMost(DefaultBackoff::default(), if self == Self::Close { RETRY.1 } else { RETRY.0 })
     }
 
     fn config(self) -> watcher::Config {
@@ -163,12 +167,18 @@ async fn follow<K, S>(
     let mut events = events.backoff(sink.pace().backoff()).boxed();
     let mut listed = HashSet::new();
     let mut synced = Some(synced);
+    let mut failed = None;
     loop {
         let event = match events.try_next().await {
             Ok(Some(event)) => event,
             Ok(None) => return,
             Err(error) => {
-                tracing::warn!(kind, namespace, %error, "watch interrupted, retrying");
+                if failed.is_none_or(|at: Instant| at.elapsed() >= NEWS_AFTER) {
+                    tracing::warn!(kind, namespace, %error, "watch interrupted, retrying");
+                } else {
+                    tracing::debug!(kind, namespace, %error, "watch still interrupted");
+                }
+                failed = Some(Instant::now());
                 listed.clear();
                 sink.interrupted(namespace);
                 continue;
