@@ -47,7 +47,7 @@ const GONE_TIMEOUT: Duration = Duration::from_secs(2);
 /// sent and does not answer, each lasts its whole time: they must not take all the room from what the cache can answer.
 const WRITES: (usize, usize) = (64, 64);
 /// Calls at a time that wait for a read of the API server, for the same reason, and how long any other one waits.
-const READS: (usize, Duration) = (96, Duration::from_millis(200));
+const READS: (usize, Duration) = (96, turns::PATIENCE);
 /// How often a group is created that exists, and then does not.
 const ATTEMPTS: u32 = 3;
 /// How much is repeated of a name that no group can have, in characters.

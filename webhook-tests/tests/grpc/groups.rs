@@ -299,13 +299,14 @@ fn the_api_server_is_read_when_that_is_needed_and_by_one_for_all() {
     }
     assert_eq!((reads("get"), reads("list")), before, "the cache has it");
     let started = std::time::Instant::now();
-    assert_eq!(one.at_once(100, "none").len(), 100);
-    assert_eq!(one.at_once(100, "").len(), 100);
+    // No more than may wait for a read however long it takes.
+    assert_eq!(one.at_once(90, "none").len(), 90);
+    assert_eq!(one.at_once(90, "").len(), 90);
     // Of lists, one at the first, and one in a tenth of a second if that took longer. Of the others, one for all who ask
     // before it begins.
     let allowed = 1 + usize::try_from(started.elapsed().as_millis() / 100).unwrap();
     let (gets, lists) = (reads("get") - before.0, reads("list") - before.1);
-    assert!((1..=50).contains(&gets) && (1..=allowed).contains(&lists), "{gets} gets, {lists} lists of {allowed}");
+    assert!((1..=45).contains(&gets) && (1..=allowed).contains(&lists), "{gets} gets, {lists} lists of {allowed}");
 }
 
 #[test]
