@@ -75,8 +75,8 @@ impl Pacing {
     }
 
     /// Takes in whether an object could not be reconciled for a reason that may well be gone the next time. Returns
-    /// whether it has been so too often to be passed over in silence.
-    pub fn fleeting(&self, key: &ObjectKey, failed: bool) -> bool {
+    /// whether that is to be passed over in silence, since it has not been so often.
+    pub fn hush(&self, key: &ObjectKey, failed: bool) -> bool {
         let mut failures = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         if !failed {
             failures.remove(key);
@@ -84,13 +84,13 @@ impl Pacing {
         }
         let count = failures.entry(key.clone()).or_default();
         *count = count.saturating_add(1);
-        *count > UNTOLD
+        *count <= UNTOLD
     }
 
     /// Forgets an object that is gone.
     pub fn forget(&self, key: &ObjectKey) {
         self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-        self.fleeting(key, false);
+        self.hush(key, false);
     }
 }
 
@@ -112,10 +112,10 @@ mod tests {
     #[test]
     fn a_failure_is_told_of_only_when_it_does_not_pass() {
         let (pacing, key) = (Pacing::default(), ObjectKey::new("n", "a"));
-        let failures = || (0..4).map(|_| pacing.fleeting(&key, true)).collect::<Vec<_>>();
-        assert_eq!(failures(), [false, false, true, true]);
-        assert!(!pacing.fleeting(&key, false));
-        assert_eq!(failures(), [false, false, true, true]);
+        let failures = || (0..4).map(|_| pacing.hush(&key, true)).collect::<Vec<_>>();
+        assert_eq!(failures(), [true, true, false, false]);
+        assert!(!pacing.hush(&key, false));
+        assert_eq!(failures(), [true, true, false, false]);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //! but create the same objects. Figures of a shared machine are worth something only within one run.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -21,6 +23,9 @@ const CONCURRENCY: usize = 16;
 
 /// The longest that anything is waited for.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Between two looks at how much has been made.
+const LOOK: Duration = Duration::from_millis(200);
 
 const SECONDS_A_DAY: f64 = 24.0 * 3600.0;
 
@@ -45,20 +50,47 @@ fn main() -> Result<()> {
     ensure!((1..=1000).contains(&partitions) && (1..=21).contains(&size) && numbers.len() <= 2, USAGE);
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(measure(partitions, size))
+    println!("{partitions} partitions of {size}, controller and control plane on the same machine\n");
+    runtime.block_on(objects_alone(partitions, size))?;
+    runtime.block_on(with_pods(partitions, size))
 }
 
-async fn measure(partitions: u32, size: u32) -> Result<()> {
+/// While nothing is made of the objects: pods take so much of the machine that what the controller adds is lost in it.
+async fn objects_alone(partitions: u32, size: u32) -> Result<()> {
     let control_plane = ControlPlane::start()?;
     let installation = Installation::new(&control_plane)?;
-    let mut controller = installation.start()?;
-    controller.wait_ready()?;
-    // What happens only once is no part of it: connections, the first leadership, kubectl's discovery.
-    let warm = Namespace::new(control_plane.kubectl(), "warm");
-    converge(&control_plane, &controller, &warm, 1, 1).await?;
+    let controller = ready(&control_plane, &installation).await?;
+    let [made, plain] = ["made", "plain"].map(|name| Namespace::new(control_plane.kubectl(), name));
+    let frozen = Frozen::controller_manager(&control_plane)?;
+    let start = Start::of(&control_plane, &controller)?;
+    create_set(&control_plane, &made, partitions, size).await?;
+    let client = client(&control_plane, None).await?;
+    for kind in KINDS {
+        let all = partitions as usize * if kind.2 == "Service" { 2 } else { 1 };
+        while count(&api(&client, kind, made.name())).await? < all {
+            ensure!(start.begun.elapsed() < PATIENCE, "the objects were not made in time");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+    let objects = start.last_created(&control_plane, &made);
+    let cpu = controller.cpu_time().saturating_sub(start.cpu);
+    let children = children(&control_plane, &made, &plain).await?;
+    let count = children.len();
+    let took = create_plainly(&control_plane, &installation, &plain, children).await?.as_secs_f64();
+    drop(frozen);
+    println!("without Kubernetes' own controllers, to all {count} objects");
+    println!("the controller            {objects:8.2} s");
+    println!("CPU of the controller     {:8.2} ms a partition", cpu.as_secs_f64() * 1000.0 / f64::from(partitions));
+    println!("a plain client            {took:8.2} s, {CONCURRENCY} requests under way");
+    println!("plain / controller        {:8.2}\n", took / objects);
+    Ok(())
+}
 
-    println!("{partitions} partitions of {size}, controller and control plane on the same machine\n");
-    println!("resident memory before    {:8.1} MB", megabytes(controller.rss_bytes()));
+async fn with_pods(partitions: u32, size: u32) -> Result<()> {
+    let control_plane = ControlPlane::start()?;
+    let installation = Installation::new(&control_plane)?;
+    let controller = ready(&control_plane, &installation).await?;
+    println!("with pods\nresident memory before    {:8.1} MB", megabytes(controller.rss_bytes()));
     let made = Namespace::new(control_plane.kubectl(), "made");
     let measured = converge(&control_plane, &controller, &made, partitions, size).await?;
     measured.print(partitions);
@@ -82,6 +114,88 @@ async fn measure(partitions: u32, size: u32) -> Result<()> {
     restart(&control_plane, &installation, controller)
 }
 
+/// A controller for which nothing happens any more that happens only once: connections, the first leadership, kubectl's
+/// discovery.
+async fn ready(control_plane: &ControlPlane, installation: &Installation) -> Result<Controller> {
+    let mut controller = installation.start()?;
+    controller.wait_ready()?;
+    let warm = Namespace::new(control_plane.kubectl(), "warm");
+    converge(control_plane, &controller, &warm, 1, 1).await?;
+    Ok(controller)
+}
+
+/// Kubernetes' controller manager, stopped until this is dropped.
+struct Frozen(String);
+
+impl Frozen {
+    fn controller_manager(control_plane: &ControlPlane) -> Result<Self> {
+        let supervisor = control_plane.supervisor_pid();
+        let components = fs::read_to_string(format!("/proc/{supervisor}/task/{supervisor}/children"))?;
+        let is_it = |pid: &&str| {
+            fs::read_to_string(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|line| line.contains("kube-controller-manager"))
+        };
+        let pid = components.split_whitespace().find(is_it).context("a controller manager")?.to_owned();
+        ensure!(Command::new("kill").args(["-STOP", &pid]).status()?.success(), "kill -STOP");
+        Ok(Self(pid))
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        // If it fails, the control plane ends all the same: it kills what does not end.
+        let _ = Command::new("kill").args(["-CONT", &self.0]).status();
+    }
+}
+
+/// How things were before a set was created.
+struct Start {
+    begun: Instant,
+    clock: f64,
+    cpu: Duration,
+    requests: usize,
+}
+
+impl Start {
+    fn of(control_plane: &ControlPlane, controller: &Controller) -> Result<Self> {
+        let (cpu, requests) = (controller.cpu_time(), control_plane.audit().len());
+        Ok(Self { begun: Instant::now(), clock: time_of_day(SystemTime::now())?, cpu, requests })
+    }
+
+    /// The requests of the controller since.
+    fn requests(&self, control_plane: &ControlPlane, namespace: &Namespace) -> Vec<AuditEntry> {
+        let mut audit = control_plane.audit().split_off(self.requests);
+        audit.retain(|entry| entry.namespace == namespace.name());
+        audit
+    }
+
+    /// Those by which objects came to be. The group's endpoints are what is known of them.
+    fn created(&self, control_plane: &ControlPlane, namespace: &Namespace) -> Vec<AuditEntry> {
+        let mut created = self.requests(control_plane, namespace);
+        let told = ["events", "endpoints", "endpointslices"];
+        created.retain(|entry| entry.verb == "create" && !told.contains(&entry.resource.as_str()));
+        created
+    }
+
+    /// Seconds until the last object was there.
+    fn last_created(&self, control_plane: &ControlPlane, namespace: &Namespace) -> f64 {
+        let created = self.created(control_plane, namespace);
+        let after = |entry: &AuditEntry| (seconds(&entry.completed) - self.clock).rem_euclid(SECONDS_A_DAY);
+        created.iter().map(after).fold(0.0, f64::max)
+    }
+}
+
+async fn create_set(control_plane: &ControlPlane, namespace: &Namespace, partitions: u32, size: u32) -> Result<()> {
+    let sets =
+        api(&client(control_plane, None).await?, ("k8s.atomix.io", "v1alpha1", "PartitionSet"), namespace.name());
+    let set: DynamicObject = serde_json::from_value(json!({
+        "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "PartitionSet", "metadata": {"name": "bench"},
+        "spec": {"partitions": partitions, "template": {"spec": {"protocol": "raft", "size": size}}},
+    }))?;
+    sets.create(&PostParams::default(), &set).await?;
+    Ok(())
+}
+
 /// What a set came to.
 struct Measured {
     /// Seconds until the last object was made, and until the set was ready.
@@ -100,28 +214,15 @@ async fn converge(
     partitions: u32,
     size: u32,
 ) -> Result<Measured> {
-    let sets =
-        api(&client(control_plane, None).await?, ("k8s.atomix.io", "v1alpha1", "PartitionSet"), namespace.name());
-    let set: DynamicObject = serde_json::from_value(json!({
-        "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "PartitionSet", "metadata": {"name": "bench"},
-        "spec": {"partitions": partitions, "template": {"spec": {"protocol": "raft", "size": size}}},
-    }))?;
-    let (cpu, before) = (controller.cpu_time(), control_plane.audit().len());
-    let (begun, clock) = (Instant::now(), time_of_day(SystemTime::now())?);
-    sets.create(&PostParams::default(), &set).await?;
+    let start = Start::of(control_plane, controller)?;
+    create_set(control_plane, namespace, partitions, size).await?;
     let kubectl = namespace.kubectl();
     kubectl.try_wait_until(&["partitionsets", "bench"], PATIENCE, |sets| sets.first().is_some_and(is_ready))?;
-    let ready = begun.elapsed().as_secs_f64();
-    let (cpu, memory) = (controller.cpu_time().saturating_sub(cpu), controller.rss_bytes());
-    let audit = control_plane.audit();
-    let ours: Vec<&AuditEntry> = audit[before..].iter().filter(|entry| entry.namespace == namespace.name()).collect();
-    let objects = ours
-        .iter()
-        .filter(|entry| entry.verb == "create" && entry.resource != "events")
-        .map(|entry| (seconds(&entry.completed) - clock).rem_euclid(SECONDS_A_DAY))
-        .fold(0.0, f64::max);
+    let ready = start.begun.elapsed().as_secs_f64();
+    let (cpu, memory) = (controller.cpu_time().saturating_sub(start.cpu), controller.rss_bytes());
+    let objects = start.last_created(control_plane, namespace);
     let mut requests = BTreeMap::new();
-    for entry in ours {
+    for entry in start.requests(control_plane, namespace) {
         let resource = [entry.resource.as_str(), entry.subresource.as_str()].join("/");
         *requests.entry((entry.verb.clone(), resource.trim_end_matches('/').to_owned())).or_default() += 1;
     }
@@ -176,6 +277,12 @@ async fn children(control_plane: &ControlPlane, from: &Namespace, to: &Namespace
         }
     }
     Ok(all)
+}
+
+/// How many objects there are, at the cost of one: the API server says how many remain.
+async fn count(objects: &Api<DynamicObject>) -> Result<usize> {
+    let one = objects.list_metadata(&ListParams::default().limit(1)).await?;
+    Ok(one.items.len() + usize::try_from(one.metadata.remaining_item_count.unwrap_or_default())?)
 }
 
 /// Creates objects as the controller, which alone may make partitions, and as fast as the API server takes them.

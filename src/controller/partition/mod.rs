@@ -94,7 +94,7 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
         return Outcome::Failed;
     }
     let fleeting = trouble.as_ref().is_some_and(Trouble::is_fleeting);
-    if !context.pacing.fleeting(&key, fleeting) && fleeting {
+    if context.pacing.hush(&key, fleeting) {
         tracing::debug!(partition = %key, ?trouble, "trying again");
         return Outcome::Failed;
     }

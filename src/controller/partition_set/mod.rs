@@ -85,7 +85,7 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
         Applied::nothing(violations.into())
     };
     let fleeting = failed && trouble.as_ref().is_some_and(Trouble::is_fleeting);
-    if !context.pacing.fleeting(&key, fleeting) && fleeting {
+    if context.pacing.hush(&key, fleeting) {
         tracing::debug!(set = %key, ?trouble, "trying again");
         return Outcome::Failed;
     }
