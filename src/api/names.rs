@@ -86,6 +86,13 @@ impl ObjectKey {
     }
 }
 
+/// The key of the set that a partition belongs to by its name, and the partition's index there.
+#[must_use]
+pub fn set_of_partition(partition: &ObjectKey) -> Option<(ObjectKey, i64)> {
+    let (set, index) = split_partition(&partition.name)?;
+    Some((ObjectKey::new(partition.namespace.as_str(), set), index))
+}
+
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
@@ -102,6 +109,12 @@ mod tests {
         for name in ["a", "a-", "-3", "a-03", "a-0", "a-3x", "a-99999999999999999999"] {
             assert_eq!(split_partition(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_partitions_set_is_in_the_same_namespace() {
+        assert_eq!(set_of_partition(&ObjectKey::new("n", "x-y-3")), Some((ObjectKey::new("n", "x-y"), 3)));
+        assert_eq!(set_of_partition(&ObjectKey::new("n", "x-y")), None);
     }
 
     #[test]

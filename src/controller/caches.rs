@@ -115,8 +115,8 @@ struct Route {
 
 impl Route {
     fn set_of(&self, partition: &ObjectKey) {
-        if let Some((set, _)) = names::split_partition(&partition.name) {
-            self.sets.after(ObjectKey::new(partition.namespace.as_str(), set), PARTITION_DELAY);
+        if let Some((set, _)) = names::set_of_partition(partition) {
+            self.sets.after(set, PARTITION_DELAY);
         }
     }
 }

@@ -2,8 +2,6 @@
 //! but create the same objects. Figures of a shared machine are worth something only within one run.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -14,7 +12,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::GroupVersionKind;
 use kube::{Client, Config};
 use serde_json::{Value, json};
-use webhook_tests::{AuditEntry, ControlPlane, Controller, Installation, Namespace, is_ready};
+use webhook_tests::{AuditEntry, ControlPlane, Controller, Installation, Namespace, Signal, is_ready, process};
 
 const USAGE: &str = "usage: cargo bench -p webhook-tests --bench convergence [-- PARTITIONS [SIZE]]";
 
@@ -59,7 +57,7 @@ fn main() -> Result<()> {
 async fn objects_alone(partitions: u32, size: u32) -> Result<()> {
     let control_plane = ControlPlane::start()?;
     let installation = Installation::new(&control_plane)?;
-    let controller = ready(&control_plane, &installation).await?;
+    let controller = warm_controller(&control_plane, &installation).await?;
     let [made, plain] = ["made", "plain"].map(|name| Namespace::new(control_plane.kubectl(), name));
     let frozen = Frozen::controller_manager(&control_plane)?;
     let start = Start::of(&control_plane, &controller)?;
@@ -72,8 +70,8 @@ async fn objects_alone(partitions: u32, size: u32) -> Result<()> {
             tokio::time::sleep(LOOK).await;
         }
     }
-    let objects = start.last_created(&control_plane, &made);
     let cpu = controller.cpu_time().saturating_sub(start.cpu);
+    let objects = start.last_created(&start.requests(&control_plane, &made));
     let children = children(&control_plane, &made, &plain).await?;
     let count = children.len();
     let took = create_plainly(&control_plane, &installation, &plain, children).await?.as_secs_f64();
@@ -89,7 +87,7 @@ async fn objects_alone(partitions: u32, size: u32) -> Result<()> {
 async fn with_pods(partitions: u32, size: u32) -> Result<()> {
     let control_plane = ControlPlane::start()?;
     let installation = Installation::new(&control_plane)?;
-    let controller = ready(&control_plane, &installation).await?;
+    let controller = warm_controller(&control_plane, &installation).await?;
     println!("with pods\nresident memory before    {:8.1} MB", megabytes(controller.rss_bytes()));
     let made = Namespace::new(control_plane.kubectl(), "made");
     let measured = converge(&control_plane, &controller, &made, partitions, size).await?;
@@ -116,7 +114,7 @@ async fn with_pods(partitions: u32, size: u32) -> Result<()> {
 
 /// A controller for which nothing happens any more that happens only once: connections, the first leadership, kubectl's
 /// discovery.
-async fn ready(control_plane: &ControlPlane, installation: &Installation) -> Result<Controller> {
+async fn warm_controller(control_plane: &ControlPlane, installation: &Installation) -> Result<Controller> {
     let mut controller = installation.start()?;
     controller.wait_ready()?;
     let warm = Namespace::new(control_plane.kubectl(), "warm");
@@ -125,18 +123,14 @@ async fn ready(control_plane: &ControlPlane, installation: &Installation) -> Res
 }
 
 /// Kubernetes' controller manager, stopped until this is dropped.
-struct Frozen(String);
+struct Frozen(u32);
 
 impl Frozen {
     fn controller_manager(control_plane: &ControlPlane) -> Result<Self> {
-        let supervisor = control_plane.supervisor_pid();
-        let components = fs::read_to_string(format!("/proc/{supervisor}/task/{supervisor}/children"))?;
-        let is_it = |pid: &&str| {
-            fs::read_to_string(format!("/proc/{pid}/cmdline"))
-                .is_ok_and(|line| line.contains("kube-controller-manager"))
-        };
-        let pid = components.split_whitespace().find(is_it).context("a controller manager")?.to_owned();
-        ensure!(Command::new("kill").args(["-STOP", &pid]).status()?.success(), "kill -STOP");
+        let components = process::children(control_plane.supervisor_pid())?;
+        let is_it = |pid: &u32| process::command_line(*pid).contains("kube-controller-manager");
+        let pid = components.into_iter().find(is_it).context("no controller manager")?;
+        process::signal(pid, Signal::Stop)?;
         Ok(Self(pid))
     }
 }
@@ -144,7 +138,7 @@ impl Frozen {
 impl Drop for Frozen {
     fn drop(&mut self) {
         // If it fails, the control plane ends all the same: it kills what does not end.
-        let _ = Command::new("kill").args(["-CONT", &self.0]).status();
+        let _ = process::signal(self.0, Signal::Cont);
     }
 }
 
@@ -153,35 +147,29 @@ struct Start {
     begun: Instant,
     clock: f64,
     cpu: Duration,
-    requests: usize,
+    /// Requests that the audit log had.
+    audited: usize,
 }
 
 impl Start {
     fn of(control_plane: &ControlPlane, controller: &Controller) -> Result<Self> {
-        let (cpu, requests) = (controller.cpu_time(), control_plane.audit().len());
-        Ok(Self { begun: Instant::now(), clock: time_of_day(SystemTime::now())?, cpu, requests })
+        let (cpu, audited) = (controller.cpu_time(), control_plane.audit().len());
+        Ok(Self { begun: Instant::now(), clock: time_of_day(SystemTime::now())?, cpu, audited })
     }
 
     /// The requests of the controller since.
     fn requests(&self, control_plane: &ControlPlane, namespace: &Namespace) -> Vec<AuditEntry> {
-        let mut audit = control_plane.audit().split_off(self.requests);
+        let mut audit = control_plane.audit().split_off(self.audited);
         audit.retain(|entry| entry.namespace == namespace.name());
         audit
     }
 
-    /// Those by which objects came to be. The group's endpoints are what is known of them.
-    fn created(&self, control_plane: &ControlPlane, namespace: &Namespace) -> Vec<AuditEntry> {
-        let mut created = self.requests(control_plane, namespace);
+    /// Seconds until the last object was created. The group's endpoints are what is known of the objects.
+    fn last_created(&self, requests: &[AuditEntry]) -> f64 {
         let told = ["events", "endpoints", "endpointslices"];
-        created.retain(|entry| entry.verb == "create" && !told.contains(&entry.resource.as_str()));
-        created
-    }
-
-    /// Seconds until the last object was there.
-    fn last_created(&self, control_plane: &ControlPlane, namespace: &Namespace) -> f64 {
-        let created = self.created(control_plane, namespace);
-        let after = |entry: &AuditEntry| (seconds(&entry.completed) - self.clock).rem_euclid(SECONDS_A_DAY);
-        created.iter().map(after).fold(0.0, f64::max)
+        let created =
+            requests.iter().filter(|entry| entry.verb == "create" && !told.contains(&entry.resource.as_str()));
+        created.map(|entry| (seconds(&entry.completed) - self.clock).rem_euclid(SECONDS_A_DAY)).fold(0.0, f64::max)
     }
 }
 
@@ -220,9 +208,10 @@ async fn converge(
     kubectl.try_wait_until(&["partitionsets", "bench"], PATIENCE, |sets| sets.first().is_some_and(is_ready))?;
     let ready = start.begun.elapsed().as_secs_f64();
     let (cpu, memory) = (controller.cpu_time().saturating_sub(start.cpu), controller.rss_bytes());
-    let objects = start.last_created(control_plane, namespace);
+    let ours = start.requests(control_plane, namespace);
+    let objects = start.last_created(&ours);
     let mut requests = BTreeMap::new();
-    for entry in start.requests(control_plane, namespace) {
+    for entry in ours {
         let resource = [entry.resource.as_str(), entry.subresource.as_str()].join("/");
         *requests.entry((entry.verb.clone(), resource.trim_end_matches('/').to_owned())).or_default() += 1;
     }

@@ -25,7 +25,8 @@ pub enum Signal {
 }
 
 impl Signal {
-    fn word(self) -> &'static str {
+    /// As kill(1) and the guard call it.
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Term => "TERM",
             Self::Int => "INT",

@@ -16,6 +16,7 @@
 //! ends: see [`Guarded`] and [`ControlPlane`].
 
 pub mod binaries;
+pub mod process;
 
 mod audit;
 mod balancer;

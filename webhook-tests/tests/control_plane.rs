@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use webhook_tests::process::{children, command_line, signal};
 use webhook_tests::{ControlPlane, EventKind, Guarded, Installation, Namespace, Signal};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -202,9 +203,9 @@ fn a_killed_harness_leaves_neither_processes_nor_files() {
     BufReader::new(stdout).read_line(&mut line).expect("a line");
     let place: Value = serde_json::from_str(&line).expect("where it is");
     let dir = PathBuf::from(place["dir"].as_str().expect("a directory"));
-    let supervisor = place["supervisor"].as_u64().expect("a process id");
+    let supervisor = place["supervisor"].as_u64().and_then(|pid| u32::try_from(pid).ok()).expect("a process id");
 
-    let mut processes = children(supervisor);
+    let mut processes = children(supervisor).expect("a running process");
     assert_eq!(processes.len(), 5, "etcd, API server, controller manager, scheduler, kwok: {processes:?}");
     processes.push(supervisor);
     let data = etcd_data(&processes);
@@ -219,10 +220,10 @@ fn a_killed_harness_leaves_neither_processes_nor_files() {
 #[test]
 fn a_killed_supervisor_takes_its_components_along() {
     let control_plane = ControlPlane::start().expect("a control plane");
-    let supervisor = u64::from(control_plane.supervisor_pid());
-    let processes = children(supervisor);
+    let supervisor = control_plane.supervisor_pid();
+    let processes = children(supervisor).expect("a running process");
     let data = etcd_data(&processes);
-    signal(supervisor, "KILL");
+    signal(supervisor, Signal::Kill).expect("SIGKILL");
     await_gone(&processes);
     let dir = control_plane.dir().to_owned();
     drop(control_plane);
@@ -235,10 +236,10 @@ fn a_killed_supervisor_takes_its_components_along() {
 #[test]
 fn a_component_that_dies_is_named_and_its_log_is_kept() {
     let control_plane = ControlPlane::start().expect("a control plane");
-    let supervisor = u64::from(control_plane.supervisor_pid());
-    let processes = children(supervisor);
+    let supervisor = control_plane.supervisor_pid();
+    let processes = children(supervisor).expect("a running process");
     let scheduler = *processes.iter().find(|pid| command_line(**pid).contains("kube-scheduler")).expect("a scheduler");
-    signal(scheduler, "KILL");
+    signal(scheduler, Signal::Kill).expect("SIGKILL");
     await_gone(&processes);
     let dir = control_plane.dir().to_owned();
     drop(control_plane);
@@ -267,35 +268,21 @@ fn a_guarded_process_gets_signals_and_its_exit_code_comes_back() {
     assert_eq!(killed.wait().expect("an end").code(), Some(128 + 9));
 
     let dropped = start("exec sleep 1000");
-    let pid = u64::from(dropped.pid());
+    let pid = dropped.pid();
     drop(dropped);
     await_gone(&[pid]);
     fs::remove_file(log).expect("a removed log");
 }
 
-fn signal(pid: u64, name: &str) {
-    let sent = Command::new("kill").args(["-s", name, &pid.to_string()]).status().expect("kill");
-    assert!(sent.success());
-}
-
-fn children(pid: u64) -> Vec<u64> {
-    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("a running process");
-    list.split_whitespace().map(|child| child.parse().expect("a process id")).collect()
-}
-
-fn command_line(pid: u64) -> String {
-    fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ")
-}
-
-fn etcd_data(processes: &[u64]) -> PathBuf {
+fn etcd_data(processes: &[u32]) -> PathBuf {
     let line = processes.iter().map(|pid| command_line(*pid)).find(|line| line.contains(" etcd ")).expect("etcd");
     let data = line.split(' ').find_map(|argument| argument.strip_prefix("--data-dir=")).expect("its data");
     Path::new(data).parent().expect("the directory above").to_owned()
 }
 
 /// Gone, or dead and not yet waited for by the one who inherits it.
-fn await_gone(pids: &[u64]) {
-    let runs = |pid: &u64| {
+fn await_gone(pids: &[u32]) {
+    let runs = |pid: &u32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
     };

@@ -101,7 +101,7 @@ pub(super) async fn roll(context: &Context, key: &ObjectKey, partition: &Partiti
 
 /// Takes leave to give up pods of a partition, if not too many partitions of its set do.
 fn takes_slot(context: &Context, key: &ObjectKey) -> bool {
-    let Some((set, index)) = place(key) else { return true };
+    let Some((set, index)) = names::set_of_partition(key) else { return true };
     let most = context.caches.sets.get(&set).and_then(|set| set.spec.max_unavailable_partitions);
     let most = usize::try_from(most.unwrap_or(DEFAULT_COUNT)).unwrap_or(1);
     context.slots.take(&set, index, most, || {
@@ -122,7 +122,7 @@ fn is_whole(partition: &Partition) -> bool {
 /// until they have been ready for long enough.
 pub(super) fn complete(context: &Context, key: &ObjectKey, nodes: &Nodes) -> Option<Duration> {
     let young = rolling::youth(nodes, Timestamp::now()).map(|(_, missing)| missing);
-    if young.is_some() && place(key).is_some_and(|(set, index)| context.slots.holds(&set, index)) {
+    if young.is_some() && names::set_of_partition(key).is_some_and(|(set, index)| context.slots.holds(&set, index)) {
         return young;
     }
     give_slot_back(context, key);
@@ -131,16 +131,10 @@ pub(super) fn complete(context: &Context, key: &ObjectKey, nodes: &Nodes) -> Opt
 
 /// Lets another partition of the set give up pods in place of this one.
 pub(super) fn give_slot_back(context: &Context, key: &ObjectKey) {
-    let Some((set, index)) = place(key) else { return };
+    let Some((set, index)) = names::set_of_partition(key) else { return };
     if let Some(next) = context.slots.give_back(&set, index) {
         context.partitions.now(ObjectKey::new(key.namespace.as_str(), names::partition(&set.name, next)));
     }
-}
-
-/// The set of a partition, and which one of it that is.
-fn place(key: &ObjectKey) -> Option<(ObjectKey, i64)> {
-    let (set, index) = names::split_partition(&key.name)?;
-    Some((ObjectKey::new(key.namespace.as_str(), set), index))
 }
 
 /// Asks for the eviction of the very pod of that uid. (`Api::evict` spells `deleteOptions` in a way that the API server

@@ -115,8 +115,8 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
         young = eviction::complete(context, &key, &nodes);
     }
     let changed = written == Written::Yes || deeds.iter().any(|(_, _, done)| *done != Done::Nothing);
-    if changed && let Some((set, _)) = names::split_partition(&key.name) {
-        context.sets.after(ObjectKey::new(key.namespace.as_str(), set), PARTITION_DELAY);
+    if changed && let Some((set, _)) = names::set_of_partition(&key) {
+        context.sets.after(set, PARTITION_DELAY);
     }
     let later = if let Written::Later(wait) = written { Some(wait) } else { None };
     let failed = written == Written::Failed || trouble.is_some();
