@@ -40,7 +40,7 @@ pub(super) fn set(name: &str, partitions: i64) -> Value {
     json!({
         "apiVersion": "k8s.atomix.io/v1alpha1",
         "kind": "PartitionSet",
-        "metadata": { "name": name, "namespace": "ns", "resourceVersion": "100" },
+        "metadata": { "name": name, "namespace": "ns", "resourceVersion": "100", "generation": 17 },
         "spec": {
             "partitions": partitions,
             "partitionSize": 3,
@@ -225,11 +225,22 @@ fn scaling_is_judged_as_an_edit_of_the_field() {
 #[test]
 fn scaling_down_needs_the_annotation_that_the_cache_has() {
     let mut agreed = set("raft", 3);
-    agreed["metadata"]["annotations"] = json!({ "k8s.atomix.io/allow-partition-removal": "2" });
-    let admission = admission(&[agreed]);
-    assert_eq!(decide(&admission, Webhook::Validate, &scale("100", 3, 2)), ALLOWED());
-    assert_eq!(decide(&admission, Webhook::Validate, &scale("99", 3, 2)), ALLOWED());
-    assert_eq!(decide(&admission, Webhook::Validate, &scale("100", 3, 1))["status"]["code"], 422);
+    agreed["metadata"]["annotations"] = json!({ "k8s.atomix.io/allow-partition-removal": "2@17" });
+    let consenting = admission(&[agreed.clone()]);
+    for version in ["100", "99"] {
+        let response = decide(&consenting, Webhook::Validate, &scale(version, 3, 2));
+        assert_eq!(response["allowed"], true, "{version}");
+        let warning = "spec.partitions: 1 of 3 partitions is removed with its data: raft-3 (3 pods)";
+        assert_eq!(response["warnings"], json!([warning]));
+    }
+    assert_eq!(decide(&consenting, Webhook::Validate, &scale("100", 3, 1))["status"]["code"], 422);
+
+    // The set has changed since.
+    agreed["metadata"]["generation"] = json!(18);
+    let refused = decide(&admission(&[agreed]), Webhook::Validate, &scale("100", 3, 2));
+    let cause = &refused["status"]["details"]["causes"][0];
+    assert_eq!(cause["field"], "spec.replicas");
+    assert!(cause["message"].as_str().unwrap().contains(r#"allow-partition-removal: "2@18" (instead of "2@17": "#));
 }
 
 #[test]

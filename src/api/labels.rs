@@ -57,7 +57,8 @@ pub mod annotations {
     /// The annotations of a Partition whose values are the controller's, whatever a template says.
     pub const RESERVED: [&str; 4] = [CONTROLLER, TYPE, GROUP, PARTITION];
 
-    /// On a PartitionSet: the lower number of partitions that the user agrees to shrink to.
+    /// On a PartitionSet: the lower number of partitions that the user agrees to shrink to, and the generation of the
+    /// set that this is agreed at, see [`crate::rules::Consent`].
     pub const ALLOW_PARTITION_REMOVAL: &str = "k8s.atomix.io/allow-partition-removal";
     /// On a PartitionSet: `"true"` stops all writes for the set.
     pub const PAUSED: &str = "k8s.atomix.io/paused";

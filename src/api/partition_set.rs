@@ -67,7 +67,8 @@ use super::schema;
 pub struct PartitionSetSpec {
     /// Number of partitions in the group: 1 to 1000, 1 if left out. It may grow: the keys of existing data are then
     /// looked up in other partitions, and no data moves. It may shrink only with the annotation
-    /// `k8s.atomix.io/allow-partition-removal: "<new number>"` on the set: the data of removed partitions is lost.
+    /// `k8s.atomix.io/allow-partition-removal: "<new number>@<metadata.generation>"` on the set, which works for one
+    /// change: the data of removed partitions is lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<i32>", extend("x-kubernetes-validations" = schema::range(1, super::MAX_PARTITIONS)))]
     pub partitions: Option<i64>,

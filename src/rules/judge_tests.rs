@@ -189,21 +189,140 @@ fn backup_and_log_partitions_may_change_their_size() {
     }
 }
 
+const ALLOW: &str = "k8s.atomix.io/allow-partition-removal";
+
+/// A stored set of 6 partitions at generation 17.
+fn stored_raft() -> Value {
+    with(defaulted(&raft()), "/metadata/generation", json!(17))
+}
+
+/// `old` with so many partitions and this consent, as an edit would send it.
+fn shrunk(old: &Value, partitions: i64, consent: Option<&str>) -> Value {
+    let fewer = with(old.clone(), "/spec/partitions", json!(partitions));
+    let annotations = consent.map_or(Value::Null, |consent| json!({ALLOW: consent}));
+    with(fewer, "/metadata/annotations", annotations)
+}
+
 #[test]
-fn shrinking_needs_the_users_word() {
-    let old = defaulted(&raft());
-    let fewer = with(old.clone(), "/spec/partitions", json!(4));
-    let annotated = |count: &str| {
-        with(fewer.clone(), "/metadata/annotations", json!({"k8s.atomix.io/allow-partition-removal": count}))
+fn shrinking_needs_a_consent_that_names_the_number_and_the_generation() {
+    let old = stored_raft();
+    let refusal = |wanted: &str, given: &str| {
+        format!(
+            "spec.partitions: Forbidden: reducing the number of partitions from 6 to 4 destroys the data of the removed ones; to agree, set the annotation {ALLOW}: {wanted:?}{given}"
+        )
     };
+    for (consent, given) in [
+        (None, ""),
+        (
+            Some("4"),
+            r#" (instead of "4": a consent is for one change only, so it names the generation of the set as well)"#,
+        ),
+        (
+            Some("3"),
+            r#" (instead of "3": a consent is for one change only, so it names the generation of the set as well)"#,
+        ),
+        (
+            Some("4@16"),
+            r#" (instead of "4@16": a consent is for one change only, and the set has changed since generation 16)"#,
+        ),
+        (Some("4@18"), r#" (instead of "4@18": the set has not reached generation 18)"#),
+        (Some("3@17"), r#" (instead of "3@17": it agrees to another number of partitions)"#),
+        (Some("4 @17"), r#" (instead of "4 @17": it is not of the form <partitions>@<generation>)"#),
+    ] {
+        assert_eq!(updated(&shrunk(&old, 4, consent), &old), [refusal("4@17", given)], "{consent:?}");
+    }
+    assert_eq!(updated(&shrunk(&old, 4, Some("4@17")), &old), Vec::<String>::new());
+    let long = updated(&shrunk(&old, 4, Some(&"4".repeat(100_000))), &old);
+    assert!(long[0].len() < 500, "{long:?}");
+
+    // Without a generation there is nothing that a consent could name.
+    let unnumbered = defaulted(&raft());
+    let wanted = "4@<metadata.generation of the set>";
+    assert_eq!(updated(&shrunk(&unnumbered, 4, None), &unnumbered), [refusal(wanted, "")]);
     assert_eq!(
-        updated(&fewer, &old),
-        [
-            r#"spec.partitions: Forbidden: reducing the number of partitions from 6 to 4 destroys the data of the removed ones; to agree, set the annotation k8s.atomix.io/allow-partition-removal: "4""#
-        ]
+        updated(&shrunk(&unnumbered, 4, Some("4@17")), &unnumbered),
+        [refusal(
+            wanted,
+            r#" (instead of "4@17": a consent is for one change only, and the generation of the set is not known here)"#
+        )]
     );
-    assert_eq!(updated(&annotated("3"), &old).len(), 1);
-    assert_eq!(updated(&annotated("4"), &old), Vec::<String>::new());
+}
+
+#[test]
+fn the_generation_that_an_update_claims_does_not_count() {
+    let old = stored_raft();
+    let claimed = with(shrunk(&old, 4, Some("4@16")), "/metadata/generation", json!(16));
+    assert_eq!(updated(&claimed, &old).len(), 1);
+}
+
+#[test]
+fn a_consent_is_used_up_by_the_change_that_it_was_given_for() {
+    let old = stored_raft();
+    let four = with(shrunk(&old, 4, Some("4@17")), "/metadata/generation", json!(18));
+    assert_eq!(updated(&four, &old), Vec::<String>::new());
+    for partitions in [6, 20] {
+        let grown = with(with(four.clone(), "/spec/partitions", json!(partitions)), "/metadata/generation", json!(19));
+        assert_eq!(updated(&grown, &four), Vec::<String>::new());
+        for again in [&four, &with(grown.clone(), "/spec/partitions", json!(4))] {
+            assert!(updated(again, &grown)[0].contains(r#"allow-partition-removal: "4@19" (instead of "4@17": "#));
+        }
+    }
+    // What changes nothing needs no consent.
+    assert_eq!(updated(&four, &four), Vec::<String>::new());
+}
+
+#[test]
+fn what_a_shrink_removes_is_said_with_numbers() {
+    let removal = |old: &Value, partitions: i64| {
+        let old = with(old.clone(), "/metadata/generation", json!(17));
+        let new = shrunk(&old, partitions, Some(&format!("{partitions}@17")));
+        let verdict = partition_set(&new, Some(&old), &alone);
+        assert_eq!(texts(&verdict.violations), Vec::<String>::new());
+        verdict.warnings.join("\n")
+    };
+    let memory = defaulted(&raft());
+    for (partitions, text) in [
+        (5, "spec.partitions: 1 of 6 partitions is removed with its data: raft-6 (3 pods)"),
+        (4, "spec.partitions: 2 of 6 partitions are removed with their data: raft-5 and raft-6 (6 pods)"),
+        (1, "spec.partitions: 5 of 6 partitions are removed with their data: raft-2 to raft-6 (15 pods)"),
+    ] {
+        assert_eq!(removal(&memory, partitions), text);
+    }
+    let retained = defaulted(&with(raft(), "/spec/template/spec/storageSize", json!("1Gi")));
+    assert_eq!(
+        removal(&retained, 4),
+        "spec.partitions: 2 of 6 partitions are removed: raft-5 and raft-6 (6 pods); their PersistentVolumeClaims are retained with the data (whenDeleted: Retain)"
+    );
+    let deleted = with(retained, "/spec/persistentVolumeClaimRetentionPolicy/whenDeleted", json!("Delete"));
+    assert_eq!(
+        removal(&deleted, 5),
+        "spec.partitions: 1 of 6 partitions is removed with its data: raft-6 (3 pods); its PersistentVolumeClaims are deleted (whenDeleted: Delete)"
+    );
+    let single = json!({"metadata": {"name": "a"}, "spec": {"partitions": 2, "template": {"spec": {"protocol": "backup", "image": "i"}}}});
+    assert_eq!(
+        removal(&defaulted(&single), 1),
+        "spec.partitions: 1 of 2 partitions is removed with its data: a-2 (1 pod)"
+    );
+}
+
+#[test]
+fn the_largest_removal_fits_into_a_warning_of_the_api_server() {
+    let name = "n".repeat(47);
+    for when_deleted in ["Retain", "Delete"] {
+        let old = json!({
+            "metadata": {"name": name, "generation": 1},
+            "spec": {
+                "partitions": 1000, "persistentVolumeClaimRetentionPolicy": {"whenDeleted": when_deleted},
+                "template": {"spec": {"size": 21, "protocol": "raft", "storageSize": "1Gi"}},
+            },
+        });
+        let old = defaulted(&old);
+        let verdict = partition_set(&shrunk(&old, 1, Some("1@1")), Some(&old), &alone);
+        assert_eq!(texts(&verdict.violations), Vec::<String>::new());
+        let [warning] = verdict.warnings.as_slice() else { panic!("{:?}", verdict.warnings) };
+        assert!(warning.contains("999 of 1000 partitions are removed"), "{warning}");
+        assert!(warning.chars().count() <= 256, "{}: {warning}", warning.chars().count());
+    }
 }
 
 #[test]
@@ -255,13 +374,19 @@ fn a_generated_name_is_judged_by_its_prefix() {
 
 #[test]
 fn a_scale_is_an_edit_of_the_number_of_partitions() {
-    let old = partition_set(&defaulted(&raft()), None, &alone).set;
+    let old = partition_set(&stored_raft(), None, &alone).set;
     assert_eq!(texts(&scale(&old, 8, &alone).violations), Vec::<String>::new());
     assert_eq!(
         texts(&scale(&old, 0, &alone).violations)[0],
         "spec.partitions: Invalid value: 0: must be greater than or equal to 1"
     );
     assert_eq!(scale(&old, 5, &alone).violations.len(), 1);
+    let consenting = with(stored_raft(), "/metadata/annotations", json!({ALLOW: "5@17"}));
+    let consenting = partition_set(&consenting, None, &alone).set;
+    let shrink = scale(&consenting, 5, &alone);
+    assert_eq!(texts(&shrink.violations), Vec::<String>::new());
+    assert_eq!(shrink.warnings, ["spec.partitions: 1 of 6 partitions is removed with its data: raft-6 (3 pods)"]);
+    assert_eq!(scale(&consenting, 4, &alone).violations.len(), 1);
 }
 
 #[test]

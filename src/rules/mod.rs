@@ -4,6 +4,7 @@
 //! same functions, so that nothing that is admitted is later unreadable.
 
 pub mod config;
+mod consent;
 pub mod defaults;
 pub mod duration;
 mod fields;
@@ -16,6 +17,7 @@ mod validate;
 pub mod violation;
 mod warnings;
 
+pub use consent::Consent;
 pub use judge::{SetVerdict, partition, partition_set, scale};
 pub use read::SetObject;
 pub use violation::{Reason, Violation};

@@ -22,6 +22,8 @@ pub struct SetObject {
     pub name: String,
     /// Whether the name is yet to be generated.
     pub generated: bool,
+    /// Number of the spec, which the API server raises with each change of it; none of what is not stored yet.
+    pub generation: Option<i64>,
     /// Annotations of the set itself.
     pub annotations: BTreeMap<String, String>,
     /// Whether it is on its way out.
@@ -39,6 +41,7 @@ impl SetObject {
         if let Some(metadata) = root.object("metadata", &mut Vec::new()) {
             let ignored = &mut Vec::new();
             set.name = metadata.text("name", ignored).unwrap_or_default();
+            set.generation = metadata.integer("generation", ignored);
             set.annotations = metadata.typed("annotations", ignored).unwrap_or_default();
             set.deleting = metadata.text("deletionTimestamp", ignored).is_some();
             if set.name.is_empty() {
@@ -67,6 +70,7 @@ impl From<&PartitionSet> for SetObject {
         Self {
             name: set.metadata.name.clone().unwrap_or_default(),
             generated: false,
+            generation: set.metadata.generation,
             annotations: set.metadata.annotations.clone().unwrap_or_default(),
             deleting: set.metadata.deletion_timestamp.is_some(),
             spec: set.spec.clone(),

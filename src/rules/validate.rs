@@ -3,10 +3,11 @@
 use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements};
 
 use super::config;
+use super::consent::{self, Consent};
 use super::labels;
 use super::quantity::Quantity;
 use super::read::SetObject;
-use super::violation::Violation;
+use super::violation::{self, Violation};
 use crate::api::labels::annotations;
 use crate::api::names::{self, MAX_PARTITION_NAME};
 use crate::api::{
@@ -250,26 +251,26 @@ pub(super) fn template_change(new: &TemplateSpec, old: &TemplateSpec, path: &str
     }
 }
 
-/// Fewer partitions need the user's word, in an annotation, that their data may go.
+/// Fewer partitions need the user's consent, in an annotation, that their data may go: for this count, and at the
+/// generation that `old` has.
 pub(super) fn removal(new: &SetObject, old: &SetObject, violations: &mut Vec<Violation>) {
     let count = |set: &SetObject| set.spec.partitions.unwrap_or(DEFAULT_COUNT);
     let (from, to) = (count(old), count(new));
     if to >= from || to < 1 {
         return;
     }
-    let allow = annotations::ALLOW_PARTITION_REMOVAL;
-    let agreed = new.annotations.get(allow).map(String::as_str);
-    if agreed == Some(to.to_string().as_str()) {
+    if Consent::of(&new.annotations).is_some_and(|consent| consent.allows(to, old.generation)) {
         return;
     }
-    let detail = match agreed {
-        None => format!(
-            "reducing the number of partitions from {from} to {to} destroys the data of the removed ones; to agree, set the annotation {allow}: \"{to}\""
-        ),
-        Some(other) => format!(
-            "reducing the number of partitions from {from} to {to} destroys the data of the removed ones, and the annotation {allow} says {other:?} instead of \"{to}\""
-        ),
-    };
+    let allow = annotations::ALLOW_PARTITION_REMOVAL;
+    let wanted = consent::wanted(to, old.generation);
+    let mut detail = format!(
+        "reducing the number of partitions from {from} to {to} destroys the data of the removed ones; to agree, set the annotation {allow}: \"{wanted}\""
+    );
+    if let Some(given) = new.annotations.get(allow) {
+        let reason = consent::reason(given, to, old.generation);
+        detail.push_str(&format!(" (instead of {}: {reason})", violation::shown(given)));
+    }
     violations.push(Violation::forbidden("spec.partitions", detail));
 }
 

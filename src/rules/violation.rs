@@ -164,7 +164,8 @@ pub fn join(violations: &[Violation]) -> String {
     }
 }
 
-fn shown(value: &impl fmt::Debug) -> String {
+/// The value as messages repeat it: quoted, and cut if it is long.
+pub(super) fn shown(value: &impl fmt::Debug) -> String {
     let text = format!("{value:?}");
     match text.char_indices().nth(SHOWN_CHARACTERS) {
         Some((end, _)) => format!("{}...", &text[..end]),

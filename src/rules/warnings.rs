@@ -2,7 +2,7 @@
 
 use super::read::SetObject;
 use crate::api::labels::{self, annotations};
-use crate::api::{DEFAULT_COUNT, Protocol, TemplateSpec};
+use crate::api::{DEFAULT_COUNT, Protocol, TemplateSpec, names};
 
 /// From this many partitions on, a DNS answer with all of them nears the 64 KiB that fit.
 const MANY_PARTITIONS: i64 = 300;
@@ -23,6 +23,9 @@ pub(super) fn set(new: &SetObject, old: Option<&SetObject>) -> Vec<String> {
             "spec.partitions: growing from {before} to {partitions} re-homes keys (clients pick a partition by hash modulo the number), and no data moves"
         ));
     }
+    if let Some(old) = old.filter(|old| count(old) > partitions) {
+        warnings.push(removal(old, count(old), partitions));
+    }
     if new.spec.template.spec.storage_size.is_some() && (old.is_none() || grown_from.is_some()) {
         let first = grown_from.map_or(1, |before| before + 1);
         warnings.push(format!(
@@ -33,6 +36,31 @@ pub(super) fn set(new: &SetObject, old: Option<&SetObject>) -> Vec<String> {
     template(&new.spec.template.spec, &mut warnings);
     metadata(new, &mut warnings);
     warnings
+}
+
+/// What a shrink removes. It speaks of `old`: partitions that go are not brought to the new template first.
+fn removal(old: &SetObject, from: i64, to: i64) -> String {
+    let removed = from - to;
+    let (verb, owner) = if removed == 1 { ("is", "its") } else { ("are", "their") };
+    let (first, last) = (names::partition(&old.name, to + 1), names::partition(&old.name, from));
+    let which = match removed {
+        1 => last,
+        2 => format!("{first} and {last}"),
+        _ => format!("{first} to {last}"),
+    };
+    let spec = &old.spec;
+    let pods = removed.saturating_mul(spec.template.spec.size.unwrap_or(DEFAULT_COUNT));
+    let pods = if pods == 1 { "1 pod".to_owned() } else { format!("{pods} pods") };
+    let policy = spec.persistent_volume_claim_retention_policy.as_ref();
+    let deletes = policy.is_some_and(|policy| policy.when_deleted.as_deref() == Some("Delete"));
+    let lost = format!(" with {owner} data");
+    let claims = |fate: &str| format!("; {owner} PersistentVolumeClaims are {fate}");
+    let (data, claims) = match (spec.template.spec.storage_size.is_some(), deletes) {
+        (false, _) => (lost, String::new()),
+        (true, true) => (lost, claims("deleted (whenDeleted: Delete)")),
+        (true, false) => (String::new(), claims("retained with the data (whenDeleted: Retain)")),
+    };
+    format!("spec.partitions: {removed} of {from} partitions {verb} removed{data}: {which} ({pods}){claims}")
 }
 
 fn template(spec: &TemplateSpec, warnings: &mut Vec<String>) {

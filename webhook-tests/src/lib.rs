@@ -50,7 +50,7 @@ pub use kubectl::{Kubectl, Output};
 pub use kustomization::Kustomization;
 pub use link::Link;
 pub use namespace::Namespace;
-pub use objects::{condition, is_ready, items, text};
+pub use objects::{condition, is_ready, items, removal_consent, text};
 pub use replicas::Replicas;
 pub use unique::{free_port, loopback_address, suffix};
 pub use watch::{Event, EventKind, Watch};

@@ -1,4 +1,4 @@
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::kubectl::Kubectl;
 
@@ -30,4 +30,15 @@ pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
 #[must_use]
 pub fn items(kubectl: &Kubectl, arguments: &[&str]) -> Vec<Value> {
     kubectl.get_json(arguments)["items"].as_array().expect("a list").clone()
+}
+
+/// The annotation that agrees to shrink a set, as it is now, to so many partitions.
+///
+/// # Panics
+///
+/// If there is no such set.
+#[must_use]
+pub fn removal_consent(kubectl: &Kubectl, set: &str, partitions: u32) -> Value {
+    let generation = &kubectl.get_json(&["partitionset", set])["metadata"]["generation"];
+    json!({"k8s.atomix.io/allow-partition-removal": format!("{partitions}@{generation}")})
 }

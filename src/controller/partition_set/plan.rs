@@ -17,7 +17,7 @@ use super::build;
 use super::rollout::{self, Rollout};
 use crate::api::labels::annotations;
 use crate::api::{DEFAULT_COUNT, Partition, PartitionSet, PartitionSetSpec, Protocol, names};
-use crate::rules::SetObject;
+use crate::rules::{Consent, SetObject};
 
 /// What exists of a set.
 #[derive(Clone, Debug, Default)]
@@ -112,14 +112,15 @@ pub(super) fn plan(
     digests.keep_for(set, object);
     let asked = object.spec.partitions.unwrap_or(DEFAULT_COUNT);
     let highest = existing.partitions.keys().next_back().copied().unwrap_or_default();
-    let agreed = object.annotations.get(annotations::ALLOW_PARTITION_REMOVAL).map(String::as_str);
-    // Only while the webhook is away can a set shrink without the user's word. Then nothing is destroyed.
-    let refused = (highest > asked && agreed != Some(asked.to_string().as_str())).then(|| Trouble {
+    let agreed = Consent::of(&object.annotations).is_some_and(|consent| consent.covers(asked, object.generation));
+    // Only while the webhook is away can a set shrink without the user's consent. Then nothing is destroyed.
+    let refused = (highest > asked && !agreed).then(|| Trouble {
         stalled: true,
         reason: "PartitionRemovalNotAllowed",
         message: format!(
-            "spec.partitions is {asked} and {highest} partitions exist; removing them destroys their data: to agree, set the annotation {}: \"{asked}\"",
-            annotations::ALLOW_PARTITION_REMOVAL
+            "spec.partitions is {asked} and {highest} partitions exist; removing them destroys their data: to agree, set the annotation {}: \"{}\"",
+            annotations::ALLOW_PARTITION_REMOVAL,
+            Consent { count: asked, generation: object.generation.unwrap_or_default() }
         ),
     });
     let count = if refused.is_some() { highest } else { asked };

@@ -12,7 +12,7 @@ use super::*;
 fn set(partitions: i64, annotations: serde_json::Value) -> PartitionSet {
     serde_json::from_value(json!({
         "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "PartitionSet",
-        "metadata": {"name": "g", "namespace": "ns", "uid": "set-uid", "annotations": annotations},
+        "metadata": {"name": "g", "namespace": "ns", "uid": "set-uid", "generation": 18, "annotations": annotations},
         "spec": {"partitions": partitions, "template": {
             "metadata": {"labels": {"team": "x", "app": "mine"}, "annotations": {"note": "n"}},
             "spec": {"size": 3, "protocol": "raft"}}},
@@ -109,20 +109,34 @@ fn growing_keeps_the_old_endpoints_until_all_new_partitions_are_reachable() {
 
 #[test]
 fn shrinking_drops_the_endpoints_first_and_the_highest_partitions() {
-    let smaller = set(1, json!({"k8s.atomix.io/allow-partition-removal": "1"}));
+    let smaller = set(1, json!({"k8s.atomix.io/allow-partition-removal": "1@17"}));
     let plan = planned(&smaller, &existing(&smaller, 3, 3));
     assert_eq!(endpoint_names(&plan), ["g-1"]);
     assert_eq!(plan.surplus, [("g-3".to_owned(), "uid-3".to_owned()), ("g-2".to_owned(), "uid-2".to_owned())]);
 }
 
 #[test]
-fn without_the_users_word_nothing_is_removed_and_all_stay_reachable() {
-    for annotations in [json!({}), json!({"k8s.atomix.io/allow-partition-removal": "2"})] {
+fn without_the_users_consent_nothing_is_removed_and_all_stay_reachable() {
+    for consent in [None, Some("1"), Some("2@17"), Some("1@19"), Some("yes")] {
+        let annotations =
+            consent.map_or(json!({}), |consent| json!({"k8s.atomix.io/allow-partition-removal": consent}));
         let smaller = set(1, annotations);
         let plan = planned(&smaller, &existing(&smaller, 3, 3));
-        assert!(plan.surplus.is_empty() && !plan.refused.is_empty());
+        let [trouble] = plan.refused.as_slice() else { panic!("{consent:?}: {:?}", plan.refused) };
+        assert_eq!((trouble.reason, plan.surplus.len()), ("PartitionRemovalNotAllowed", 0));
+        assert!(trouble.message.ends_with(r#"k8s.atomix.io/allow-partition-removal: "1@18""#), "{}", trouble.message);
         assert_eq!(endpoint_names(&plan).len(), 3);
     }
+}
+
+#[test]
+fn the_value_that_a_refusal_prints_is_a_consent() {
+    let refused = set(1, json!({}));
+    let existing = existing(&refused, 3, 3);
+    let message = planned(&refused, &existing).refused[0].message.clone();
+    let value = message.rsplit('"').nth(1).unwrap();
+    let agreed = planned(&set(1, json!({"k8s.atomix.io/allow-partition-removal": value})), &existing);
+    assert_eq!((agreed.surplus.len(), agreed.refused.len()), (2, 0));
 }
 
 #[test]
@@ -150,7 +164,7 @@ fn handed_over(existing: &mut Existing, indices: &[i64]) {
 #[test]
 fn a_partition_that_names_another_controller_is_neither_written_nor_deleted() {
     let settings = settings::fixture();
-    let smaller = set(2, json!({"k8s.atomix.io/allow-partition-removal": "2"}));
+    let smaller = set(2, json!({"k8s.atomix.io/allow-partition-removal": "2@17"}));
     let mut existing = existing(&smaller, 4, 4);
     assert_eq!(run_by_another(&existing, &settings), None);
     handed_over(&mut existing, &[1, 3]);

@@ -5,6 +5,7 @@
 
 mod agreement;
 mod bare;
+mod consent;
 mod defaults;
 mod deletion;
 mod hostile;

@@ -23,7 +23,7 @@ fn growing_by_scale_is_an_edit_with_its_warning() {
 }
 
 #[test]
-fn shrinking_by_scale_needs_the_users_word() {
+fn shrinking_by_scale_needs_the_users_consent() {
     let namespace = namespace("scale");
     let kubectl = namespace.kubectl();
     accepts(&kubectl, &raft("raft"));
@@ -33,11 +33,16 @@ fn shrinking_by_scale_needs_the_users_word() {
             said,
             "The Scale \"raft\" is invalid: spec.replicas: Forbidden: reducing the number of partitions from 2 to 1 \
              destroys the data of the removed ones; to agree, set the annotation \
-             k8s.atomix.io/allow-partition-removal: \"1\"\n"
+             k8s.atomix.io/allow-partition-removal: \"1@1\"\n"
         );
     }
-    patches(&kubectl, "raft", &annotations(&json!({"k8s.atomix.io/allow-partition-removal": "1"})));
-    kubectl.ok(&["scale", "pset", "raft", "--replicas=1"]);
+    patches(&kubectl, "raft", &annotations(&json!({"k8s.atomix.io/allow-partition-removal": "1@1"})));
+    let output = kubectl.run(&["scale", "pset", "raft", "--replicas=1"]);
+    assert!(output.status.success(), "{}", output.stderr);
+    assert_eq!(
+        output.stderr,
+        "Warning: spec.partitions: 1 of 2 partitions is removed with its data: raft-2 (3 pods)\n"
+    );
     assert_eq!(spec(&kubectl, "raft")["partitions"], 1);
 }
 

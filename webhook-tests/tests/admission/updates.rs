@@ -1,11 +1,10 @@
 //! What may change, and what may not.
 
 use serde_json::{Value, json};
+use webhook_tests::removal_consent;
 
 use crate::manifests::{backup, raft, with};
-use crate::verdicts::{accepts, annotations, invalid, invalid_in_many_ways, namespace, patches, refuses, spec};
-
-const ALLOW: &str = "k8s.atomix.io/allow-partition-removal";
+use crate::verdicts::{accepts, invalid, invalid_in_many_ways, namespace, patches, refuses, spec};
 
 fn template(spec: &Value) -> Value {
     json!({"spec": {"template": {"spec": spec}}})
@@ -82,46 +81,12 @@ fn storage_stays_but_may_be_written_differently() {
 }
 
 #[test]
-fn partitions_go_only_with_the_users_word() {
-    let namespace = namespace("updates");
-    let kubectl = namespace.kubectl();
-    accepts(&kubectl, &with(raft("raft"), "/spec/partitions", json!(4)));
-    let fewer = json!({"spec": {"partitions": 2}});
-    refuses(
-        &kubectl,
-        "raft",
-        &fewer,
-        &invalid(
-            "raft",
-            "spec.partitions: Forbidden: reducing the number of partitions from 4 to 2 destroys the data of the removed \
-             ones; to agree, set the annotation k8s.atomix.io/allow-partition-removal: \"2\"",
-        ),
-    );
-    patches(&kubectl, "raft", &annotations(&json!({ALLOW: "3"})));
-    refuses(
-        &kubectl,
-        "raft",
-        &fewer,
-        &invalid(
-            "raft",
-            "spec.partitions: Forbidden: reducing the number of partitions from 4 to 2 destroys the data of the removed \
-             ones, and the annotation k8s.atomix.io/allow-partition-removal says \"3\" instead of \"2\"",
-        ),
-    );
-    let both = json!({"metadata": {"annotations": {ALLOW: "2"}}, "spec": {"partitions": 2}});
-    patches(&kubectl, "raft", &both);
-    assert_eq!(spec(&kubectl, "raft")["partitions"], 2, "the word may come with the change");
-    patches(&kubectl, "raft", &annotations(&json!({ALLOW: "1"})));
-    patches(&kubectl, "raft", &json!({"spec": {"partitions": 1}}));
-    assert_eq!(spec(&kubectl, "raft")["partitions"], 1, "or before it");
-}
-
-#[test]
 fn fewer_partitions_than_may_be_unavailable_is_refused() {
     let namespace = namespace("updates");
     let kubectl = namespace.kubectl();
     accepts(&kubectl, &with(raft("raft"), "/spec/maxUnavailablePartitions", json!(2)));
-    let fewer = json!({"metadata": {"annotations": {ALLOW: "1"}}, "spec": {"partitions": 1}});
+    let consent = removal_consent(&kubectl, "raft", 1);
+    let fewer = json!({"metadata": {"annotations": consent}, "spec": {"partitions": 1}});
     refuses(
         &kubectl,
         "raft",

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use webhook_tests::{EventKind, Kubectl, Watch};
+use webhook_tests::{EventKind, Kubectl, Watch, removal_consent};
 
 use crate::support::{SOON, addresses, await_ready, condition, create_ready, sandbox, set, text, version};
 
@@ -140,12 +140,8 @@ fn shrinking_takes_partitions_out_of_the_endpoints_before_it_deletes_them() {
     let deadline = Instant::now() + SOON;
     while partitions.next(deadline).expect("a beginning").kind != EventKind::Synced {}
 
-    patch(
-        &kubectl,
-        &json!({
-            "metadata": {"annotations": {"k8s.atomix.io/allow-partition-removal": "1"}}, "spec": {"partitions": 1},
-        }),
-    );
+    let consent = removal_consent(&kubectl, "w", 1);
+    patch(&kubectl, &json!({"metadata": {"annotations": consent}, "spec": {"partitions": 1}}));
     assert_eq!(seen_until(&mut slices, 1), [1]);
     let shrunk = version(&slices.state()[0]);
 

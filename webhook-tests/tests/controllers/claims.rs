@@ -1,14 +1,14 @@
 //! What becomes of the volumes of partitions that go, and come again.
 
 use serde_json::{Value, json};
-use webhook_tests::{Kubectl, Namespace};
+use webhook_tests::{Kubectl, Namespace, removal_consent};
 
 use crate::rolling::patch_template;
 use crate::support::{SOON, await_ready, create_ready, items, sandbox, text};
 
 fn resize(kubectl: &Kubectl, partitions: u32) {
     let patch = json!({
-        "metadata": {"annotations": {"k8s.atomix.io/allow-partition-removal": partitions.to_string()}},
+        "metadata": {"annotations": removal_consent(kubectl, "w", partitions)},
         "spec": {"partitions": partitions},
     });
     kubectl.ok(&["patch", "partitionset", "w", "--type=merge", "-p", &patch.to_string()]);

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use webhook_tests::{EventKind, Kubectl, harness};
+use webhook_tests::{EventKind, Kubectl, harness, removal_consent};
 
 use crate::support::objects::{Object, of_group, of_partition};
 use crate::support::whole::{Whole, assert_same, read};
@@ -202,7 +202,7 @@ fn every_partition_that_is_removed_is_named_by_an_event() {
     let (_namespace, kubectl) = sandbox("told-removed");
     create_ready(&kubectl, &set("w", 3, "raft", 1), "w");
     let shrink = json!({
-        "metadata": {"annotations": {"k8s.atomix.io/allow-partition-removal": "1"}},
+        "metadata": {"annotations": removal_consent(&kubectl, "w", 1)},
         "spec": {"partitions": 1},
     });
     kubectl.ok(&["patch", "partitionset", "w", "--type=merge", "-p", &shrink.to_string()]);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::support::{SOON, await_ready, condition, create_ready, items, sandbox};
-use webhook_tests::{AuditEntry, Kubectl, harness};
+use webhook_tests::{AuditEntry, Kubectl, harness, removal_consent};
 
 /// One line of what is granted: resources of a group, verbs, the only names if
 /// there are such, and what for.
@@ -349,7 +349,7 @@ fn use_every_right(kubectl: &Kubectl) {
         "partitionset",
         "w",
         json!({
-            "metadata": {"annotations": {"k8s.atomix.io/allow-partition-removal": "1"}},
+            "metadata": {"annotations": removal_consent(kubectl, "w", 1)},
             "spec": {"partitions": 1, "partitionSize": 1, "template": {"spec": {"size": 1}}},
         }),
     );

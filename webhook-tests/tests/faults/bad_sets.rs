@@ -1,7 +1,7 @@
 //! Sets that cannot be completed never delay the others.
 
 use serde_json::json;
-use webhook_tests::{ControlPlane, Installation, Namespace};
+use webhook_tests::{ControlPlane, Installation, Namespace, removal_consent};
 
 use crate::support::{SOON, await_ready, condition, set};
 
@@ -80,15 +80,26 @@ fn a_set_that_shrank_while_the_webhooks_were_away_loses_nothing() {
     let found = kubectl.wait_until(&["partitionset", "w"], SOON, |found| condition(&found[0], "Stalled").is_some());
     let stalled = condition(&found[0], "Stalled").expect("a condition");
     assert_eq!(stalled["reason"], "PartitionRemovalNotAllowed", "{stalled:#}");
-    assert!(stalled["message"].as_str().is_some_and(|message| message.contains("allow-partition-removal")));
+    let consent = removal_consent(&kubectl, "w", 1);
+    let value = consent["k8s.atomix.io/allow-partition-removal"].as_str().expect("a consent");
+    let wanted = format!("k8s.atomix.io/allow-partition-removal: \"{value}\"");
+    assert!(stalled["message"].as_str().is_some_and(|message| message.ends_with(&wanted)), "{stalled:#}");
     // What it does at once, it has done when another set is ready.
     kubectl.create_stdin(&set("barrier", 1, 1).to_string());
     await_ready(&kubectl, "barrier");
     let after = uids();
     assert!(before.iter().all(|uid| after.contains(uid)), "{before:?} {after:?}");
 
-    // The user's word, and it is done.
+    // A consent of the old form is none.
     kubectl.ok(&["annotate", "partitionset", "w", "k8s.atomix.io/allow-partition-removal=1"]);
+    kubectl.create_stdin(&set("second-barrier", 1, 1).to_string());
+    await_ready(&kubectl, "second-barrier");
+    let after = uids();
+    assert!(before.iter().all(|uid| after.contains(uid)), "{before:?} {after:?}");
+
+    // The user's consent, as printed, and it is done.
+    let agree = format!("k8s.atomix.io/allow-partition-removal={value}");
+    kubectl.ok(&["annotate", "--overwrite", "partitionset", "w", &agree]);
     let ready = await_ready(&kubectl, "w");
     assert!(condition(&ready, "Stalled").is_none());
     kubectl.wait_until(&["partitions", "-l", "group=w"], SOON, |found| found.len() == 1);
