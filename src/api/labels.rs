@@ -15,9 +15,25 @@ pub const NAME: &str = "app.kubernetes.io/name";
 pub const INSTANCE: &str = "app.kubernetes.io/instance";
 /// Recommended label: the protocol, or `partition-group` on the objects of the whole set.
 pub const COMPONENT: &str = "app.kubernetes.io/component";
-/// Recommended label: name of the controller; the children are watched by it.
+/// Recommended label: name of the controller.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
+/// On the Service and the endpoints of a whole group: name of the PartitionSet. They are watched by it.
+pub const GROUP_OF: &str = "k8s.atomix.io/group";
+/// Prefixes of labels by which tools say that they manage an object, and domains of such prefixes: they say nothing of
+/// what the controller makes of that object.
+const TOOLS: [&str; 3] = ["argocd.argoproj.io/", "helm.sh/", "app.kubernetes.io/"];
+/// The labels of Flux, one prefix for each of its controllers.
+const FLUX: &str = ".toolkit.fluxcd.io/";
+
+/// Whether a tool says by a label of this key that it manages the object.
+#[must_use]
+pub fn is_of_a_tool(key: &str) -> bool {
+    TOOLS.iter().any(|prefix| key.starts_with(prefix)) || key.contains(FLUX)
+}
+
+/// On an EndpointSlice: the Service that it belongs to.
+pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// On an EndpointSlice: who writes it, so that nobody else does. Ours are watched by it.
 pub const SLICE_MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 /// On Endpoints: keeps the control plane from making an EndpointSlice of them, beside ours.
@@ -64,6 +80,18 @@ pub mod annotations {
     pub const PAUSED: &str = "k8s.atomix.io/paused";
     /// On a template: the form of the members in `partition.json`, see [`crate::api::names`].
     pub const MEMBER_PORTS: &str = "k8s.atomix.io/member-ports";
+    /// On a Partition: generation of its PartitionSet when it was made. A consent to removal that was given before does
+    /// not cover it.
+    pub const SET_GENERATION: &str = "k8s.atomix.io/set-generation";
+    /// The annotations of a Partition that controllers read.
+    pub const READ: [&str; 4] = [CONTROLLER, GROUP, SET_GENERATION, MEMBER_PORTS];
+    /// On a StatefulSet: hash of the pod template that was last wanted. Another one is written whole.
+    pub const POD_TEMPLATE_HASH: &str = "k8s.atomix.io/pod-template-hash";
+    /// On what the controller makes: keys of the labels that it copied from the PartitionSet.
+    pub const COPIED_LABELS: &str = "k8s.atomix.io/copied-labels";
+    /// On what the controller makes: fields, with all below them, that it leaves to others: a policy sets them in the
+    /// controller's own writes, or the project's first controller made them.
+    pub const IGNORED_FIELDS: &str = "k8s.atomix.io/ignored-fields";
     /// On a pod template: hash of the node's configuration, so that a change of it changes the pods' revision.
     pub const CONFIG_HASH: &str = "k8s.atomix.io/config-hash";
 }

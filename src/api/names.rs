@@ -8,6 +8,8 @@ pub const API_PORT: u16 = 5678;
 pub const PROTOCOL_PORT: u16 = 5679;
 /// Port of the controller's own gRPC service, as the nodes are told it.
 pub const CONTROL_PORT: u16 = 5679;
+/// Name of the container of a node in its pod.
+pub const CONTAINER: &str = "atomix";
 /// Longest name of a partition: a StatefulSet's pods carry it in a label together with a revision hash of 11
 /// characters, and a label value has at most 63.
 pub const MAX_PARTITION_NAME: usize = 52;

@@ -6,7 +6,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ClaimRetentionPolicy, ElectionStatus, TemplateSpec};
+use super::{ClaimRetentionPolicy, ElectionStatus, TemplateMetadata, TemplateSpec};
 
 /// Partition is one replicated state machine of a PartitionSet. The PartitionSet controller creates and changes
 /// Partitions; edit the PartitionSet instead.
@@ -77,6 +77,10 @@ pub struct PartitionSpec {
     /// What happens to the claims of pods that go; copied from the set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistent_volume_claim_retention_policy: Option<ClaimRetentionPolicy>,
+    /// Labels and annotations of the set's template, as they were copied. The pods carry these labels, whatever labels
+    /// the Partition itself has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template_metadata: Option<TemplateMetadata>,
 }
 
 /// What the controller last saw of a Partition.
@@ -97,10 +101,6 @@ pub struct PartitionStatus {
     /// Label selector of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
-    /// Hash of what the partition's labels and annotations say of its pods, as of this status: a change of them does not
-    /// change the generation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metadata_hash: Option<String>,
     /// Image that the pods were told to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,

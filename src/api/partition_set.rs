@@ -214,6 +214,18 @@ pub struct TemplateSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_security_context: Option<PodSecurityContext>,
 
+    /// Whether the Services of the partitions have addresses of one family or of two, as in a Service. The cluster's
+    /// default, or that of the group's other Services, if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = ["SingleStack", "PreferDualStack", "RequireDualStack"]))]
+    pub ip_family_policy: Option<String>,
+
+    /// Address families of the Services of the partitions, as in a Service: `IPv4`, `IPv6` or both. The first cannot
+    /// change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<IpFamily>>", extend("maxItems" = 2, "x-kubernetes-list-type" = "atomic"))]
+    pub ip_families: Option<Vec<String>>,
+
     /// Seconds that a pod has to stop by itself, 30 if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = schema::at_least(0)))]
@@ -274,6 +286,15 @@ pub enum RetentionAction {
     Retain,
     /// The claim is deleted with its pod.
     Delete,
+}
+
+/// Family of the addresses of a Service.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
+pub enum IpFamily {
+    /// Addresses such as 10.96.0.1.
+    IPv4,
+    /// Addresses such as `fd00::1`.
+    IPv6,
 }
 
 /// What the controller last saw of a PartitionSet.

@@ -7,10 +7,11 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::Client;
+use kube::core::PartialObjectMeta;
+use kube::{Client, ResourceExt};
 
 use super::elections;
-use super::objects::{Keep, Known};
+use super::objects::{Child, Known};
 use super::partition_set::{CHILD_DELAY, PARTITION_DELAY};
 use super::pods::{Pod, PodFacts};
 use crate::api::names::{self, ObjectKey};
@@ -23,6 +24,10 @@ use crate::watch::{self, Pace, Sink};
 
 /// Annotation in which kubectl keeps a copy of what was applied: nothing here reads it.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// Who makes the EndpointSlices of Services with a selector, and those of Endpoints, in Kubernetes.
+const SLICE_CONTROLLER: &str = "endpointslice-controller.k8s.io";
+const MIRRORING_CONTROLLER: &str = "endpointslicemirroring-controller.k8s.io";
+
 /// Told of every change of a Partition, after the cache has it.
 pub type Told = Arc<dyn Fn(&ObjectKey) + Send + Sync>;
 /// Called when one watch has its first list.
@@ -38,12 +43,29 @@ pub struct Caches {
     /// All Partitions.
     pub(super) partitions: Cache<Known<Partition>>,
     pub(super) config_maps: Cache<Known<()>>,
-    pub(super) stateful_sets: Cache<Known<<StatefulSet as Keep>::Facts>>,
+    pub(super) stateful_sets: Cache<Known<<StatefulSet as Child>::Facts>>,
     pub(super) pods: Cache<PodFacts>,
-    pub(super) services: Cache<Known<<Service as Keep>::Facts>>,
+    /// The Services of partitions.
+    pub(super) services: Cache<Known<<Service as Child>::Facts>>,
+    /// The Services of whole groups.
+    pub(super) group_services: Cache<Known<<Service as Child>::Facts>>,
     pub(super) disruption_budgets: Cache<Known<()>>,
-    pub(super) endpoint_slices: Cache<Known<<EndpointSlice as Keep>::Facts>>,
-    pub(super) endpoints: Cache<Known<()>>,
+    /// The EndpointSlices of groups.
+    pub(super) endpoint_slices: Cache<Known<<EndpointSlice as Child>::Facts>>,
+    /// EndpointSlices that Kubernetes made for Services of groups while these had a selector.
+    pub(super) leftover_slices: Cache<SliceOf>,
+    /// EndpointSlices that neither Kubernetes nor this controller makes.
+    pub(super) foreign_slices: Cache<SliceOf>,
+    pub(super) endpoints: Cache<Known<<Endpoints as Child>::Facts>>,
+}
+
+/// What is kept of an EndpointSlice that is not this controller's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SliceOf {
+    /// Unique identity of the slice.
+    pub uid: String,
+    /// The Service that it belongs to.
+    pub service: String,
 }
 
 impl Caches {
@@ -64,19 +86,45 @@ impl Caches {
             "statefulsets",
             "pods",
             "services",
+            "services of groups",
             "poddisruptionbudgets",
             "endpointslices",
+            "leftover endpointslices",
+            "foreign endpointslices",
             "endpoints",
         ]
         .map(gate);
-        let ours = format!("{}={controller}", labels::MANAGED_BY);
-        // The control plane makes slices and Endpoints for the Services of the partitions, too, and hands down their labels.
-        let our_slices = format!("{}={}", labels::SLICE_MANAGED_BY, labels::slice_manager(controller));
-        let our_endpoints = format!("{ours},{}=true", labels::SKIP_MIRROR);
+        // A policy of the cluster may rewrite the labels under app.kubernetes.io: objects are selected by others, and are
+        // known by their owner.
+        let of_partitions =
+            format!("{}={},{}={}", labels::APP, labels::values::APP, labels::TYPE, labels::values::PARTITION);
+        let slice_manager = labels::slice_manager(controller);
+        let our_slices = format!("{}={slice_manager}", labels::SLICE_MANAGED_BY);
+        // Kubernetes copies the labels of a Service to the slices that it makes for it.
+        let leftover_slices = format!("{},{}={SLICE_CONTROLLER}", labels::GROUP_OF, labels::SLICE_MANAGED_BY);
+        let foreign_slices = format!(
+            "{},{} notin ({slice_manager},{SLICE_CONTROLLER},{MIRRORING_CONTROLLER})",
+            labels::SERVICE_NAME,
+            labels::SLICE_MANAGED_BY
+        );
+        let our_endpoints = format!("{}=true", labels::SKIP_MIRROR);
         let route = Route { sets, partitions };
         async move {
-            let [sets, partitions, config_maps, stateful_sets, pods, services, budgets, slices, endpoints] = gates;
-            let (caches, ours, at) = (&*self, ours.as_str(), (&client, &scope));
+            let [
+                sets,
+                partitions,
+                config_maps,
+                stateful_sets,
+                pods,
+                services,
+                group_services,
+                budgets,
+                slices,
+                leftovers,
+                foreign,
+                endpoints,
+            ] = gates;
+            let (caches, ours, at) = (&*self, of_partitions.as_str(), (&client, &scope));
             let sets_synced = || {
                 caches.sets_currency.synced();
                 sets();
@@ -88,15 +136,18 @@ impl Caches {
                 children::<StatefulSet>(at, ours, &caches.stateful_sets, &route, stateful_sets),
                 watch::run(at, ours, &caches.pods, Pods(route.clone()), pods),
                 children::<Service>(at, ours, &caches.services, &route, services),
+                children::<Service>(at, labels::GROUP_OF, &caches.group_services, &route, group_services),
                 children::<PodDisruptionBudget>(at, ours, &caches.disruption_budgets, &route, budgets),
                 children::<EndpointSlice>(at, &our_slices, &caches.endpoint_slices, &route, slices),
+                watch::run(at, &leftover_slices, &caches.leftover_slices, Slices(route.clone()), leftovers),
+                watch::run(at, &foreign_slices, &caches.foreign_slices, Slices(route.clone()), foreign),
                 children::<Endpoints>(at, &our_endpoints, &caches.endpoints, &route, endpoints),
             );
         }
     }
 }
 
-async fn children<K: Keep>(
+async fn children<K: Child>(
     at: (&Client, &Scope),
     labels: &str,
     cache: &Cache<Known<K::Facts>>,
@@ -194,7 +245,7 @@ impl Sink<Partition> for Partitions {
 
 struct Children(Route);
 
-impl<K: Keep> Sink<K> for Children {
+impl<K: Child> Sink<K> for Children {
     type Kept = Known<K::Facts>;
 
     fn keep(&self, object: K) -> Known<K::Facts> {
@@ -215,6 +266,22 @@ impl<K: Keep> Sink<K> for Children {
             "PartitionSet" => route.sets.after(owner_key, CHILD_DELAY),
             _ => {}
         }
+    }
+}
+
+/// EndpointSlices that are not this controller's, of which only the metadata is read.
+struct Slices(Route);
+
+impl Sink<PartialObjectMeta<EndpointSlice>> for Slices {
+    type Kept = SliceOf;
+
+    fn keep(&self, slice: PartialObjectMeta<EndpointSlice>) -> SliceOf {
+        let service = slice.labels().get(labels::SERVICE_NAME).cloned().unwrap_or_default();
+        SliceOf { uid: slice.uid().unwrap_or_default(), service }
+    }
+
+    fn changed(&self, key: &ObjectKey, slice: &SliceOf) {
+        self.0.sets.after(ObjectKey::new(key.namespace.as_str(), slice.service.as_str()), CHILD_DELAY);
     }
 }
 

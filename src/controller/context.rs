@@ -9,13 +9,14 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::caches::Caches;
-use super::digest::FIELD_MANAGER;
-use super::ensure::{Writer, bounded, error_text};
+use super::FIELD_MANAGER;
+use super::ensure::{Writer, bounded};
 use super::pacing::Pacing;
 use super::partition::{Memory, Slots};
-use super::partition_set::KeptDigests;
+use super::partition_set::RemovedPartitions;
 use super::settings::Settings;
 use crate::api::names::ObjectKey;
+use crate::api_error::{Class, classify, message};
 use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::queue::Trigger;
@@ -44,8 +45,8 @@ pub struct Context {
     pub memory: Memory,
     /// Which partitions of each set may give up pods.
     pub slots: Slots,
-    /// What the partitions of each set should be.
-    pub digests: KeptDigests,
+    /// Partitions that this controller has deleted and the caches may still have.
+    pub removed: RemovedPartitions,
 }
 
 /// Why a status could not be written.
@@ -75,8 +76,8 @@ impl Context {
                 Ok(Some(written))
             }
             // The uid is another one if it was deleted and made again.
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(None),
-            Err(error) => Err(StatusError(error_text(&error))),
+            Err(error) if matches!(classify(&error), Class::Gone | Class::Conflict) => Ok(None),
+            Err(error) => Err(StatusError(message(&error).into_owned())),
         }
     }
 }

@@ -45,8 +45,9 @@ impl election::Known for KnownPartitions {
 /// Whether two states of a Partition differ in nothing but its election.
 pub(super) fn is_all_that_changed(before: &Known<Partition>, now: &Known<Partition>) -> bool {
     let election = |known: &Known<Partition>| known.facts.status.as_ref().and_then(|status| status.election.clone());
-    let Known { uid, owner, digest, deleting, facts: Partition { metadata, spec, status } } = now;
-    (&before.uid, &before.owner, before.digest, before.deleting) == (uid, owner, *digest, *deleting)
+    let Known { uid, owner, fields, ignored, deleting, facts: Partition { metadata, spec, status } } = now;
+    (&before.uid, &before.owner, &before.fields, &before.ignored, before.deleting)
+        == (uid, owner, fields, ignored, *deleting)
         && before.facts.spec == *spec
         && election(before) != election(now)
         && without_version(&before.facts.metadata) == without_version(metadata)
@@ -65,7 +66,7 @@ fn without_election(status: Option<&PartitionStatus>) -> Option<PartitionStatus>
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::objects::Keep;
+    use super::super::objects::Child;
     use super::*;
 
     fn known(version: &str, size: i64, status: &Value) -> Known<Partition> {

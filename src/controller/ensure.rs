@@ -1,24 +1,26 @@
-//! Bringing one object to what it should be: created if it is missing, replaced if it differs, left alone if it is
-//! right, and never touched if it is somebody else's.
+//! Bringing one object to what it should be: created if it is missing, put right if it lacks what is wanted, left alone
+//! if it has it, and never touched if it is somebody else's.
 
-use std::collections::HashMap;
-use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use kube::api::{DeleteParams, PostParams, Preconditions};
-use kube::core::Status;
+use kube::api::{DeleteParams, GetParams, PostParams, Preconditions};
+use kube::core::Request;
 use kube::{Api, Client, ResourceExt};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::time::Instant;
 
-use super::digest::{self, FIELD_MANAGER, digest};
-use super::fights::{Fights, opponent};
-use super::objects::{Keep, Known, Owner, controller_of};
+use super::FIELD_MANAGER;
+use super::desired::{self, Desired};
+use super::objects::{Child, Known, Owner, controller_of};
+use super::repairs::{Repairs, last_foreign_manager};
 use crate::api::names::ObjectKey;
+use crate::api_error::{self, Class};
 use crate::cache::Cache;
 use crate::calls::within;
 use crate::metrics::Metrics;
-use crate::watch::{key_of, version_of};
+use crate::watch::{key_of, version_in, version_of};
 
 /// Why an object is not as it should be.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -43,12 +45,22 @@ pub enum Error {
     },
     /// The API server finds the object invalid.
     #[error("{kind} {name:?} is refused by the API server: {message}")]
-    Refused {
+    Invalid {
         /// Kind of the object.
         kind: String,
         /// Name of the object.
         name: String,
         /// What the API server says.
+        message: String,
+    },
+    /// A policy or a webhook of the cluster denies the write.
+    #[error("{kind} {name:?} is refused: {message}")]
+    Denied {
+        /// Kind of the object.
+        kind: String,
+        /// Name of the object.
+        name: String,
+        /// What the API server says: which policy, and its words.
         message: String,
     },
     /// A quota of the namespace forbids it.
@@ -64,7 +76,7 @@ pub enum Error {
     /// The namespace is being deleted, and nothing may be made in it any more.
     #[error("the namespace is being deleted")]
     NamespaceEnds,
-    /// Somebody else changes the object again and again.
+    /// Another program changes the object again and again.
     #[error(
         "{kind} {name:?} is changed again and again by {by:?}: it is put right a few times a minute until that ends"
     )]
@@ -75,6 +87,8 @@ pub enum Error {
         name: String,
         /// The field manager that was last seen to change it.
         by: String,
+        /// When it is put right again.
+        again: Duration,
     },
     /// Any other failure, which may pass: a conflict, an API server that is away.
     #[error("writing {kind} {name:?}: {message}")]
@@ -95,93 +109,163 @@ pub enum Done {
     Nothing,
     /// It was missing and is there now.
     Created,
-    /// It differed and is right now.
+    /// It lacked something of what is wanted and has it now.
     Replaced,
+    /// It had all that is wanted; what the controller notes down on it was brought up to date.
+    Noted,
+    /// It had no owner, and has one now.
+    Adopted,
 }
 
 /// Longest that one call to the API server may take: as long as the API server itself lets a request take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Objects of which it is remembered that others change them; to forget one costs one write.
-const MOST_SETTLED: usize = 20_000;
-
-/// Digests of what was wanted and of what came of it.
-type Settled = (u64, u64);
+/// Writes of one object in a row: as it should be, once more with the fields that a policy has changed in the write left
+/// to that policy, and one for a change by somebody else in between.
+const ROUNDS: usize = 4;
 
 /// Writes children through the API server.
 #[derive(Clone)]
 pub struct Writer {
     client: Client,
     metrics: Arc<Metrics>,
-    /// Objects that others keep changing after every write of ours, or in which the API server fills in more than this
-    /// version knows of: what was wanted and what came of it. They are not written again until either changes.
-    settled: Arc<Mutex<HashMap<(&'static str, ObjectKey), Settled>>>,
-    fights: Arc<Fights>,
+    repairs: Arc<Repairs>,
 }
 
 impl Writer {
     /// A writer that uses `client`.
     #[must_use]
     pub fn new(client: Client, metrics: Arc<Metrics>) -> Self {
-        Self { client, metrics, settled: Arc::default(), fights: Arc::default() }
+        Self { client, metrics, repairs: Arc::default() }
     }
 
-    /// Brings the object that `wanted` names to what it says; `cache` knows what is stored.
+    /// Brings an object to what is wanted of it; `cache` knows what is stored.
     ///
     /// # Errors
     /// [`Error`] says what stands in the way.
-    pub async fn ensure<K: Keep>(&self, wanted: &K, cache: &Cache<Known<K::Facts>>) -> Result<Done, Error> {
-        let (key, target) = (key_of(wanted), digest(wanted));
+    pub async fn ensure<K: Child>(&self, desired: &Desired<K>, cache: &Cache<Known<K::Facts>>) -> Result<Done, Error> {
+        let key = key_of(&desired.object);
+        let wanted = desired.wanted().map_err(|error| failure(desired, &kube::Error::SerdeError(error)))?;
         if let Some(known) = cache.get(&key) {
-            check_owner(wanted, known.owner.as_ref(), known.deleting)?;
-            if known.digest == target || self.is_settled::<K>(&key, target, known.digest) {
+            if ownership(desired, &known)? == Ownership::Ours
+                && desired::missing::<K>(&wanted, &known.fields, known.ignored.as_deref()).is_empty()
+            {
                 return Ok(Done::Nothing);
             }
-            return self.replace(wanted, target, cache).await;
+            return self.update(desired, &wanted, cache).await;
         }
-        let api: Api<K> = Api::namespaced(self.client.clone(), &key.namespace);
-        match bounded(api.create(&params(), wanted)).await {
+        if desired.existed {
+            return self.update(desired, &wanted, cache).await;
+        }
+        self.create(desired, &wanted, cache).await
+    }
+
+    async fn create<K: Child>(
+        &self,
+        desired: &Desired<K>,
+        wanted: &Value,
+        cache: &Cache<Known<K::Facts>>,
+    ) -> Result<Done, Error> {
+        let body = desired::creation(wanted, &desired.initial);
+        let request = request::<K>(&key_of(&desired.object)).create(&params(), to_bytes(&body));
+        match self.send(request).await {
             Ok(stored) => {
                 self.metrics.api_write(kind::<K>(), "create");
-                self.observe(stored, target, cache);
-                Ok(Done::Created)
+                if observe::<K>(wanted, stored, cache).is_empty() {
+                    return Ok(Done::Created);
+                }
+                // A policy has changed it on the way. It may be one that lets updates alone.
+                Box::pin(self.update(desired, wanted, cache)).await.map(|_| Done::Created)
             }
-            Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => {
-                self.replace(wanted, target, cache).await
+            Err(error) if api_error::classify(&error) == Class::AlreadyExists => {
+                Box::pin(self.update(desired, wanted, cache)).await
             }
-            Err(error) => Err(failure(wanted, &error)),
+            Err(error) => Err(failure(desired, &error)),
         }
     }
 
-    /// Reads what is stored, since the cache keeps no whole objects, and replaces exactly that version of it; once more
-    /// if somebody else has just changed it.
-    async fn replace<K: Keep>(&self, wanted: &K, target: u64, cache: &Cache<Known<K::Facts>>) -> Result<Done, Error> {
-        let key = key_of(wanted);
-        let api: Api<K> = Api::namespaced(self.client.clone(), &key.namespace);
-        let mut again = true;
-        loop {
-            let stored = bounded(api.get(&key.name)).await.map_err(|error| failure(wanted, &error))?;
-            let known = stored.clone().known();
-            check_owner(wanted, known.owner.as_ref(), known.deleting)?;
-            if known.digest == target || self.is_settled::<K>(&key, target, known.digest) {
-                cache.observe(key, version_of(&stored), known);
-                return Ok(Done::Nothing);
+    /// Reads what is stored, since the cache keeps no whole objects, and puts right what it lacks.
+    async fn update<K: Child>(
+        &self,
+        desired: &Desired<K>,
+        wanted: &Value,
+        cache: &Cache<Known<K::Facts>>,
+    ) -> Result<Done, Error> {
+        match self.read(desired).await {
+            Ok(stored) => self.put_right(desired, wanted, stored, cache).await,
+            Err(error) if api_error::classify(&error) == Class::Gone => {
+                let created = Desired { existed: false, ..desired.clone() };
+                Box::pin(self.create(&created, wanted, cache)).await
             }
-            if !self.fights.may_strike(kind::<K>(), &key, target, Instant::now()) {
-                let by = opponent(stored.meta()).unwrap_or("somebody").to_owned();
-                return Err(Error::Contested { kind: kind::<K>().to_owned(), name: key.name, by });
+            Err(error) => Err(failure(desired, &error)),
+        }
+    }
+
+    async fn read<K: Child>(&self, desired: &Desired<K>) -> kube::Result<Value> {
+        let key = key_of(&desired.object);
+        self.send(request::<K>(&key).get(&key.name, &GetParams::default())).await
+    }
+
+    /// Replaces exactly the version `stored`, or the next one if another program has just changed it, until it has all
+    /// that is wanted but what a policy sets in the very write.
+    async fn put_right<K: Child>(
+        &self,
+        desired: &Desired<K>,
+        wanted: &Value,
+        mut stored: Value,
+        cache: &Cache<Known<K::Facts>>,
+    ) -> Result<Done, Error> {
+        let key = key_of(&desired.object);
+        let mut done = Done::Nothing;
+        let mut ignored: Vec<String> = Vec::new();
+        for _ in 0..ROUNDS {
+            let object: K = typed(&stored).map_err(|error| failure(desired, &error))?;
+            let (meta, known) = (object.meta().clone(), object.known());
+            let ownership = ownership(desired, &known)?;
+            let missing = desired::missing::<K>(wanted, &known.fields, known.ignored.as_deref());
+            if missing.is_empty() && ownership == Ownership::Ours {
+                cache.observe(key, version_in(meta.resource_version.as_deref()), known);
+                return Ok(done);
             }
-            let replacement = digest::replacement(wanted, &stored);
-            match bounded(api.replace(&key.name, &params(), &replacement)).await {
-                Ok(stored) => {
+            let is_repair = done == Done::Nothing && ownership == Ownership::Ours && !desired::is_bookkeeping(&missing);
+            if is_repair && let Err(again) = self.repairs.allow(kind::<K>(), &key, Instant::now()) {
+                let by = last_foreign_manager(&meta).unwrap_or("another program").to_owned();
+                return Err(Error::Contested { kind: kind::<K>().to_owned(), name: key.name, by, again });
+            }
+            if K::is_replaced_by_another(&stored, wanted) {
+                self.delete::<K>(&key, &known.uid).await?;
+                let created = Desired { existed: false, ..desired.clone() };
+                return Box::pin(self.create(&created, wanted, cache)).await.map(|_| Done::Replaced);
+            }
+            let body = desired::replacement(desired, &stored, wanted, &ignored);
+            match self.send::<Value>(request::<K>(&key).replace(&key.name, &params(), to_bytes(&body))).await {
+                Ok(answer) => {
                     self.metrics.api_write(kind::<K>(), "update");
-                    self.observe(stored, target, cache);
-                    return Ok(Done::Replaced);
+                    if done == Done::Nothing {
+                        done = match ownership {
+                            Ownership::Orphaned => Done::Adopted,
+                            Ownership::Ours if is_repair => Done::Replaced,
+                            Ownership::Ours => Done::Noted,
+                        };
+                    }
+                    if is_repair {
+                        self.repairs.record(kind::<K>(), &key, Instant::now());
+                    }
+                    let object: K = typed(&answer).map_err(|error| failure(desired, &error))?;
+                    ignored = observe(wanted, object, cache);
+                    if !ignored.is_empty() {
+                        tracing::info!(kind = kind::<K>(), %key, fields = ignored.join(","), "fields are left to the policy that sets them in each write");
+                    }
+                    stored = answer;
                 }
-                Err(kube::Error::Api(status)) if again && status.is_conflict() => again = false,
-                Err(error) => return Err(failure(wanted, &error)),
+                Err(error) if api_error::classify(&error) == Class::Conflict => {
+                    stored = self.read(desired).await.map_err(|error| failure(desired, &error))?;
+                }
+                Err(error) => return Err(failure(desired, &error)),
             }
         }
+        let (kind, name) = (kind::<K>().to_owned(), key.name);
+        Err(Error::Failed { kind, name, message: "it is changed by others in each moment".to_owned() })
     }
 
     /// Deletes an object that `owner` had and should have no longer. Nothing happens if there is none, or if it is
@@ -189,7 +273,7 @@ impl Writer {
     ///
     /// # Errors
     /// As [`Self::delete`].
-    pub async fn remove<K: Keep>(
+    pub async fn remove<K: Child>(
         &self,
         key: &ObjectKey,
         owner: &str,
@@ -204,11 +288,11 @@ impl Writer {
         }
     }
 
-    /// Deletes an object that is no longer wanted, if it is still the one that the cache knows.
+    /// Deletes an object that is no longer wanted, if it is still the one of that uid.
     ///
     /// # Errors
-    /// [`Error::Failed`] if the API server does not take it; that it is gone already is no error.
-    pub async fn delete<K: Keep>(&self, key: &ObjectKey, uid: &str) -> Result<(), Error> {
+    /// [`Error`] if the API server does not take it; that it is gone already is no error.
+    pub async fn delete<K: Child>(&self, key: &ObjectKey, uid: &str) -> Result<(), Error> {
         let api: Api<K> = Api::namespaced(self.client.clone(), &key.namespace);
         let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
@@ -217,37 +301,42 @@ impl Writer {
                 self.metrics.api_write(kind::<K>(), "delete");
                 Ok(())
             }
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-            Err(error) => {
-                Err(Error::Failed { kind: kind::<K>().to_owned(), name: key.name.clone(), message: error_text(&error) })
-            }
+            Err(error) if matches!(api_error::classify(&error), Class::Gone | Class::Conflict) => Ok(()),
+            Err(error) => Err(failed(kind::<K>(), &key.name, &error)),
         }
     }
 
-    fn is_settled<K: Keep>(&self, key: &ObjectKey, target: u64, found: u64) -> bool {
-        let settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
-        settled.get(&(kind::<K>(), key.clone())) == Some(&(target, found))
-    }
-
-    fn observe<K: Keep>(&self, stored: K, target: u64, cache: &Cache<Known<K::Facts>>) {
-        let (key, version, known) = (key_of(&stored), version_of(&stored), stored.known());
-        let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.digest == target {
-            settled.remove(&(kind::<K>(), key.clone()));
-        } else {
-            tracing::debug!(kind = kind::<K>(), %key, "the API server stored something else than was written");
-            if settled.len() >= MOST_SETTLED {
-                settled.clear();
-            }
-            settled.insert((kind::<K>(), key.clone()), (target, known.digest));
-        }
-        drop(settled);
-        cache.observe(key, version, known);
+    async fn send<T: DeserializeOwned>(
+        &self,
+        request: Result<hyper::Request<Vec<u8>>, kube::core::request::Error>,
+    ) -> kube::Result<T> {
+        bounded(self.client.request(request.map_err(kube::Error::BuildRequest)?)).await
     }
 }
 
+/// Requests about objects of a kind in a namespace.
+fn request<K: Child>(key: &ObjectKey) -> Request {
+    Request::new(K::url_path(&(), Some(&key.namespace)))
+}
+
+fn to_bytes(object: &Value) -> Vec<u8> {
+    object.to_string().into_bytes()
+}
+
+fn typed<K: Child>(object: &Value) -> kube::Result<K> {
+    K::deserialize(object).map_err(kube::Error::SerdeError)
+}
+
+/// Takes in the answer to a write. Returns what the stored object lacks of what is wanted.
+fn observe<K: Child>(wanted: &Value, stored: K, cache: &Cache<Known<K::Facts>>) -> Vec<String> {
+    let (key, version, known) = (key_of(&stored), version_of(&stored), stored.known());
+    let missing = desired::missing::<K>(wanted, &known.fields, known.ignored.as_deref());
+    cache.observe(key, version, known);
+    missing
+}
+
 /// Name of a kind, for messages and metrics.
-fn kind<K: Keep>() -> &'static str {
+fn kind<K: Child>() -> &'static str {
     // Every kind that is written has its name as a literal in k8s-openapi or in our derive.
     match K::kind(&()) {
         std::borrow::Cow::Borrowed(kind) => kind,
@@ -264,50 +353,52 @@ fn params() -> PostParams {
     PostParams { dry_run: false, field_manager: Some(FIELD_MANAGER.to_owned()) }
 }
 
-/// Nobody else's object is ever touched. One that a former owner of the same name left is being collected: it goes by
+/// Whose an object is that may be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ownership {
+    /// It belongs to the owner that it should have.
+    Ours,
+    /// It has no owner, and all that the owner would have given it: it was orphaned or restored, and is adopted.
+    Orphaned,
+}
+
+/// Somebody else's object is never touched. One that a former owner of the same name left is being collected: it goes by
 /// itself.
-fn check_owner<K: Keep>(wanted: &K, owner: Option<&Owner>, deleting: bool) -> Result<(), Error> {
-    let (kind, name) = (kind::<K>().to_owned(), wanted.name_any());
-    let ours = controller_of(wanted.meta());
-    match (owner, ours) {
-        (Some(owner), Some(ours)) if owner.kind == ours.kind && owner.name == ours.name => {
-            if owner.uid == ours.uid && !deleting { Ok(()) } else { Err(Error::Deleting { kind, name }) }
+fn ownership<K: Child>(desired: &Desired<K>, known: &Known<K::Facts>) -> Result<Ownership, Error> {
+    let (kind, name) = (kind::<K>().to_owned(), desired.object.name_any());
+    let ours = controller_of(desired.object.meta());
+    match (&known.owner, ours) {
+        (Some(Owner { kind: of, name: owner, uid }), Some(ours)) if *of == ours.kind && *owner == ours.name => {
+            if *uid == ours.uid && !known.deleting {
+                Ok(Ownership::Ours)
+            } else {
+                Err(Error::Deleting { kind, name })
+            }
         }
         (Some(owner), _) => {
             Err(Error::Collision { kind, name, owner: format!("belongs to {} {:?}", owner.kind, owner.name) })
         }
-        (None, _) => Err(Error::Collision { kind, name, owner: "has no owner".to_owned() }),
+        (None, _) if !desired.is_known_by(&known.fields) => {
+            Err(Error::Collision { kind, name, owner: "has no owner".to_owned() })
+        }
+        (None, _) if known.deleting => Err(Error::Deleting { kind, name }),
+        (None, _) => Ok(Ownership::Orphaned),
     }
 }
 
-fn failure<K: Keep>(wanted: &K, error: &kube::Error) -> Error {
-    failed(kind::<K>(), &wanted.name_any(), error)
+fn failure<K: Child>(desired: &Desired<K>, error: &kube::Error) -> Error {
+    failed(kind::<K>(), &desired.object.name_any(), error)
 }
 
 /// What a failed write of an object means.
 pub(super) fn failed(kind: &str, name: &str, error: &kube::Error) -> Error {
-    let (kind, name, message) = (kind.to_owned(), name.to_owned(), error_text(error));
-    match error {
-        kube::Error::Api(status) if status.code == 422 => Error::Refused { kind, name, message },
-        kube::Error::Api(status) if status.code == 403 && namespace_ends(status) => Error::NamespaceEnds,
-        // The words of the admission plugin ResourceQuota; its answer has nothing else to be told by.
-        kube::Error::Api(status) if status.code == 403 && status.message.contains("exceeded quota") => {
-            Error::Quota { kind, name, message }
-        }
+    let (kind, name, message) = (kind.to_owned(), name.to_owned(), api_error::message(error).into_owned());
+    match api_error::classify(error) {
+        Class::Invalid => Error::Invalid { kind, name, message },
+        Class::Denied => Error::Denied { kind, name, message },
+        Class::NamespaceTerminating => Error::NamespaceEnds,
+        Class::Quota => Error::Quota { kind, name, message },
         _ => Error::Failed { kind, name, message },
-    }
-}
-
-fn namespace_ends(status: &Status) -> bool {
-    let causes = status.details.iter().flat_map(|details| &details.causes);
-    causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
-}
-
-/// What the API server said, without the debug form that kube's own message carries.
-pub(super) fn error_text(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
-        other => other.to_string(),
     }
 }
 
@@ -317,7 +408,7 @@ mod tests {
 
     use super::*;
 
-    fn of(status: serde_json::Value) -> Error {
+    fn of(status: Value) -> Error {
         failed("Service", "g-1", &kube::Error::Api(Box::new(serde_json::from_value(status).unwrap())))
     }
 
@@ -329,7 +420,7 @@ mod tests {
         let quota =
             json!({"code": 403, "message": "services \"g-1\" is forbidden: exceeded quota: q", "reason": "Forbidden"});
         assert!(matches!(of(quota), Error::Quota { .. }));
-        assert!(matches!(of(json!({"code": 403, "message": "no"})), Error::Failed { .. }));
-        assert!(matches!(of(json!({"code": 422, "message": "bad"})), Error::Refused { .. }));
+        assert!(matches!(of(json!({"code": 403, "reason": "Forbidden", "message": "no"})), Error::Failed { .. }));
+        assert!(matches!(of(json!({"code": 422, "reason": "Invalid", "message": "bad"})), Error::Invalid { .. }));
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::ensure::Writer;
 use super::pacing::Pacing;
 use super::partition::{Memory, Slots};
-use super::partition_set::KeptDigests;
+use super::partition_set::RemovedPartitions;
 use super::{Caches, Context, FIELD_MANAGER, Settings, partition, partition_set};
 use crate::events::Events;
 use crate::leader::Term;
@@ -66,7 +66,7 @@ impl Manager {
             pacing: Pacing::default(),
             memory: Memory::default(),
             slots: Slots::default(),
-            digests: KeptDigests::default(),
+            removed: RemovedPartitions::default(),
             client,
         };
         let sets = set_queue.run(SET_WORKERS, term.ending.clone(), |key| {

@@ -2,22 +2,24 @@
 
 pub mod caches;
 pub mod context;
-mod digest;
+mod desired;
 mod elections;
 mod ensure;
-mod fights;
 pub mod manager;
 mod objects;
 pub mod pacing;
 pub mod partition;
 pub mod partition_set;
 pub mod pods;
+mod repairs;
 pub mod settings;
 mod trouble;
 
 pub use caches::Caches;
 pub use context::Context;
-pub use digest::FIELD_MANAGER;
 pub use elections::KnownPartitions;
 pub use manager::Manager;
 pub use settings::{Images, Settings};
+
+/// Name under which the controller writes: `metadata.managedFields[].manager` of its objects.
+pub const FIELD_MANAGER: &str = "atomix-controller";

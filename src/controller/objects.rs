@@ -8,9 +8,13 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-use super::digest::{Child, OwnedKeys, digest_of};
+use super::desired::{self, FieldSet, Rules};
 use crate::api::labels::annotations;
+use crate::api::names::CONTAINER;
 use crate::api::{Partition, labels};
 
 /// Labels.
@@ -32,14 +36,17 @@ pub fn recommended_labels(set: &str, component: &str, controller: &str) -> Label
 /// The labels by which the pods of a partition are selected.
 #[must_use]
 pub fn selector(set: &str, index: i64) -> Labels {
-    [
-        (labels::APP, labels::values::APP.to_owned()),
-        (labels::TYPE, labels::values::PARTITION.to_owned()),
-        (labels::GROUP, set.to_owned()),
-        (labels::PARTITION, index.to_string()),
-    ]
-    .map(|(key, value)| (key.to_owned(), value))
-    .into()
+    let mut labels = group_selector(set);
+    labels.insert(labels::PARTITION.to_owned(), index.to_string());
+    labels
+}
+
+/// The labels by which the pods of all partitions of a set are selected.
+#[must_use]
+pub fn group_selector(set: &str) -> Labels {
+    [(labels::APP, labels::values::APP), (labels::TYPE, labels::values::PARTITION), (labels::GROUP, set)]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
 }
 
 /// A reference that makes `owner` the controller of an object, which the garbage collector then deletes with it.
@@ -67,14 +74,6 @@ pub fn metadata(namespace: &str, name: String, labels: Labels, owner: OwnerRefer
     }
 }
 
-/// A hash of what the labels and annotations of a Partition, as the cache keeps it, say of its pods.
-#[must_use]
-pub fn metadata_hash(partition: &Partition) -> String {
-    let labels = partition.labels().iter().filter(|(key, _)| !labels::RESERVED.contains(&key.as_str()));
-    let annotations = partition.annotations().iter().filter(|(key, _)| *key == annotations::MEMBER_PORTS);
-    short_hash(labels.chain(annotations))
-}
-
 /// A hash of keys and values, of 16 hexadecimal digits, that stays the same over versions of this program.
 #[must_use]
 pub fn short_hash<'a>(entries: impl Iterator<Item = (&'a String, &'a String)>) -> String {
@@ -100,8 +99,10 @@ pub struct Known<F> {
     pub uid: String,
     /// The controller among its owners, if any.
     pub owner: Option<Owner>,
-    /// [`digest`] of the stored object.
-    pub digest: u64,
+    /// Its fields, to compare with what is wanted.
+    pub fields: FieldSet,
+    /// The fields that are left to others, as its annotation names them.
+    pub ignored: Option<Box<str>>,
     /// Whether it is on its way out.
     pub deleting: bool,
     /// What else is needed of this kind.
@@ -119,16 +120,40 @@ pub struct Owner {
     pub uid: String,
 }
 
-/// How a child of a kind is reduced to what the cache keeps of it.
-pub trait Keep: Child {
+/// A kind of object that the controllers make.
+pub trait Child:
+    Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+    + Clone
+    + std::fmt::Debug
+    + Serialize
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
     /// What is needed of this kind beyond what every child has.
     type Facts: Clone + PartialEq + Send + Sync + 'static;
+
+    /// How its fields are compared and written.
+    const RULES: Rules;
 
     /// Reads the facts off an object.
     fn facts(&self) -> Self::Facts;
 
-    /// Reduces the object.
+    /// Whether a stored object can only be deleted and created again to become what is wanted, and that costs nothing.
+    fn is_replaced_by_another(_stored: &Value, _wanted: &Value) -> bool {
+        false
+    }
+
+    /// The labels and annotations that were copied to a stored object from its set, by the name of the map.
+    fn copied_before(stored: &Value) -> Vec<(&'static str, Vec<String>)> {
+        vec![("labels", desired::copied_labels(stored))]
+    }
+
+    /// Reduces the object to what the cache keeps of it.
     fn known(self) -> Known<Self::Facts> {
+        // The types have only string keys: there is no way not to be JSON.
+        let fields = serde_json::to_value(&self).map(|object| FieldSet::of(&object, &Self::RULES)).unwrap_or_default();
         let owner = controller_of(self.meta()).map(|owner| Owner {
             kind: owner.kind.clone(),
             name: owner.name.clone(),
@@ -137,12 +162,17 @@ pub trait Keep: Child {
         Known {
             uid: self.uid().unwrap_or_default(),
             owner,
+            fields,
+            ignored: self.annotations().get(annotations::IGNORED_FIELDS).map(|fields| fields.as_str().into()),
             deleting: self.meta().deletion_timestamp.is_some(),
             facts: self.facts(),
-            digest: digest_of(self),
         }
     }
 }
+
+/// A selector has no keys but ours: each more would select fewer pods, or none. A Service has no ports but ours: each
+/// more would double the answers of DNS.
+const SERVICE: Rules = Rules { exact: &["spec.selector"], closed: &["spec.ports"], whole: &[], uncompared: &[] };
 
 /// What the StatefulSet controller has made of a StatefulSet. How many pods there are is read off the pods themselves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -151,35 +181,62 @@ pub struct Rollout {
     pub observed: bool,
     /// Revision of the current pod template: what the pods' `controller-revision-hash` should be.
     pub revision: String,
+    /// Generation of the StatefulSet.
+    pub generation: i64,
+    /// Image of the nodes.
+    pub image: String,
 }
 
-impl Keep for StatefulSet {
+/// Addresses that the endpoints of a group publish, by the name of the partition.
+pub type Published = BTreeMap<String, String>;
+
+impl Child for StatefulSet {
     type Facts = Rollout;
 
+    const RULES: Rules = Rules { exact: &[], closed: &[], whole: &["spec.updateStrategy"], uncompared: &[] };
+
     fn facts(&self) -> Rollout {
-        let Some(status) = &self.status else { return Rollout::default() };
+        let containers = self.spec.iter().flat_map(|spec| spec.template.spec.iter().flat_map(|spec| &spec.containers));
+        let container = containers.into_iter().find(|container| container.name == CONTAINER);
+        let image = container.and_then(|container| container.image.clone()).unwrap_or_default();
+        let generation = self.metadata.generation.unwrap_or_default();
+        let Some(status) = &self.status else { return Rollout { generation, image, ..Rollout::default() } };
         Rollout {
             observed: status.observed_generation >= self.metadata.generation,
             revision: status.update_revision.clone().unwrap_or_default(),
+            generation,
+            image,
         }
     }
 }
 
-impl Keep for Service {
+impl Child for Service {
     /// Its cluster IPs.
     type Facts = Vec<String>;
+
+    const RULES: Rules = SERVICE;
 
     fn facts(&self) -> Vec<String> {
         let ips = self.spec.as_ref().and_then(|spec| spec.cluster_ips.clone()).unwrap_or_default();
         ips.into_iter().filter(|ip| ip != "None" && !ip.is_empty()).collect()
     }
+
+    /// A Service cannot get or lose its address.
+    fn is_replaced_by_another(stored: &Value, wanted: &Value) -> bool {
+        let text = |object: &Value, path| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let is_headless = |object: &Value| text(object, "/spec/clusterIP") == "None";
+        let has_address = text(stored, "/spec/type") != "ExternalName" && !text(stored, "/spec/clusterIP").is_empty();
+        has_address && is_headless(stored) != is_headless(wanted)
+    }
 }
 
-impl Keep for EndpointSlice {
+impl Child for EndpointSlice {
     /// Address of each partition by name: what a deleted Service of a partition is asked to come back with.
-    type Facts = BTreeMap<String, String>;
+    type Facts = Published;
 
-    fn facts(&self) -> BTreeMap<String, String> {
+    const RULES: Rules = Rules { exact: &["endpoints", "ports"], closed: &[], whole: &[], uncompared: &[] };
+
+    fn facts(&self) -> Published {
         let endpoints = self.endpoints.iter();
         endpoints
             .filter_map(|endpoint| Some((endpoint.hostname.clone()?, endpoint.addresses.first()?.clone())))
@@ -187,38 +244,52 @@ impl Keep for EndpointSlice {
     }
 }
 
-impl Keep for ConfigMap {
+impl Child for ConfigMap {
     type Facts = ();
+
+    const RULES: Rules = Rules { exact: &[], closed: &[], whole: &[], uncompared: &[] };
+
+    fn facts(&self) {}
+
+    /// One that was made immutable. The pods that read it have done so when they started.
+    fn is_replaced_by_another(stored: &Value, wanted: &Value) -> bool {
+        let wanted = wanted.get("data").and_then(Value::as_object).into_iter().flatten();
+        stored.get("immutable") == Some(&Value::Bool(true))
+            && wanted.into_iter().any(|(file, text)| stored.pointer("/data").and_then(|data| data.get(file)) != Some(text))
+    }
+}
+
+impl Child for Endpoints {
+    /// As for EndpointSlices.
+    type Facts = Published;
+
+    const RULES: Rules = Rules { exact: &["subsets"], closed: &[], whole: &[], uncompared: &[] };
+
+    fn facts(&self) -> Published {
+        let subsets = self.subsets.iter().flatten();
+        let addresses = subsets.flat_map(|subset| subset.addresses.iter().flatten());
+        addresses.filter_map(|address| Some((address.hostname.clone()?, address.ip.clone()))).collect()
+    }
+}
+
+impl Child for PodDisruptionBudget {
+    type Facts = ();
+
+    const RULES: Rules =
+        Rules { exact: &["spec.selector", "spec.minAvailable"], closed: &[], whole: &[], uncompared: &[] };
 
     fn facts(&self) {}
 }
 
-impl Keep for Endpoints {
-    type Facts = ();
-
-    fn facts(&self) {}
-}
-
-impl Keep for PodDisruptionBudget {
-    type Facts = ();
-
-    fn facts(&self) {}
-}
-
-impl Keep for Partition {
-    /// The partition itself, with only the labels and annotations that its set gave it, and the name of its controller:
-    /// what others added is not handed down to the pods.
+impl Child for Partition {
+    /// The partition itself, without its labels, and with only those annotations by which it is recognised.
     type Facts = Partition;
+
+    const RULES: Rules = Rules { exact: &["spec"], closed: &[], whole: &[], uncompared: &[] };
 
     fn facts(&self) -> Partition {
         let meta = &self.metadata;
-        let owned = OwnedKeys::of(meta.managed_fields.as_deref());
-        // Which controller runs it may be said by anybody.
-        let annotation = |key: &str| owned.annotation(key) || key == annotations::CONTROLLER;
-        let kept = |map: &Option<Labels>, counts: &dyn Fn(&str) -> bool| -> Option<Labels> {
-            let map = map.as_ref()?.iter().filter(|(key, _)| counts(key));
-            Some(map.map(|(key, value)| (key.clone(), value.clone())).collect())
-        };
+        let annotations = self.annotations().iter().filter(|(key, _)| annotations::READ.contains(&key.as_str()));
         let metadata = ObjectMeta {
             name: meta.name.clone(),
             namespace: meta.namespace.clone(),
@@ -228,10 +299,17 @@ impl Keep for Partition {
             creation_timestamp: meta.creation_timestamp.clone(),
             deletion_timestamp: meta.deletion_timestamp.clone(),
             owner_references: meta.owner_references.clone(),
-            labels: kept(&meta.labels, &|key| owned.label(key)),
-            annotations: kept(&meta.annotations, &annotation),
+            annotations: Some(annotations.map(|(key, value)| (key.clone(), value.clone())).collect()),
             ..ObjectMeta::default()
         };
         Self { metadata, spec: self.spec.clone(), status: self.status.clone() }
+    }
+
+    fn copied_before(stored: &Value) -> Vec<(&'static str, Vec<String>)> {
+        let keys = |map: &str| {
+            let map = stored.pointer(&format!("/spec/templateMetadata/{map}")).and_then(Value::as_object);
+            map.into_iter().flat_map(|map| map.keys().cloned()).collect()
+        };
+        ["labels", "annotations"].map(|map| (map, keys(map))).into()
     }
 }

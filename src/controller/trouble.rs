@@ -1,5 +1,7 @@
 //! What stands in the way of an object being as its spec says, in the terms of conditions.
 
+use std::time::Duration;
+
 use super::ensure::Error;
 use super::partition::identity::NotAPartition;
 use crate::rules::{Violation, violation};
@@ -18,9 +20,17 @@ pub struct Trouble {
     pub reason: &'static str,
     /// A sentence for people.
     pub message: String,
+    /// When to try again, if that is known.
+    pub again: Option<Duration>,
 }
 
 impl Trouble {
+    /// An obstacle of which nothing is known but what it is.
+    #[must_use]
+    pub fn new(stalled: bool, reason: &'static str, message: String) -> Self {
+        Self { stalled, reason, message, again: None }
+    }
+
     /// Whether nobody needs to hear of it: the namespace is going, with everything in it.
     #[must_use]
     pub fn is_silent(&self) -> bool {
@@ -43,28 +53,29 @@ impl Trouble {
 
 impl From<Error> for Trouble {
     fn from(error: Error) -> Self {
+        let again = if let Error::Contested { again, .. } = &error { Some(*again) } else { None };
         let (stalled, reason) = match &error {
             Error::Collision { .. } => (true, "NameCollision"),
-            Error::Refused { kind, .. } if kind == "StatefulSet" => (true, "InvalidPodTemplate"),
-            Error::Refused { .. } => (true, "Refused"),
+            Error::Invalid { kind, .. } if kind == "StatefulSet" => (true, "InvalidPodTemplate"),
+            Error::Invalid { .. } | Error::Denied { .. } => (true, "Refused"),
             Error::Deleting { .. } => (false, "WaitingForDeletion"),
             Error::Quota { .. } => (false, "QuotaExceeded"),
             Error::NamespaceEnds => (false, NAMESPACE_ENDS),
             Error::Contested { .. } => (true, "Contested"),
             Error::Failed { .. } => (false, API_ERROR),
         };
-        Self { stalled, reason, message: error.to_string() }
+        Self { again, ..Self::new(stalled, reason, error.to_string()) }
     }
 }
 
 impl From<Vec<Violation>> for Trouble {
     fn from(violations: Vec<Violation>) -> Self {
-        Self { stalled: true, reason: "InvalidSpec", message: violation::join(&violations) }
+        Self::new(true, "InvalidSpec", violation::join(&violations))
     }
 }
 
 impl From<NotAPartition> for Trouble {
     fn from(error: NotAPartition) -> Self {
-        Self { stalled: true, reason: "InvalidName", message: error.to_string() }
+        Self::new(true, "InvalidName", error.to_string())
     }
 }

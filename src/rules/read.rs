@@ -134,6 +134,8 @@ pub(super) fn template_spec(spec: &Fields<'_>, violations: &mut Vec<Violation>) 
         service_account_name: spec.text("serviceAccountName", violations),
         security_context: spec.shaped("securityContext", violations),
         pod_security_context: spec.shaped("podSecurityContext", violations),
+        ip_family_policy: spec.text("ipFamilyPolicy", violations),
+        ip_families: spec.shaped("ipFamilies", violations),
         termination_grace_period_seconds: spec.integer("terminationGracePeriodSeconds", violations),
     }
 }

@@ -21,6 +21,9 @@ const MAX_METADATA: usize = 256;
 const PULL_POLICIES: [&str; 3] = ["Always", "IfNotPresent", "Never"];
 const RETENTION_ACTIONS: [&str; 2] = ["Retain", "Delete"];
 const MEMBER_PORTS: [&str; 2] = ["split", "shared"];
+const SINGLE_STACK: &str = "SingleStack";
+const IP_FAMILY_POLICIES: [&str; 3] = [SINGLE_STACK, "PreferDualStack", "RequireDualStack"];
+const IP_FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
 const IMMUTABLE: &str = "field is immutable";
 
 /// Everything wrong with a set by itself. Defaults are filled in already.
@@ -107,6 +110,7 @@ pub(super) fn template(spec: &TemplateSpec, path: &str, violations: &mut Vec<Vio
         quantities(resources, &format!("{path}.resources"), violations);
     }
     storage(spec, path, violations);
+    ip_families(spec, path, violations);
     for (field, name) in [
         ("storageClass", &spec.storage_class),
         ("priorityClassName", &spec.priority_class_name),
@@ -224,6 +228,24 @@ fn storage(spec: &TemplateSpec, path: &str, violations: &mut Vec<Violation>) {
     }
 }
 
+fn ip_families(spec: &TemplateSpec, path: &str, violations: &mut Vec<Violation>) {
+    supported(spec.ip_family_policy.as_deref(), &IP_FAMILY_POLICIES, &format!("{path}.ipFamilyPolicy"), violations);
+    let (families, path) = (spec.ip_families.as_deref().unwrap_or_default(), format!("{path}.ipFamilies"));
+    at_most(families.len(), IP_FAMILIES.len(), &path, violations);
+    for (index, family) in families.iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        if !IP_FAMILIES.contains(&family.as_str()) {
+            violations.push(Violation::not_supported(path, family, &IP_FAMILIES));
+        } else if families[..index].contains(family) {
+            violations.push(Violation::duplicate(path, family));
+        }
+    }
+    if families.len() > 1 && spec.ip_family_policy.as_deref().unwrap_or(SINGLE_STACK) == SINGLE_STACK {
+        let detail = "must have one element unless ipFamilyPolicy is PreferDualStack or RequireDualStack";
+        violations.push(Violation::invalid(path, &families.join(","), detail));
+    }
+}
+
 /// What may not change from one template, or Partition's spec, to the next. Only well-formed values are compared.
 pub(super) fn template_change(new: &TemplateSpec, old: &TemplateSpec, path: &str, violations: &mut Vec<Violation>) {
     if Protocol::parse(&new.protocol).is_some() && new.protocol != old.protocol {
@@ -235,6 +257,14 @@ pub(super) fn template_change(new: &TemplateSpec, old: &TemplateSpec, path: &str
         let detail =
             format!("{IMMUTABLE} with the raft protocol, whose members are configured once: create another set");
         violations.push(Violation::invalid(format!("{path}.size"), &size(new), detail));
+    }
+    let first_family = |spec: &TemplateSpec| spec.ip_families.as_ref().and_then(|families| families.first().cloned());
+    if let (Some(new), Some(old)) = (first_family(new), first_family(old))
+        && new != old
+        && IP_FAMILIES.contains(&new.as_str())
+    {
+        let detail = format!("{IMMUTABLE}: a Service keeps its first address family");
+        violations.push(Violation::invalid(format!("{path}.ipFamilies[0]"), &new, detail));
     }
     let detail = format!("{IMMUTABLE}: the claim templates of a StatefulSet cannot change");
     if new.storage_class.as_deref().unwrap_or_default() != old.storage_class.as_deref().unwrap_or_default() {

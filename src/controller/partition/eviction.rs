@@ -19,6 +19,7 @@ use super::nodes::Nodes;
 use super::rolling::{self, Step};
 use crate::api::names::{self, ObjectKey};
 use crate::api::{DEFAULT_COUNT, Partition};
+use crate::api_error::{Class, classify, message};
 use crate::events::Severity;
 
 /// Refusals in a row that are not worth a word: the disruption budget learns a moment after us that a pod is ready.
@@ -53,6 +54,9 @@ pub(super) struct Wait {
 pub(super) async fn roll(context: &Context, key: &ObjectKey, partition: &Partition, nodes: &Nodes) -> Rolling {
     match rolling::next(nodes, Timestamp::now()) {
         Step::Done => Rolling::default(),
+        Step::Stop { message } => {
+            Rolling { trouble: Some(Trouble::new(true, "PodsStayOutdated", message)), ..Rolling::default() }
+        }
         Step::Wait { quorum, message, after } => {
             Rolling { wait: Some(Wait { quorum, message }), again: after, trouble: None }
         }
@@ -61,14 +65,14 @@ pub(super) async fn roll(context: &Context, key: &ObjectKey, partition: &Partiti
                 format!("{} of {} pods are outdated; waiting for other partitions", nodes.outdated(), nodes.size);
             Rolling { wait: Some(Wait { quorum: false, message }), again: Some(SLOT_AGAIN), trouble: None }
         }
-        Step::Evict { name, uid, .. } => {
+        Step::Evict { name, ordinal, uid, .. } => {
             let progress = format!("{} of {} pods are outdated", nodes.outdated(), nodes.size);
             let wait = |quorum, what: String| Some(Wait { quorum, message: format!("{progress}; {what}") });
             match bounded(evict(context, key, &name, &uid)).await {
                 Ok(_) => {
                     context.metrics.api_write("Pod", "evict");
                     tracing::info!(partition = %key, pod = name, "outdated pod evicted");
-                    if context.memory.evict(key, &uid, Instant::now()) {
+                    if context.memory.evict(key, ordinal, &uid, nodes.rollout.generation, Instant::now()) {
                         let note = format!("{progress} and are replaced one by one, beginning with {name}");
                         context.events.publish(partition, Severity::Normal, "Rolling", note);
                     }
@@ -76,14 +80,15 @@ pub(super) async fn roll(context: &Context, key: &ObjectKey, partition: &Partiti
                     Rolling { wait, again: Some(EVICTION_SHOWS), trouble: None }
                 }
                 // Gone, or another pod by now: the watch will tell.
-                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
+                Err(error) if matches!(classify(&error), Class::Gone | Class::Conflict) => {
                     let wait = wait(false, format!("waiting for pod {name} to end"));
                     Rolling { wait, again: Some(ASK_AGAIN.1), trouble: None }
                 }
-                Err(kube::Error::Api(status)) if status.code == 429 => {
+                Err(error) if classify(&error) == Class::TooManyRequests => {
+                    let refusal = message(&error);
                     let told = context.memory.refuse(key) > REFUSALS_UNTOLD;
-                    tracing::debug!(partition = %key, pod = name, message = status.message, "eviction refused");
-                    let why = format!("pod {name} may not be evicted yet: {}", status.message);
+                    tracing::debug!(partition = %key, pod = name, message = %refusal, "eviction refused");
+                    let why = format!("pod {name} may not be evicted yet: {refusal}");
                     Rolling {
                         wait: wait(told, if told { why } else { format!("replacing pod {name}") }),
                         again: Some(if told { ASK_AGAIN.1 } else { ASK_AGAIN.0 }),

@@ -23,6 +23,8 @@ pub struct Memory(Mutex<HashMap<ObjectKey, Remembered>>);
 struct Remembered {
     /// When which pod was evicted, by uid.
     evicted: HashMap<String, Instant>,
+    /// The last pod of each ordinal that was evicted, by uid, and the generation that the StatefulSet had then.
+    replaced: HashMap<i64, (i64, String)>,
     /// Evictions that were refused since the last one that was not.
     refused: u32,
     /// Whether pods have been replaced, and the end of it not been told.
@@ -32,11 +34,13 @@ struct Remembered {
 }
 
 impl Memory {
-    /// Says that a pod has been evicted. Returns whether it is the first one of a rolling.
-    pub(super) fn evict(&self, key: &ObjectKey, uid: &str, now: Instant) -> bool {
+    /// Records that the pod of an ordinal has been evicted, while the StatefulSet had that generation. Returns whether it
+    /// is the first one of a rolling.
+    pub(super) fn evict(&self, key: &ObjectKey, ordinal: i64, uid: &str, generation: i64, now: Instant) -> bool {
         let mut all = self.lock();
         let partition = all.entry(key.clone()).or_default();
         partition.evicted.insert(uid.to_owned(), now);
+        partition.replaced.insert(ordinal, (generation, uid.to_owned()));
         partition.refused = 0;
         !std::mem::replace(&mut partition.rolling, true)
     }
@@ -51,7 +55,21 @@ impl Memory {
 
     /// Says that all pods are up to date and ready. Returns whether that is the end of a rolling.
     pub(super) fn complete(&self, key: &ObjectKey) -> bool {
-        self.lock().remove(key).is_some_and(|partition| partition.rolling)
+        let mut all = self.lock();
+        let Some(partition) = all.remove(key) else { return false };
+        // A pod that is outdated again while the StatefulSet is the same is one that was replaced already.
+        if !partition.replaced.is_empty() {
+            all.insert(key.clone(), Remembered { replaced: partition.replaced, ..Remembered::default() });
+        }
+        partition.rolling
+    }
+
+    /// The pods, by ordinal and uid, that were evicted while the StatefulSet had its current generation.
+    pub(super) fn replaced(&self, key: &ObjectKey, generation: i64) -> HashMap<i64, String> {
+        let all = self.lock();
+        let replaced = all.get(key).into_iter().flat_map(|partition| &partition.replaced);
+        let replaced = replaced.filter(|(_, (at, _))| *at == generation);
+        replaced.map(|(ordinal, (_, uid))| (*ordinal, uid.clone())).collect()
     }
 
     /// Pods that were evicted a short while ago, by uid.
@@ -94,18 +112,20 @@ mod tests {
     #[test]
     fn an_evicted_pod_is_remembered_for_a_while() {
         let (memory, key, start) = (Memory::default(), ObjectKey::new("n", "g-1"), Instant::now());
-        assert!(memory.evict(&key, "a", start), "the first of a rolling");
-        assert!(!memory.evict(&key, "b", start + EVICTION_SHOWS / 2));
+        assert!(memory.evict(&key, 2, "a", 1, start), "the first of a rolling");
+        assert!(!memory.evict(&key, 1, "b", 2, start + EVICTION_SHOWS / 2));
         assert_eq!(memory.evicted(&key, start + EVICTION_SHOWS), HashSet::from(["b".to_owned()]));
         assert!(memory.evicted(&ObjectKey::new("n", "g-2"), start).is_empty());
         assert!(memory.complete(&key) && !memory.complete(&key));
+        assert_eq!(memory.replaced(&key, 2), HashMap::from([(1, "b".to_owned())]), "after the end, too");
+        assert!(memory.replaced(&key, 3).is_empty());
     }
 
     #[test]
     fn refusals_are_counted_until_an_eviction_passes() {
         let (memory, key) = (Memory::default(), ObjectKey::new("n", "g-1"));
         assert_eq!((memory.refuse(&key), memory.refuse(&key)), (1, 2));
-        memory.evict(&key, "a", Instant::now());
+        memory.evict(&key, 0, "a", 1, Instant::now());
         assert_eq!(memory.refuse(&key), 1);
     }
 

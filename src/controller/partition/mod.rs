@@ -19,10 +19,11 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
+use serde_json::Value;
 use tokio::time::Instant;
 
-use self::build::Children;
-pub(super) use self::build::{cluster_ip_service, min_ready, port};
+use self::build::{Children, Network};
+pub(super) use self::build::{APP_PROTOCOL, cluster_ip_service, initial_ports, min_ready, port};
 use self::eviction::Rolling;
 use self::identity::Identity;
 pub use self::memory::Memory;
@@ -31,8 +32,9 @@ pub use self::slots::Slots;
 pub(super) use self::status::PODS_NOT_READY;
 use self::status::Seen;
 use super::context::Context;
+use super::desired::Desired;
 use super::ensure::{Done, Error};
-use super::objects::{Keep, controller_of};
+use super::objects::{Child, controller_of};
 use super::partition_set::{PARTITION_DELAY, is_paused, slice_name};
 use super::trouble::Trouble;
 use crate::api::labels::annotations;
@@ -54,13 +56,14 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
     let Some(known) = context.caches.partitions.get(&key) else {
         context.pacing.forget(&key);
         context.memory.forget(&key);
+        context.removed.forget(&key);
         eviction::give_slot_back(context, &key);
         return Outcome::Done;
     };
     let partition = &known.facts;
     let named = partition.annotations().get(annotations::CONTROLLER);
     let ours = named.is_some_and(|named| context.settings.is_identity(named));
-    if known.deleting || !ours {
+    if known.deleting || !ours || context.removed.contains(&key, &known.uid) {
         return Outcome::Done;
     }
     let Applied { deeds, trouble, pods_may_go } = match Identity::of(partition) {
@@ -71,10 +74,10 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
                 // Whoever resumes the set asks at once; unless the pause was so short that nobody has seen it.
                 return Outcome::Again(PAUSED_LOOK);
             }
-            match build::children(partition, &identity, &context.settings, former_ip(context, &identity)) {
+            match build::children(partition, &identity, &context.settings, &network(context, &identity)) {
                 Err(violations) => Applied::nothing(violations.into()),
                 Ok(children) => {
-                    let retained = claims::retained(context, partition, &children.stateful_set).await;
+                    let retained = claims::retained(context, partition, &children.stateful_set.object).await;
                     let applied = Box::pin(apply(context, children)).await;
                     telling::tell_of_claims(context, partition, &retained, &applied.deeds);
                     applied
@@ -124,9 +127,10 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
         // The back-off may last far longer than the status may lag.
         context.partitions.after(key.clone(), wait);
     }
-    let again = [later, rolling.again, young, missing.err()].into_iter().flatten().min();
+    let try_again = trouble.as_ref().and_then(|trouble| trouble.again);
+    let again = [later, rolling.again, young, missing.err(), try_again].into_iter().flatten().min();
     match again {
-        _ if failed => Outcome::Failed,
+        _ if failed && try_again.is_none() => Outcome::Failed,
         Some(wait) => Outcome::Again(wait),
         None => Outcome::Done,
     }
@@ -139,16 +143,31 @@ fn gather(context: &Context, key: &ObjectKey, partition: &Partition) -> Nodes {
     Nodes::gather(context, key, spec.size.unwrap_or(DEFAULT_COUNT), min_ready)
 }
 
-/// The address that the partition's Service had before it was deleted: the group's endpoints still have it.
-fn former_ip(context: &Context, identity: &Identity) -> Option<IpAddr> {
-    let service = ObjectKey::new(identity.namespace.as_str(), identity.name.as_str());
-    if context.caches.services.get(&service).is_some() {
-        return None;
+/// Where the Services of a partition are to be. The group's endpoints still have the addresses that its client Service
+/// had before it was deleted.
+fn network(context: &Context, identity: &Identity) -> Network {
+    let caches = &context.caches;
+    let key = |name: &str| ObjectKey::new(identity.namespace.as_str(), name);
+    let addresses = |service: &ObjectKey| -> Vec<IpAddr> {
+        let service = caches.services.get(service).map(|service| service.facts.clone()).unwrap_or_default();
+        service.iter().filter_map(|address| address.parse().ok()).collect()
+    };
+    if !addresses(&key(&identity.name)).is_empty() {
+        return Network::default();
     }
-    ["ipv4", "ipv6"].iter().find_map(|family| {
-        let slice = ObjectKey::new(identity.namespace.as_str(), slice_name(&identity.set, family));
-        context.caches.endpoint_slices.get(&slice)?.facts.get(&identity.name)?.parse().ok()
-    })
+    let published = |family: &str| -> Option<IpAddr> {
+        let slice = caches.endpoint_slices.get(&key(&slice_name(&identity.set, family)))?;
+        slice.facts.get(&identity.name)?.parse().ok()
+    };
+    let count = caches.sets.get(&key(&identity.set)).and_then(|set| set.spec.partitions).unwrap_or(DEFAULT_COUNT);
+    let siblings = (1..=count).filter(|index| *index != identity.index);
+    let siblings = siblings.map(|index| addresses(&key(&names::partition(&identity.set, index))));
+    let sibling = siblings.into_iter().find(|addresses| !addresses.is_empty()).unwrap_or_default();
+    let mut former: Vec<IpAddr> = ["ipv4", "ipv6"].into_iter().filter_map(published).collect();
+    if sibling.first().is_some_and(IpAddr::is_ipv6) {
+        former.reverse();
+    }
+    Network { former_addresses: former, sibling }
 }
 
 type Deed = (&'static str, String, Done);
@@ -173,11 +192,14 @@ async fn apply(context: &Context, children: Children) -> Applied {
     let Children { config_map, service, headless_service, stateful_set, disruption_budget } = children;
     let (writer, caches) = (&context.writer, &*context.caches);
     let nodes = async {
-        let files = writer.ensure(&config_map, &caches.config_maps).await;
-        match files {
-            Ok(files) => (Ok(files), Some(writer.ensure(&stateful_set, &caches.stateful_sets).await)),
-            Err(error) => (Err(error), None),
-        }
+        let files = writer.ensure(&config_map, &caches.config_maps);
+        let names = writer.ensure(&headless_service, &caches.services);
+        let (files, names) = tokio::join!(files, names);
+        let pods = match (&files, &names) {
+            (Ok(_), Ok(_)) => Some(writer.ensure(&stateful_set, &caches.stateful_sets).await),
+            _ => None,
+        };
+        (files, names, pods)
     };
     let budget = async {
         match &disruption_budget {
@@ -187,10 +209,9 @@ async fn apply(context: &Context, children: Children) -> Applied {
     };
     let client_service = async {
         let mut service = service;
-        let asked = service.spec.as_ref().is_some_and(|spec| spec.cluster_ip.is_some());
         let mut result = writer.ensure(&service, &caches.services).await;
         for wait in FORMER_ADDRESS_RETRIES {
-            if !asked || !matches!(result, Err(Error::Refused { .. })) {
+            if !service.existed || !matches!(result, Err(Error::Invalid { .. })) {
                 return result;
             }
             tokio::time::sleep(Duration::from_millis(wait)).await;
@@ -198,22 +219,24 @@ async fn apply(context: &Context, children: Children) -> Applied {
         }
         match result {
             // Somebody else has the former address by now.
-            Err(Error::Refused { .. }) if asked => {
-                service.spec.iter_mut().for_each(|spec| spec.cluster_ip = None);
+            Err(Error::Invalid { .. }) if service.existed => {
+                if let Some(spec) = service.initial.get_mut("spec").and_then(Value::as_object_mut) {
+                    spec.retain(|field, _| field != "clusterIP" && field != "clusterIPs");
+                }
                 writer.ensure(&service, &caches.services).await
             }
             result => result,
         }
     };
-    let headless = writer.ensure(&headless_service, &caches.services);
-    let (client_service, headless, (files, pods), budget) = tokio::join!(client_service, headless, nodes, budget);
+    let (client_service, (files, headless, pods), budget) = tokio::join!(client_service, nodes, budget);
+    let name = stateful_set.object.name_any();
     let pods_may_go = matches!(pods, Some(Ok(_))) && !matches!(budget, Some(Err(_)));
     let results = [
-        ("Service", stateful_set.name_any(), client_service.map(Some)),
-        ("Service", headless_service.name_any(), headless.map(Some)),
-        ("ConfigMap", config_map.name_any(), files.map(Some)),
-        ("StatefulSet", stateful_set.name_any(), pods.transpose()),
-        ("PodDisruptionBudget", names::disruption_budget(&stateful_set.name_any()), budget.transpose()),
+        ("Service", name.clone(), client_service.map(Some)),
+        ("Service", headless_service.object.name_any(), headless.map(Some)),
+        ("ConfigMap", config_map.object.name_any(), files.map(Some)),
+        ("PodDisruptionBudget", names::disruption_budget(&name), budget.transpose()),
+        ("StatefulSet", name, pods.transpose()),
     ];
     let (mut deeds, mut troubles): (Vec<Deed>, _) = (Vec::new(), Vec::new());
     for (kind, name, result) in results {
@@ -226,7 +249,8 @@ async fn apply(context: &Context, children: Children) -> Applied {
 }
 
 /// A partition that has shrunk to one pod has no budget any more.
-async fn remove_budget(context: &Context, pods: &StatefulSet) -> Option<Result<Done, Error>> {
+async fn remove_budget(context: &Context, pods: &Desired<StatefulSet>) -> Option<Result<Done, Error>> {
+    let pods = &pods.object;
     let key = ObjectKey::new(pods.namespace().unwrap_or_default(), names::disruption_budget(&pods.name_any()));
     let owner = controller_of(&pods.metadata)?;
     let budgets = &context.caches.disruption_budgets;
@@ -242,9 +266,17 @@ enum Written {
     Failed,
 }
 
+/// The image that the pods of a partition are told to run: that of the StatefulSet, if it is there.
+fn image(context: &Context, partition: &Partition, nodes: &Nodes) -> Option<String> {
+    if !nodes.rollout.image.is_empty() {
+        return Some(nodes.rollout.image.clone());
+    }
+    let spec = &partition.spec.template;
+    Protocol::parse(&spec.protocol).map(|protocol| context.settings.image(spec, protocol).to_owned())
+}
+
 async fn write_status(context: &Context, key: &ObjectKey, partition: &Partition, seen: Seen<'_>) -> Written {
-    let image = Protocol::parse(&partition.spec.template.protocol)
-        .map(|protocol| context.settings.image(&partition.spec.template, protocol).to_owned());
+    let image = image(context, partition, seen.nodes);
     let before = PartitionStatus { election: None, ..partition.status.clone().unwrap_or_default() };
     let status = status::status(partition, seen, image, &Time(Timestamp::now()));
     if status == before {

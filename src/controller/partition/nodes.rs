@@ -1,5 +1,6 @@
 //! The pods of one partition as they are known, beside what they should be.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ pub(super) struct Nodes {
     pub min_ready: Duration,
     /// What the StatefulSet controller has made of the StatefulSet.
     pub rollout: Rollout,
+    /// Pods that were evicted since the StatefulSet has its spec: uids by ordinal.
+    pub replaced: HashMap<i64, String>,
     /// Name of the pod that the nodes have elected, if any.
     pub primary: String,
     /// The pods that exist, by ordinal. While a partition shrinks there are some of higher ordinals than it will have.
@@ -60,7 +63,8 @@ impl Nodes {
         let known = context.caches.partitions.get(key);
         let election = known.as_ref().and_then(|known| known.facts.status.as_ref()?.election.as_ref());
         let primary = election.map(|election| election.primary.clone()).unwrap_or_default();
-        Self { size, min_ready, rollout, primary, pods }
+        let replaced = context.memory.replaced(key, rollout.generation);
+        Self { size, min_ready, rollout, replaced, primary, pods }
     }
 
     /// The pods that there should be and are.
@@ -77,6 +81,14 @@ impl Nodes {
     /// current one.
     pub(super) fn is_outdated(&self, pod: &Node) -> bool {
         self.rollout.observed && pod.facts.revision != self.rollout.revision
+    }
+
+    /// A pod that was made in the place of one that was evicted for being outdated, and is outdated itself although the
+    /// StatefulSet has not changed since. To evict it would change nothing.
+    pub(super) fn stays_outdated(&self) -> Option<&Node> {
+        self.wanted().find(|pod| {
+            self.is_outdated(pod) && self.replaced.get(&pod.ordinal).is_some_and(|uid| *uid != pod.facts.uid)
+        })
     }
 
     /// Wanted pods of earlier templates.
@@ -128,7 +140,8 @@ pub(super) mod fixtures {
         Nodes {
             size: i64::try_from(pods.len()).unwrap(),
             min_ready: Duration::from_secs(10),
-            rollout: Rollout { observed: true, revision: "r2".to_owned() },
+            rollout: Rollout { observed: true, revision: "r2".to_owned(), ..Rollout::default() },
+            replaced: HashMap::new(),
             primary: String::new(),
             pods: found.map(|(words, ordinal)| node(ordinal, words)).collect(),
         }

@@ -21,10 +21,17 @@ pub(super) enum Step {
     Evict {
         /// Name of the pod.
         name: String,
+        /// Number of the pod in its StatefulSet, from 0.
+        ordinal: i64,
         /// Unique identity of the pod: one that was made since is another.
         uid: String,
         /// Whether it is ready: the partition loses a pod that it has.
         ready: bool,
+    },
+    /// Stop, since replacing pods does not bring them up to date.
+    Stop {
+        /// What is wrong, for people.
+        message: String,
     },
     /// Wait.
     Wait {
@@ -48,7 +55,14 @@ pub(super) fn next(nodes: &Nodes, now: Timestamp) -> Step {
         let message = format!("{outdated} of {} pods are outdated; waiting for pod {what}", nodes.size);
         Step::Wait { quorum, message, after }
     };
-    let evict = |pod: &Node| Step::Evict { name: pod.name.clone(), uid: pod.facts.uid.clone(), ready: pod.is_ready() };
+    let evict = |pod: &Node| Step::Evict { name: pod.name.clone(), ordinal: pod.ordinal, uid: pod.facts.uid.clone(), ready: pod.is_ready() };
+    if let Some(pod) = nodes.stays_outdated() {
+        let message = format!(
+            "pod {} was replaced and is outdated again, although its StatefulSet has not changed: another program changes the ControllerRevisions. No more pods are replaced",
+            pod.name
+        );
+        return Step::Stop { message };
+    }
     // One that the partition will not have counts as well: two that go at the same time may be all that know something.
     if let Some(going) = nodes.pods.iter().find(|pod| pod.going || pod.ordinal >= nodes.size) {
         return wait(false, format!("{} to end", going.name), None);
@@ -100,6 +114,7 @@ mod tests {
     fn at(second: i64, pods: &[&str]) -> String {
         match next(&nodes(pods), Timestamp::from_second(second).unwrap()) {
             Step::Done => "done".to_owned(),
+            Step::Stop { message } => message,
             Step::Evict { name, uid, .. } => {
                 assert_eq!(uid.strip_prefix("uid"), name.strip_prefix("g-1"));
                 format!("evict {name}")
@@ -116,6 +131,16 @@ mod tests {
     fn nothing_is_replaced_that_is_up_to_date() {
         assert_eq!(at(60, &["ready", "ready", "ready"]), "done");
         assert_eq!(at(60, &["ready", "", "waiting"]), "done");
+    }
+
+    #[test]
+    fn a_pod_that_is_outdated_again_after_it_was_replaced_stops_the_roll() {
+        let mut nodes = nodes(&["old ready", "old ready", "old ready"]);
+        nodes.replaced.insert(2, "uid-2".to_owned());
+        let now = Timestamp::from_second(60).unwrap();
+        assert!(matches!(next(&nodes, now), Step::Evict { .. }), "it is the one that was evicted, and still there");
+        nodes.replaced.insert(2, "uid-before".to_owned());
+        assert!(matches!(next(&nodes, now), Step::Stop { message } if message.starts_with("pod g-1-2 was replaced")));
     }
 
     #[test]

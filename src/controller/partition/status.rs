@@ -44,7 +44,6 @@ pub(super) fn status(partition: &Partition, seen: Seen<'_>, image: Option<String
         replicas: count(seen.nodes.pods.len()),
         ready_replicas: count(seen.nodes.ready()),
         selector,
-        metadata_hash: Some(objects::metadata_hash(partition)),
         image,
         conditions: conditions::settle(before, drafts(&name, seen), generation, now),
         // Not the controllers': a status is written without it, which leaves it as it is.
@@ -58,7 +57,7 @@ fn drafts(name: &str, Seen { nodes, missing, rolling, trouble }: Seen<'_>) -> Ve
     let on_the_way = |ready, reconciling, message: &str| {
         vec![draft(READY, false, ready, message), draft(RECONCILING, true, reconciling, message)]
     };
-    if let Some(Trouble { stalled, reason, message }) = trouble {
+    if let Some(Trouble { stalled, reason, message, .. }) = trouble {
         return vec![
             draft(READY, false, reason, message),
             draft(if *stalled { STALLED } else { RECONCILING }, true, reason, message),
@@ -103,7 +102,6 @@ pub(super) fn is_urgent(before: &PartitionStatus, after: &PartitionStatus) -> bo
             .collect()
     };
     before.observed_generation != after.observed_generation
-        || before.metadata_hash != after.metadata_hash
         || before.image != after.image
         || outline(&before.conditions) != outline(&after.conditions)
 }

@@ -93,7 +93,7 @@ fn pods_that_are_not_made_are_told_of() {
 fn trouble_that_does_not_pass_is_a_stall() {
     let nodes = nodes(&["ready", "ready", "ready"]);
     for (stalled, kind) in [(true, "Stalled"), (false, "Reconciling")] {
-        let trouble = Trouble { stalled, reason: "NameCollision", message: "m".to_owned() };
+        let trouble = Trouble::new(stalled, "NameCollision", "m".to_owned());
         let told = told(Seen { trouble: Some(&trouble), ..seen(&nodes) });
         assert_eq!(told, ["Ready=False NameCollision: m".to_owned(), format!("{kind}=True NameCollision: m")]);
     }

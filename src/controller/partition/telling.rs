@@ -2,10 +2,9 @@
 
 use super::super::Context;
 use super::super::ensure::Done;
-use super::super::objects::metadata_hash;
 use super::Deed;
 use crate::api::conditions::{self, READY, STALLED};
-use crate::api::{Partition, Protocol};
+use crate::api::Partition;
 use crate::events::Severity;
 use crate::watch::key_of;
 
@@ -13,14 +12,15 @@ use crate::watch::key_of;
 /// [`super::super::trouble`].
 const OBSTACLES: [&str; 4] = ["WaitingForDeletion", "QuotaExceeded", "ApiError", "NamespaceTerminating"];
 
-/// Tells people of what was put right. Making the children of a new partition, or changing them with it, is no news.
+/// Tells people of what was put right or taken over. Making the children of a new partition, or changing them with it,
+/// is no news.
 pub(super) fn tell(context: &Context, partition: &Partition, deeds: &[Deed]) {
-    let image = Protocol::parse(&partition.spec.template.protocol)
-        .map(|protocol| context.settings.image(&partition.spec.template, protocol));
-    let was_right = was_right(partition, image);
-    for (kind, name, done) in deeds.iter().filter(|_| was_right) {
+    let was_right = was_right(partition);
+    for (kind, name, done) in deeds {
         let (reason, verb) = match done {
-            Done::Nothing => continue,
+            Done::Nothing | Done::Noted => continue,
+            Done::Adopted => ("Adopted", "had no owner and belongs to this Partition now"),
+            Done::Created | Done::Replaced if !was_right => continue,
             Done::Created => ("Recreated", "was missing and has been created again"),
             Done::Replaced => ("Restored", "differed from what the Partition says and has been put right"),
         };
@@ -39,12 +39,10 @@ pub(super) fn tell_of_claims(context: &Context, partition: &Partition, retained:
 }
 
 /// Whether the objects of a partition were as they should be now, by its last status: that speaks of what the partition
-/// is now, with the `image` that it has now, and of nothing that stood in their way.
-fn was_right(partition: &Partition, image: Option<&str>) -> bool {
+/// is now, and of nothing that stood in their way.
+fn was_right(partition: &Partition) -> bool {
     let Some(status) = &partition.status else { return false };
-    let current = status.observed_generation == partition.metadata.generation
-        && status.metadata_hash.as_ref() == Some(&metadata_hash(partition))
-        && status.image.as_deref() == image;
+    let current = status.observed_generation == partition.metadata.generation;
     let ready = conditions::find(&status.conditions, READY);
     current
         && conditions::find(&status.conditions, STALLED).is_none()
@@ -63,39 +61,31 @@ mod tests {
         let ready = json!({"type": "Ready", "status": "False", "reason": reason, "message": "m",
             "lastTransitionTime": "2020-01-01T00:00:00Z"});
         let conditions = if kind == READY { vec![condition] } else { vec![ready, condition] };
-        let mut partition: Partition = serde_json::from_value(json!({
+        serde_json::from_value(json!({
             "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "Partition",
             "metadata": {"name": "g-1", "generation": 2, "labels": {"team": "a"}}, "spec": {"protocol": "raft"},
             "status": {"observedGeneration": 2, "image": "r:1", "conditions": conditions},
         }))
-        .unwrap();
-        let hash = metadata_hash(&partition);
-        partition.status.iter_mut().for_each(|status| status.metadata_hash = Some(hash.clone()));
-        partition
+        .unwrap()
     }
 
     #[test]
     fn what_is_put_right_is_told_of_a_partition_whose_objects_were_right() {
         for (status, reason) in [("True", "PodsReady"), ("False", "PodsNotReady"), ("False", "PodUnschedulable")] {
-            assert!(was_right(&partition(READY, status, reason), Some("r:1")), "{reason}");
+            assert!(was_right(&partition(READY, status, reason)), "{reason}");
         }
         for reason in OBSTACLES {
-            assert!(!was_right(&partition(READY, "False", reason), Some("r:1")), "{reason}");
+            assert!(!was_right(&partition(READY, "False", reason)), "{reason}");
         }
-        assert!(!was_right(&partition(STALLED, "True", "NameCollision"), Some("r:1")));
+        assert!(!was_right(&partition(STALLED, "True", "NameCollision")));
     }
 
     #[test]
-    fn what_changes_with_the_partition_or_the_controller_is_not_told_as_put_right() {
-        let ready = partition(READY, "True", "PodsReady");
-        assert!(!was_right(&ready, Some("r:2")), "another image");
-        let mut changed = ready.clone();
+    fn what_changes_with_the_partition_is_not_told_as_put_right() {
+        let mut changed = partition(READY, "True", "PodsReady");
         changed.metadata.generation = Some(3);
-        assert!(!was_right(&changed, Some("r:1")), "another spec");
-        let mut labelled = ready.clone();
-        labelled.metadata.labels.iter_mut().for_each(|labels| drop(labels.insert("team".to_owned(), "b".to_owned())));
-        assert!(!was_right(&labelled, Some("r:1")), "another label");
-        let new = Partition { status: None, ..ready };
-        assert!(!was_right(&new, Some("r:1")), "new");
+        assert!(!was_right(&changed));
+        let new = Partition { status: None, ..changed };
+        assert!(!was_right(&new));
     }
 }

@@ -2,28 +2,26 @@
 
 use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Service, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{self as discovery, Endpoint, EndpointConditions, EndpointSlice};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
+use serde_json::json;
 
-use super::super::objects::{self, Labels};
-use super::super::partition::{cluster_ip_service, port};
+use super::super::desired::{self, Desired, metadata_field, record_copied_labels};
+use super::super::objects::{self, Known, Labels};
+use super::super::partition::{APP_PROTOCOL, cluster_ip_service, initial_ports, port};
 use super::super::settings::Settings;
 use crate::api::labels::{self, annotations};
 use crate::api::names::{self, API_PORT};
 use crate::api::{Partition, PartitionSet, PartitionSpec, Protocol};
 use crate::rules::SetObject;
 
-/// Label by which an EndpointSlice belongs to a Service.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
-
 /// What the Partitions of one set have in common.
 pub(super) struct PartitionTemplate<'a> {
     set: &'a SetObject,
-    namespace: String,
-    owner: OwnerReference,
-    spec: PartitionSpec,
-    labels: Labels,
-    annotations: Labels,
+    /// A Partition without a name and an index.
+    common: Partition,
+    /// Its fields.
+    fields: Vec<u32>,
 }
 
 impl<'a> PartitionTemplate<'a> {
@@ -34,9 +32,12 @@ impl<'a> PartitionTemplate<'a> {
         if let Some(protocol) = Protocol::parse(&template.protocol) {
             template.image = Some(settings.image(&template, protocol).to_owned());
         }
-        let mut labels = given.labels.unwrap_or_default();
+        let mut labels = given.labels.clone().unwrap_or_default();
+        labels.remove(labels::PARTITION);
+        labels.extend(objects::group_selector(&object.name));
         labels.extend(objects::recommended_labels(&object.name, &template.protocol, &settings.name));
-        let mut annotations = given.annotations.unwrap_or_default();
+        let mut annotations = given.annotations.clone().unwrap_or_default();
+        annotations.remove(annotations::PARTITION);
         annotations.extend(
             [
                 (annotations::CONTROLLER, settings.identity()),
@@ -45,39 +46,55 @@ impl<'a> PartitionTemplate<'a> {
             ]
             .map(|(key, value)| (key.to_owned(), value)),
         );
-        Self {
-            set: object,
-            namespace: set.namespace().unwrap_or_default(),
-            owner: objects::owned_by(set),
-            spec: PartitionSpec {
-                template,
-                persistent_volume_claim_retention_policy: object.spec.persistent_volume_claim_retention_policy.clone(),
-            },
-            labels,
-            annotations,
-        }
+        let spec = PartitionSpec {
+            template,
+            persistent_volume_claim_retention_policy: object.spec.persistent_volume_claim_retention_policy.clone(),
+            template_metadata: Some(given),
+        };
+        let mut common = Partition::new("", spec);
+        common.metadata = ObjectMeta {
+            annotations: Some(annotations),
+            ..objects::metadata(&set.namespace().unwrap_or_default(), String::new(), labels, objects::owned_by(set))
+        };
+        let fields = desired::fields_of(&common);
+        Self { set: object, common, fields }
     }
 
-    pub(super) fn partition(&self, index: i64) -> Partition {
-        let mut labels = self.labels.clone();
-        labels.extend(objects::selector(&self.set.name, index));
-        let mut annotations = self.annotations.clone();
-        annotations.insert(annotations::PARTITION.to_owned(), index.to_string());
-        let name = names::partition(&self.set.name, index);
-        let mut partition = Partition::new(&name, self.spec.clone());
-        partition.metadata = ObjectMeta {
-            annotations: Some(annotations),
-            ..objects::metadata(&self.namespace, name, labels, self.owner.clone())
-        };
-        partition
+    /// Whether a stored Partition is what that of an index should be.
+    pub(super) fn is_met_by(&self, index: i64, known: &Known<Partition>) -> bool {
+        let index = index.to_string();
+        let own = [
+            metadata_field("labels", labels::PARTITION, &index),
+            metadata_field("annotations", annotations::PARTITION, &index),
+        ];
+        self.fields.iter().chain(&own).all(|field| known.fields.contains(*field))
+    }
+
+    pub(super) fn partition(&self, index: i64) -> Desired<Partition> {
+        let mut partition = self.common.clone();
+        let metadata = &mut partition.metadata;
+        metadata.name = Some(names::partition(&self.set.name, index));
+        metadata.labels.get_or_insert_default().insert(labels::PARTITION.to_owned(), index.to_string());
+        metadata.annotations.get_or_insert_default().insert(annotations::PARTITION.to_owned(), index.to_string());
+        let generation = self.set.generation.unwrap_or_default().to_string();
+        let initial = json!({ "metadata": { "annotations": { annotations::SET_GENERATION: generation } } });
+        Desired::from(partition).with_initial(initial)
     }
 }
 
 /// The Service of the group. It has no address of its own: DNS has a record for each endpoint of a headless Service
 /// only, and no proxy forwards to another Service's address.
-pub(super) fn group_service(set: &PartitionSet, settings: &Settings) -> Service {
-    Service {
-        metadata: metadata(set, set.name_any(), set.labels().clone(), settings),
+///
+/// It has the set's labels, but for those by which tools say that they manage the set: they do not manage the Service.
+pub(super) fn group_service(set: &PartitionSet, settings: &Settings) -> Desired<Service> {
+    let (of_tools, mut copied): (Labels, Labels) =
+        set.labels().clone().into_iter().partition(|(key, _)| labels::is_of_a_tool(key));
+    copied.remove(labels::GROUP_OF);
+    let mut metadata = metadata(set, set.name_any(), copied.clone(), settings);
+    metadata.labels.get_or_insert_default().insert(labels::GROUP_OF.to_owned(), set.name_any());
+    record_copied_labels(&mut metadata, &copied);
+    let service = Service {
+        metadata,
         spec: Some(ServiceSpec {
             cluster_ip: Some("None".to_owned()),
             publish_not_ready_addresses: Some(true),
@@ -85,6 +102,10 @@ pub(super) fn group_service(set: &PartitionSet, settings: &Settings) -> Service 
             ..cluster_ip_service()
         }),
         status: None,
+    };
+    Desired {
+        obsolete_labels: of_tools,
+        ..Desired::from(service).with_initial(json!({ "spec": initial_ports(&[API_PORT]) }))
     }
 }
 
@@ -101,7 +122,7 @@ pub(super) fn slice(
     addresses: &[(String, String)],
     settings: &Settings,
 ) -> EndpointSlice {
-    let own = [(SERVICE_NAME, set.name_any()), (labels::SLICE_MANAGED_BY, labels::slice_manager(&settings.name))]
+    let own = [(labels::SERVICE_NAME, set.name_any()), (labels::SLICE_MANAGED_BY, labels::slice_manager(&settings.name))]
         .map(|(key, value)| (key.to_owned(), value));
     let endpoints = addresses.iter().map(|(name, address)| Endpoint {
         addresses: vec![address.clone()],
@@ -117,6 +138,7 @@ pub(super) fn slice(
             name: Some("api".to_owned()),
             port: Some(API_PORT.into()),
             protocol: Some("TCP".to_owned()),
+            app_protocol: Some(APP_PROTOCOL.to_owned()),
             ..discovery::EndpointPort::default()
         }]),
     }
@@ -138,7 +160,7 @@ pub(super) fn legacy_endpoints(set: &PartitionSet, addresses: &[(String, String)
                 name: Some("api".to_owned()),
                 port: API_PORT.into(),
                 protocol: Some("TCP".to_owned()),
-                ..EndpointPort::default()
+                app_protocol: Some(APP_PROTOCOL.to_owned()),
             }]),
             ..EndpointSubset::default()
         }]),

@@ -50,10 +50,10 @@ pub(super) fn keep(object: &mut SetObject, existing: &Existing) -> Option<Troubl
         kept.push(change("storageSize", &amount(first), &amount(template)));
         template.storage_size.clone_from(&first.storage_size);
     }
-    (!kept.is_empty()).then(|| Trouble {
-        stalled: true,
-        reason: "ImmutableFieldChanged",
-        message: format!("{}: the partitions stay as they are. Set it back, or create another set", kept.join("; ")),
+    (!kept.is_empty()).then(|| {
+        let message =
+            format!("{}: the partitions stay as they are. Set it back, or create another set", kept.join("; "));
+        Trouble::new(true, "ImmutableFieldChanged", message)
     })
 }
 
@@ -89,7 +89,7 @@ mod tests {
 
     use serde_json::{Value, json};
 
-    use super::super::super::objects::Known;
+    use super::super::super::objects::Child;
     use super::super::plan::Member;
     use super::*;
     use crate::api::{Partition, PartitionSet};
@@ -106,10 +106,11 @@ mod tests {
                 json!({"apiVersion": "k8s.atomix.io/v1alpha1", "kind": "Partition", "metadata": {}, "spec": spec}),
             )
             .unwrap();
-            let known = Known { uid: String::new(), owner: None, digest: 0, deleting: false, facts: partition };
+            let known = partition.known();
             (index, Member { known: Arc::new(known), addresses: Vec::new() })
         };
-        let existing = Existing { partitions: partitions.iter().zip(1..).map(member).collect() };
+        let existing =
+            Existing { partitions: partitions.iter().zip(1..).map(member).collect(), ..Existing::default() };
         let mut object = SetObject::from(&set);
         let trouble = keep(&mut object, &existing);
         let message = trouble.map(|trouble| trouble.message.split(": the").next().unwrap().to_owned());

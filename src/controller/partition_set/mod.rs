@@ -1,6 +1,7 @@
 //! The PartitionSet controller: the Partitions of a group, and the one name under which clients find them all.
 
 mod build;
+mod endpoints;
 mod immutable;
 mod news;
 mod plan;
@@ -14,11 +15,9 @@ use std::time::Duration;
 
 use futures::future;
 use futures::stream::{self, StreamExt};
-use k8s_openapi::api::core::v1::Endpoints;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
+use kube::{Api, ResourceExt};
 use tokio::time::Instant;
 
 pub use self::build::slice_name;
@@ -27,7 +26,7 @@ use self::rollout::Rollout;
 use self::status::ROLLING_OUT;
 use super::caches;
 use super::context::Context;
-use super::ensure::{Done, Error};
+use super::ensure::{Done, Error, bounded, failed};
 use super::trouble::Trouble;
 use crate::api::conditions::{self, READY};
 use crate::api::labels::annotations;
@@ -45,6 +44,8 @@ pub const CHILD_DELAY: Duration = Duration::from_millis(20);
 pub const PARTITION_DELAY: Duration = Duration::from_millis(50);
 /// Partitions of one set that are written at the same time.
 const CONCURRENT_WRITES: usize = 8;
+/// Address families, as EndpointSlices name them.
+const FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
 /// Reason of the conditions of a set for which nothing is written.
 const PAUSED: &str = "Paused";
 
@@ -58,7 +59,6 @@ pub fn is_paused(set: &PartitionSet) -> bool {
 pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
     let Some(set) = context.caches.sets.get(&key) else {
         context.pacing.forget(&key);
-        context.digests.forget(&key);
         return Outcome::Done;
     };
     if set.metadata.deletion_timestamp.is_some() {
@@ -73,11 +73,8 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
     let kept = immutable::keep(&mut object, &existing);
     let violations = judge::stored(&mut object);
     let Applied { trouble, failed, rollout } = if is_paused(&set) {
-        Applied::nothing(Trouble {
-            stalled: false,
-            reason: PAUSED,
-            message: format!("the annotation {} is set: nothing is written for this set", annotations::PAUSED),
-        })
+        let message = format!("the annotation {} is set: nothing is written for this set", annotations::PAUSED);
+        Applied::nothing(Trouble::new(false, PAUSED, message))
     } else if violations.is_empty() {
         resume(context, &key, &set);
         apply(context, &key, &set, &object, &existing, kept).await
@@ -134,24 +131,27 @@ fn resume(context: &Context, key: &ObjectKey, set: &PartitionSet) {
     }
 }
 
-/// Digests kept from one plan of a set to the next.
+/// Partitions that this controller has deleted, by uid. Until the watch shows that they are gone, nothing of theirs is
+/// made anew.
 #[derive(Debug, Default)]
-pub struct KeptDigests(Mutex<HashMap<ObjectKey, plan::Digests>>);
+pub struct RemovedPartitions(Mutex<HashMap<ObjectKey, String>>);
 
-impl KeptDigests {
-    fn with<T>(&self, key: &ObjectKey, plan: impl FnOnce(&mut plan::Digests) -> T) -> T {
-        // One set is reconciled once at a time: nobody else wants its digests meanwhile.
-        let mut digests = self.lock().remove(key).unwrap_or_default();
-        let result = plan(&mut digests);
-        self.lock().insert(key.clone(), digests);
-        result
+impl RemovedPartitions {
+    fn record(&self, key: ObjectKey, uid: String) {
+        self.lock().insert(key, uid);
     }
 
-    fn forget(&self, key: &ObjectKey) {
+    /// Whether the Partition of that uid has been deleted.
+    pub(super) fn contains(&self, key: &ObjectKey, uid: &str) -> bool {
+        self.lock().get(key).is_some_and(|removed| removed == uid)
+    }
+
+    /// Forgets a Partition that is gone.
+    pub(super) fn forget(&self, key: &ObjectKey) {
         self.lock().remove(key);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ObjectKey, plan::Digests>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ObjectKey, String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -171,7 +171,16 @@ fn gather(context: &Context, key: &ObjectKey, set: &PartitionSet) -> Existing {
             (index, plan::Member { addresses: service.map(|service| service.facts.clone()).unwrap_or_default(), known })
         })
     });
-    Existing { partitions: partitions.collect() }
+    let published = FAMILIES.map(|family| {
+        let slice = context.caches.endpoint_slices.get(&slice_key(key, family));
+        let slice = slice.filter(|slice| slice.owner.as_ref().is_some_and(|owner| owner.uid == uid));
+        (family, slice.map(|slice| slice.facts.clone()).unwrap_or_default())
+    });
+    Existing { partitions: partitions.collect(), published: published.into() }
+}
+
+fn slice_key(set: &ObjectKey, family: &str) -> ObjectKey {
+    ObjectKey::new(set.namespace.as_str(), slice_name(&set.name, family))
 }
 
 /// Whether the user does not want by now what is being written.
@@ -191,11 +200,10 @@ async fn apply(
     existing: &Existing,
     kept: Option<Trouble>,
 ) -> Applied {
-    let now = Timestamp::now();
     let Plan { group_service, partitions, endpoints, surplus, rollout, refused } =
-        context.digests.with(key, |digests| plan::plan(set, object, existing, &context.settings, digests, now));
+        plan::plan(set, object, existing, &context.settings, Timestamp::now());
     let (writer, caches) = (&context.writer, &*context.caches);
-    let group_service = writer.ensure(&group_service, &caches.services);
+    let group_service = writer.ensure(&group_service, &caches.group_services);
     let goes_on = &AtomicBool::new(true);
     let partitions = stream::iter(partitions)
         .take_while(|_| future::ready(goes_on.load(Ordering::Relaxed) && !is_over(context, key, set)))
@@ -203,67 +211,70 @@ async fn apply(
             let done = writer.ensure(&partition, &caches.partitions).await;
             // Also if it was right already: what has just been read need not have been told by the watch.
             if done.is_ok() {
-                context.partitions.now(ObjectKey::new(key.namespace.as_str(), partition.name_any()));
+                context.partitions.now(ObjectKey::new(key.namespace.as_str(), partition.object.name_any()));
             }
             // What has no room, or no place, for one has none for the next.
             if matches!(done, Err(Error::Quota { .. } | Error::NamespaceEnds)) {
                 goes_on.store(false, Ordering::Relaxed);
             }
-            (partition, done)
+            (partition.object, done)
         })
         .buffer_unordered(CONCURRENT_WRITES)
         .collect::<Vec<_>>();
     let (group_service, partitions) = tokio::join!(group_service, partitions);
     tell(context, set, &partitions, &rollout);
     let mut troubles: Vec<Trouble> = Vec::new();
+    if !is_over(context, key, set) {
+        let published = match (&group_service, endpoints) {
+            (Err(Error::Collision { .. }), _) => endpoints::withdraw(context, key, set).await,
+            (_, Some(wanted)) => endpoints::publish(context, key, set, wanted).await,
+            (_, None) => Ok(()),
+        };
+        troubles.extend(published.err().map(Trouble::from));
+        troubles.extend(endpoints::foreign_slices(context, key, group_service.is_ok()).await);
+    }
     troubles.extend(group_service.err().map(Trouble::from));
     troubles.extend(partitions.into_iter().filter_map(|(_, done)| done.err()).map(Trouble::from));
-    let published = match endpoints {
-        _ if is_over(context, key, set) => false,
-        Some(endpoints) => publish(context, key, set, endpoints, &mut troubles).await,
-        None => false,
-    };
-    for (name, uid) in surplus.iter().filter(|_| published && !is_over(context, key, set)) {
-        let partition = ObjectKey::new(key.namespace.as_str(), name.as_str());
-        match writer.delete::<Partition>(&partition, uid).await {
-            Ok(()) => {
-                let note = format!("Partition {name} is deleted: the set has fewer partitions now");
-                context.events.publish(set, Severity::Normal, "PartitionRemoved", note);
-            }
-            Err(error) => troubles.push(error.into()),
-        }
-    }
+    troubles.extend(remove(context, key, set, existing, &surplus).await.err().map(Trouble::from));
     let failed = !troubles.is_empty();
     let trouble = Trouble::first(kept.into_iter().chain(refused).chain(troubles).collect());
     Applied { trouble, failed, rollout }
 }
 
-/// Writes the endpoints of the group and removes those that are none any more. Returns whether readers see what they
-/// should.
-async fn publish(
+/// Deletes partitions that the set has no longer, as soon as no endpoints name them. The set is read before each of
+/// them: what it says by now counts, and not what it said when this began.
+async fn remove(
     context: &Context,
     key: &ObjectKey,
     set: &PartitionSet,
-    endpoints: plan::GroupEndpoints,
-    troubles: &mut Vec<Trouble>,
-) -> bool {
-    let plan::GroupEndpoints { slices, legacy, stale_slices } = endpoints;
-    let (writer, caches, uid) = (&context.writer, &*context.caches, set.uid().unwrap_or_default());
-    let before = troubles.len();
-    for slice in &slices {
-        troubles.extend(writer.ensure(slice, &caches.endpoint_slices).await.err().map(Trouble::from));
+    existing: &Existing,
+    surplus: &[i64],
+) -> Result<(), Error> {
+    let sets: Api<PartitionSet> = Api::namespaced(context.client.clone(), &key.namespace);
+    for index in surplus {
+        let Some(member) = existing.partitions.get(index) else { continue };
+        let partition = ObjectKey::new(key.namespace.as_str(), names::partition(&key.name, *index));
+        if endpoints::name(context, key, set, &partition.name) {
+            continue;
+        }
+        let current = match bounded(sets.get_opt(&key.name)).await {
+            Ok(current) => current.filter(|current| current.metadata.uid == set.metadata.uid),
+            Err(error) => return Err(failed("PartitionSet", &key.name, &error)),
+        };
+        let current = current.filter(|current| current.metadata.deletion_timestamp.is_none() && !is_paused(current));
+        if !current.is_some_and(|current| plan::may_go(&SetObject::from(&current), *index, member)) {
+            return Ok(());
+        }
+        // Nothing of it is made anew from here on, also if the answer does not arrive.
+        context.removed.record(partition.clone(), member.known.uid.clone());
+        if let Err(error) = context.writer.delete::<Partition>(&partition, &member.known.uid).await {
+            context.removed.forget(&partition);
+            return Err(error);
+        }
+        let note = format!("Partition {} is deleted: the set has fewer partitions now", partition.name);
+        context.events.publish(set, Severity::Normal, "PartitionRemoved", note);
     }
-    for name in stale_slices {
-        let stale = ObjectKey::new(key.namespace.as_str(), name);
-        let removed = writer.remove::<EndpointSlice>(&stale, &uid, &caches.endpoint_slices).await;
-        troubles.extend(removed.err().map(Trouble::from));
-    }
-    let legacy = match &legacy {
-        Some(legacy) => writer.ensure(legacy, &caches.endpoints).await.err(),
-        None => writer.remove::<Endpoints>(key, &uid, &caches.endpoints).await.err(),
-    };
-    troubles.extend(legacy.map(Trouble::from));
-    troubles.len() == before
+    Ok(())
 }
 
 fn tell(context: &Context, set: &PartitionSet, partitions: &[(Partition, Result<Done, Error>)], rollout: &Rollout) {
@@ -271,9 +282,11 @@ fn tell(context: &Context, set: &PartitionSet, partitions: &[(Partition, Result<
         let done = partitions.iter().filter(move |(_, done)| matches!(done, Ok(done) if *done == wanted));
         done.map(|(partition, _)| partition.name_any()).collect::<Vec<_>>()
     };
-    for (done, reason, verb) in
-        [(Done::Created, "PartitionsCreated", "created"), (Done::Replaced, "PartitionsUpdated", "brought up to date")]
-    {
+    for (done, reason, verb) in [
+        (Done::Created, "PartitionsCreated", "created"),
+        (Done::Replaced, "PartitionsUpdated", "brought up to date"),
+        (Done::Adopted, "PartitionsAdopted", "without an owner adopted"),
+    ] {
         let mut names = did(done);
         if names.is_empty() {
             continue;

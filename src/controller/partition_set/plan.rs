@@ -8,15 +8,15 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::super::digest::digest;
-use super::super::objects::Known;
+use super::super::desired::Desired;
+use super::super::objects::{Known, Published};
 use super::super::partition::min_ready;
 use super::super::settings::Settings;
 use super::super::trouble::Trouble;
 use super::build;
 use super::rollout::{self, Rollout};
 use crate::api::labels::annotations;
-use crate::api::{DEFAULT_COUNT, Partition, PartitionSet, PartitionSetSpec, Protocol, names};
+use crate::api::{DEFAULT_COUNT, Partition, PartitionSet, Protocol, names};
 use crate::rules::{Consent, SetObject};
 
 /// What exists of a set.
@@ -24,6 +24,8 @@ use crate::rules::{Consent, SetObject};
 pub(super) struct Existing {
     /// Its partitions by index.
     pub partitions: BTreeMap<i64, Member>,
+    /// The addresses that the group's EndpointSlices publish, by family.
+    pub published: BTreeMap<&'static str, Published>,
 }
 
 /// A partition that exists.
@@ -39,15 +41,14 @@ pub(super) struct Member {
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     /// The Service under whose name the partitions are found.
-    pub group_service: Service,
+    pub group_service: Desired<Service>,
     /// The partitions to bring to what the set says now; those that are so already, or are held back, are left out.
-    pub partitions: Vec<Partition>,
+    pub partitions: Vec<Desired<Partition>>,
     /// Where the partitions are reached. None as long as not all of them can be: a client picks a partition by the
     /// number of addresses it sees, so a partial list must never be visible.
     pub endpoints: Option<GroupEndpoints>,
-    /// Partitions that the set has no longer, the highest first, as name and uid: to be deleted once the endpoints do
-    /// not name them.
-    pub surplus: Vec<(String, String)>,
+    /// Partitions that the set has no longer, the highest first: to be deleted once no endpoints name them.
+    pub surplus: Vec<i64>,
     /// Partitions that keep an earlier template until others are ready again.
     pub rollout: Rollout,
     /// What the set asks for and is not to be done.
@@ -58,33 +59,11 @@ pub(super) struct Plan {
 #[derive(Clone, Debug)]
 pub(super) struct GroupEndpoints {
     /// One for each address family.
-    pub slices: Vec<EndpointSlice>,
+    pub slices: Vec<Desired<EndpointSlice>>,
     /// The same for readers of core/v1 Endpoints, if they are wanted.
-    pub legacy: Option<Endpoints>,
+    pub legacy: Option<Desired<Endpoints>>,
     /// Names of slices of families in which the partitions have no addresses any more.
     pub stale_slices: Vec<String>,
-}
-
-/// The digests that the partitions of a set should have, by index. They depend on nothing but the set's identity and
-/// spec, and making them for a thousand partitions takes a while: worth keeping from one plan to the next.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Digests {
-    of: Option<(Option<String>, PartitionSetSpec)>,
-    by_index: BTreeMap<i64, u64>,
-}
-
-impl Digests {
-    fn get(&mut self, index: i64, template: &build::PartitionTemplate<'_>) -> u64 {
-        *self.by_index.entry(index).or_insert_with(|| digest(&template.partition(index)))
-    }
-
-    /// Forgets what was kept of another spec.
-    fn keep_for(&mut self, set: &PartitionSet, object: &SetObject) {
-        let known = self.of.as_ref();
-        if !known.is_some_and(|(uid, spec)| *uid == set.metadata.uid && *spec == object.spec) {
-            *self = Self { of: Some((set.metadata.uid.clone(), object.spec.clone())), by_index: BTreeMap::new() };
-        }
-    }
 }
 
 /// The other controller that a partition names, if it names one: it is left alone then.
@@ -106,48 +85,44 @@ pub(super) fn plan(
     object: &SetObject,
     existing: &Existing,
     settings: &Settings,
-    digests: &mut Digests,
     now: Timestamp,
 ) -> Plan {
-    digests.keep_for(set, object);
     let asked = object.spec.partitions.unwrap_or(DEFAULT_COUNT);
     let highest = existing.partitions.keys().next_back().copied().unwrap_or_default();
-    let agreed = Consent::of(&object.annotations).is_some_and(|consent| consent.covers(asked, object.generation));
     // Only while the webhook is away can a set shrink without the user's consent. Then nothing is destroyed.
-    let refused = (highest > asked && !agreed).then(|| Trouble {
-        stalled: true,
-        reason: "PartitionRemovalNotAllowed",
-        message: format!(
+    let mut surplus = existing.partitions.range(asked.saturating_add(1)..);
+    let refused = surplus.any(|(index, member)| !may_go(object, *index, member)).then(|| {
+        let message = format!(
             "spec.partitions is {asked} and {highest} partitions exist; removing them destroys their data: to agree, set the annotation {}: \"{}\"",
             annotations::ALLOW_PARTITION_REMOVAL,
             Consent { count: asked, generation: object.generation.unwrap_or_default() }
-        ),
+        );
+        Trouble::new(true, "PartitionRemovalNotAllowed", message)
     });
     let count = if refused.is_some() { highest } else { asked };
     let other = existing.partitions.iter().find_map(|(index, member)| Some((index, foreign(member, settings)?)));
-    let another = other.map(|(index, controller)| Trouble {
-        stalled: true,
-        reason: "AnotherController",
-        message: format!(
+    let another = other.map(|(index, controller)| {
+        let message = format!(
             "Partition {:?} is left alone: its annotation {} names another controller, {controller:?}",
             names::partition(&object.name, *index),
             annotations::CONTROLLER
-        ),
+        );
+        Trouble::new(true, "AnotherController", message)
     });
     let template = build::PartitionTemplate::new(set, object, settings);
     let differs = |index: &i64| {
-        let wanted = digests.get(*index, &template);
         let member = existing.partitions.get(index);
         let right = member.is_some_and(|member| {
-            foreign(member, settings).is_some() || (!member.known.deleting && member.known.digest == wanted)
+            foreign(member, settings).is_some()
+                || (!member.known.deleting && template.is_met_by(*index, &member.known))
         });
         !right
     };
-    let outdated: Vec<(i64, Partition)> =
+    let outdated: Vec<(i64, Desired<Partition>)> =
         (1..=count).filter(differs).map(|index| (index, template.partition(index))).collect();
     let replaced = outdated.iter().filter(|(index, wanted)| {
         let member = existing.partitions.get(index);
-        member.is_some_and(|member| rollout::replaces_pods(&member.known.facts, wanted))
+        member.is_some_and(|member| rollout::replaces_pods(&member.known, &wanted.object))
     });
     let replaced: Vec<i64> = replaced.map(|(index, _)| *index).collect();
     let most = object.spec.max_unavailable_partitions.unwrap_or(DEFAULT_COUNT);
@@ -161,28 +136,42 @@ pub(super) fn plan(
         group_service: build::group_service(set, settings),
         partitions,
         endpoints: endpoints(set, existing, count, settings),
-        surplus: surplus
-            .map(|(index, member)| (names::partition(&object.name, *index), member.known.uid.clone()))
-            .collect(),
+        surplus: surplus.map(|(index, _)| *index).collect(),
         rollout,
         refused: refused.into_iter().chain(another).collect(),
     }
 }
 
+/// Whether a partition is one that the set has no longer and the user agrees to lose: its consent was given when the
+/// partition was there already.
+pub(super) fn may_go(object: &SetObject, index: i64, member: &Member) -> bool {
+    let count = object.spec.partitions.unwrap_or(DEFAULT_COUNT);
+    let made_at = member.known.facts.annotations().get(annotations::SET_GENERATION);
+    let made_at: i64 = made_at.and_then(|generation| generation.parse().ok()).unwrap_or_default();
+    let consent = Consent::of(&object.annotations);
+    index > count
+        && consent.is_some_and(|consent| consent.covers(count, object.generation) && made_at <= consent.generation)
+}
+
 fn endpoints(set: &PartitionSet, existing: &Existing, count: i64, settings: &Settings) -> Option<GroupEndpoints> {
     let members: Option<Vec<&Member>> = (1..=count).map(|index| existing.partitions.get(&index)).collect();
     let members = members?;
-    let addresses = |ipv6: bool| -> Option<Vec<(String, String)>> {
+    let addresses = |family: &str, ipv6: bool| -> Option<Vec<(String, String)>> {
+        // Of a group that shrinks, the others stay published where they were, whatever has become of their Services: else
+        // what is no longer wanted could not go.
+        let published = existing.published.get(family).filter(|published| published.len() > members.len());
         members
             .iter()
             .zip(1..)
             .map(|(member, index)| {
-                let address = member.addresses.iter().find(|address| address.contains(':') == ipv6)?;
-                Some((names::partition(set.metadata.name.as_deref()?, index), address.clone()))
+                let name = names::partition(set.metadata.name.as_deref()?, index);
+                let own = member.addresses.iter().find(|address| address.contains(':') == ipv6);
+                let address = own.or_else(|| published?.get(&name))?.clone();
+                Some((name, address))
             })
             .collect()
     };
-    let families: Vec<_> = [("IPv4", addresses(false)), ("IPv6", addresses(true))]
+    let families: Vec<_> = [("IPv4", addresses("IPv4", false)), ("IPv6", addresses("IPv6", true))]
         .into_iter()
         .filter_map(|(family, addresses)| Some((family, addresses?)))
         .collect();
@@ -190,8 +179,11 @@ fn endpoints(set: &PartitionSet, existing: &Existing, count: i64, settings: &Set
     let stale = ["IPv4", "IPv6"].into_iter().filter(|family| families.iter().all(|(used, _)| used != family));
     Some(GroupEndpoints {
         stale_slices: stale.map(|family| build::slice_name(&set.name_any(), family)).collect(),
-        legacy: settings.legacy_endpoints.then(|| build::legacy_endpoints(set, first, settings)),
-        slices: families.iter().map(|(family, addresses)| build::slice(set, family, addresses, settings)).collect(),
+        legacy: settings.legacy_endpoints.then(|| build::legacy_endpoints(set, first, settings).into()),
+        slices: families
+            .iter()
+            .map(|(family, addresses)| build::slice(set, family, addresses, settings).into())
+            .collect(),
     })
 }
 

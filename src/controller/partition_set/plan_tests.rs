@@ -3,8 +3,8 @@
 use kube::ResourceExt;
 use serde_json::json;
 
-use super::super::super::digest::digest;
-use super::super::super::objects::{Known, Owner};
+use super::super::super::desired::FieldSet;
+use super::super::super::objects::Child;
 use super::super::super::settings;
 use super::*;
 
@@ -23,7 +23,7 @@ fn set(partitions: i64, annotations: serde_json::Value) -> PartitionSet {
 fn planned(set: &PartitionSet, existing: &Existing) -> Plan {
     let mut object = SetObject::from(set);
     assert!(crate::rules::judge::stored(&mut object).is_empty());
-    plan(set, &object, existing, &settings::fixture(), &mut Digests::default(), Timestamp::UNIX_EPOCH)
+    plan(set, &object, existing, &settings::fixture(), Timestamp::UNIX_EPOCH)
 }
 
 /// Partitions 1 to `count` as `set` wants them, with a Service each for the first `reachable`.
@@ -35,29 +35,29 @@ fn existing(set: &PartitionSet, count: i64, reachable: i64) -> Existing {
         },
         &Existing::default(),
     );
-    let member = |(partition, index): (Partition, i64)| {
-        let known = Known {
-            uid: format!("uid-{index}"),
-            owner: Some(Owner { kind: "PartitionSet".to_owned(), name: "g".to_owned(), uid: "set-uid".to_owned() }),
-            digest: digest(&partition),
-            deleting: false,
-            facts: partition,
-        };
+    let member = |(partition, index): (Desired<Partition>, i64)| {
+        let mut partition = partition.object;
+        partition.metadata.uid = Some(format!("uid-{index}"));
+        let known = partition.known();
         let addresses = if index <= reachable { vec![format!("10.0.0.{index}")] } else { Vec::new() };
         (index, Member { known: Arc::new(known), addresses })
     };
-    Existing { partitions: wanted.partitions.into_iter().zip(1..).map(member).collect() }
+    Existing { partitions: wanted.partitions.into_iter().zip(1..).map(member).collect(), ..Existing::default() }
+}
+
+fn names_of(plan: &Plan) -> Vec<String> {
+    plan.partitions.iter().map(|partition| partition.object.name_any()).collect()
 }
 
 fn endpoint_names(plan: &Plan) -> Vec<String> {
-    let endpoints = plan.endpoints.iter().flat_map(|endpoints| &endpoints.slices[0].endpoints);
+    let endpoints = plan.endpoints.iter().flat_map(|endpoints| &endpoints.slices[0].object.endpoints);
     endpoints.filter_map(|endpoint| endpoint.hostname.clone()).collect()
 }
 
 #[test]
 fn a_new_set_gets_its_partitions_and_no_endpoints_yet() {
     let plan = planned(&set(3, json!({})), &Existing::default());
-    let names: Vec<String> = plan.partitions.iter().map(ResourceExt::name_any).collect();
+    let names: Vec<String> = names_of(&plan);
     assert_eq!(names, ["g-1", "g-2", "g-3"]);
     assert!(plan.endpoints.is_none() && plan.surplus.is_empty() && plan.refused.is_empty());
 }
@@ -67,10 +67,10 @@ fn template_labels_and_annotations_reach_each_partition_and_are_not_shared() {
     // The original dropped the annotations and shared one label map between all partitions.
     let plan = planned(&set(2, json!({})), &Existing::default());
     for (partition, index) in plan.partitions.iter().zip(1..) {
-        let labels = partition.labels();
+        let labels = partition.object.labels();
         assert_eq!(labels["partition"], index.to_string());
         assert_eq!((labels["team"].as_str(), labels["app"].as_str(), labels["group"].as_str()), ("x", "atomix", "g"));
-        let annotations = partition.annotations();
+        let annotations = partition.object.annotations();
         assert_eq!(annotations["k8s.atomix.io/partition"], index.to_string());
         assert_eq!((annotations["note"].as_str(), annotations["k8s.atomix.io/controller"].as_str()), ("n", "ops.atx"));
     }
@@ -92,7 +92,7 @@ fn endpoints_are_ordered_by_index_and_ready() {
     let set = set(11, json!({}));
     let plan = planned(&set, &existing(&set, 11, 11));
     assert_eq!(endpoint_names(&plan).last().map(String::as_str), Some("g-11"));
-    let slice = &plan.endpoints.as_ref().unwrap().slices[0];
+    let slice = &plan.endpoints.as_ref().unwrap().slices[0].object;
     assert!(slice.endpoints.iter().all(|e| e.conditions.as_ref().unwrap().ready == Some(true)));
     assert_eq!(slice.ports.as_ref().unwrap().len(), 1);
     assert_eq!(slice.metadata.labels.as_ref().unwrap()["endpointslice.kubernetes.io/managed-by"], "atx.k8s.atomix.io");
@@ -112,7 +112,7 @@ fn shrinking_drops_the_endpoints_first_and_the_highest_partitions() {
     let smaller = set(1, json!({"k8s.atomix.io/allow-partition-removal": "1@17"}));
     let plan = planned(&smaller, &existing(&smaller, 3, 3));
     assert_eq!(endpoint_names(&plan), ["g-1"]);
-    assert_eq!(plan.surplus, [("g-3".to_owned(), "uid-3".to_owned()), ("g-2".to_owned(), "uid-2".to_owned())]);
+    assert_eq!(plan.surplus, [3, 2]);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn handed_over(existing: &mut Existing, indices: &[i64]) {
         let mut known = (*member.known).clone();
         let annotations = known.facts.metadata.annotations.as_mut().unwrap();
         annotations.insert("k8s.atomix.io/controller".to_owned(), "ops.other".to_owned());
-        known.digest = 0;
+        known.fields = FieldSet::default();
         member.known = Arc::new(known);
     }
 }
@@ -170,7 +170,7 @@ fn a_partition_that_names_another_controller_is_neither_written_nor_deleted() {
     handed_over(&mut existing, &[1, 3]);
     let plan = planned(&smaller, &existing);
     assert!(plan.partitions.is_empty(), "{:?}", plan.partitions);
-    assert_eq!(plan.surplus, [("g-4".to_owned(), "uid-4".to_owned())]);
+    assert_eq!(plan.surplus, [4]);
     assert_eq!(endpoint_names(&plan), ["g-1", "g-2"]);
     let [trouble] = plan.refused.as_slice() else { panic!("{:?}", plan.refused) };
     assert!(trouble.stalled && trouble.message.contains(r#""g-1""#) && trouble.message.contains("ops.other"));
@@ -187,9 +187,9 @@ fn a_partition_that_names_no_controller_is_ours_and_is_told_so() {
     let mut existing = existing(&set, 1, 1);
     handed_over(&mut existing, &[1]);
     let member = existing.partitions.get_mut(&1).unwrap();
-    let mut known = (*member.known).clone();
-    known.facts.metadata.annotations = None;
-    member.known = Arc::new(known);
+    let mut partition = planned(&set, &Existing::default()).partitions[0].object.clone();
+    partition.metadata.annotations = None;
+    member.known = Arc::new(partition.known());
     let plan = planned(&set, &existing);
     assert_eq!((plan.partitions.len(), plan.refused.len()), (1, 0));
 }
@@ -200,38 +200,21 @@ fn of_partitions_that_are_ready_one_gets_a_changed_template_and_new_ones_do_not_
     let mut existing = existing(&before, 3, 3);
     for member in existing.partitions.values_mut() {
         let facts = &mut Arc::make_mut(&mut member.known).facts;
-        let hash = super::super::super::objects::metadata_hash(facts);
         let ready = json!({"type": "Ready", "status": "True", "reason": "R", "message": "m",
             "lastTransitionTime": "1960-01-01T00:00:00Z"});
-        facts.status = serde_json::from_value(json!({"metadataHash": hash, "conditions": [ready]})).unwrap();
+        facts.status = serde_json::from_value(json!({"conditions": [ready]})).unwrap();
     }
     let mut after = before;
     after.spec.template.spec.image = Some("new".to_owned());
     let names = |set: &PartitionSet| {
         let plan = planned(set, &existing);
-        (plan.partitions.iter().map(ResourceExt::name_any).collect::<Vec<_>>(), plan.rollout.held.into_iter().collect())
+        (names_of(&plan), plan.rollout.held.into_iter().collect())
     };
     assert_eq!(names(&after), (vec!["g-1".to_owned()], vec![2, 3]));
     after.spec.max_unavailable_partitions = Some(2);
     assert_eq!(names(&after), (vec!["g-1".to_owned(), "g-2".to_owned()], vec![3]));
     after.spec.partitions = Some(4);
     assert_eq!(names(&after), (vec!["g-1".to_owned(), "g-4".to_owned()], vec![2, 3]));
-}
-
-#[test]
-fn kept_digests_are_dropped_when_the_spec_changes() {
-    let mut digests = Digests::default();
-    let plan_of = |set: &PartitionSet, existing: &Existing, digests: &mut Digests| {
-        let mut object = SetObject::from(set);
-        assert!(crate::rules::judge::stored(&mut object).is_empty());
-        plan(set, &object, existing, &settings::fixture(), digests, Timestamp::UNIX_EPOCH).partitions.len()
-    };
-    let before = set(2, json!({}));
-    let existing = existing(&before, 2, 2);
-    assert_eq!(plan_of(&before, &existing, &mut digests), 0);
-    let mut after = before;
-    after.spec.template.spec.image = Some("new".to_owned());
-    assert_eq!(plan_of(&after, &existing, &mut digests), 2);
 }
 
 #[test]
@@ -243,9 +226,58 @@ fn both_address_families_get_a_slice_where_every_partition_has_both() {
     }
     let endpoints = planned(&set, &existing).endpoints.unwrap();
     let families: Vec<_> =
-        endpoints.slices.iter().map(|slice| (slice.address_type.as_str(), slice.name_any())).collect();
+        endpoints.slices.iter().map(|slice| (slice.object.address_type.as_str(), slice.object.name_any())).collect();
     assert_eq!(families, [("IPv4", "g-ipv4".to_owned()), ("IPv6", "g-ipv6".to_owned())]);
     assert!(endpoints.stale_slices.is_empty());
     existing.partitions.get_mut(&1).unwrap().addresses.pop();
     assert_eq!(planned(&set, &existing).endpoints.unwrap().stale_slices, ["g-ipv6"]);
+}
+
+/// As [`existing`], with partition 3 made at a generation of the set.
+fn with_third_made_at(set: &PartitionSet, generation: i64) -> Existing {
+    let mut existing = existing(set, 3, 3);
+    let third = existing.partitions.get_mut(&3).unwrap();
+    let annotations = &mut Arc::make_mut(&mut third.known).facts.metadata.annotations;
+    annotations.get_or_insert_default().insert("k8s.atomix.io/set-generation".to_owned(), generation.to_string());
+    existing
+}
+
+#[test]
+fn a_consent_does_not_cover_a_partition_that_was_made_after_it_was_given() {
+    let smaller = set(1, json!({"k8s.atomix.io/allow-partition-removal": "1@15"}));
+    let plan = planned(&smaller, &with_third_made_at(&smaller, 15));
+    assert_eq!((plan.surplus, plan.refused.len()), (vec![3, 2], 0));
+    let plan = planned(&smaller, &with_third_made_at(&smaller, 16));
+    assert_eq!((plan.surplus, plan.refused[0].reason), (vec![], "PartitionRemovalNotAllowed"));
+}
+
+fn published(names: &[&str]) -> BTreeMap<&'static str, Published> {
+    let addresses = names.iter().map(|name| ((*name).to_owned(), format!("10.9.0.{}", &name[2..])));
+    [("IPv4", addresses.collect()), ("IPv6", Published::new())].into()
+}
+
+#[test]
+fn a_group_that_shrinks_stays_published_where_it_was_also_without_a_service() {
+    let smaller = set(2, json!({"k8s.atomix.io/allow-partition-removal": "2@17"}));
+    let mut existing = existing(&smaller, 3, 1);
+    assert!(planned(&smaller, &existing).endpoints.is_none(), "it has never been published");
+    existing.published = published(&["g-1", "g-2", "g-3"]);
+    let plan = planned(&smaller, &existing);
+    assert_eq!(endpoint_names(&plan), ["g-1", "g-2"]);
+    let addresses: Vec<_> = plan.endpoints.unwrap().slices[0].object.endpoints.iter().map(|e| e.addresses[0].clone()).collect();
+    assert_eq!(addresses, ["10.0.0.1", "10.9.0.2"]);
+    existing.published = published(&["g-1", "g-2"]);
+    assert!(planned(&smaller, &existing).endpoints.is_none(), "it does not shrink");
+}
+
+#[test]
+fn labels_of_tools_are_not_copied_to_the_service_of_the_group() {
+    let mut set = set(1, json!({}));
+    let labels = ["team", "argocd.argoproj.io/instance", "kustomize.toolkit.fluxcd.io/name", "app.kubernetes.io/part-of"];
+    set.metadata.labels = Some(labels.map(|key| (key.to_owned(), "x".to_owned())).into());
+    let service = planned(&set, &Existing::default()).group_service;
+    let keys: Vec<&str> = service.object.labels().keys().map(String::as_str).collect();
+    assert!(keys.contains(&"team") && keys.contains(&"k8s.atomix.io/group"));
+    assert!(labels[1..].iter().all(|key| !keys.contains(key)), "{keys:?}");
+    assert_eq!(service.object.annotations()["k8s.atomix.io/copied-labels"], "team");
 }

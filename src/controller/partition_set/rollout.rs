@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
 
+use super::super::desired::metadata_field;
+use super::super::objects::{Known, Labels};
 use super::plan::{Existing, Member};
 use super::status::ready_since;
 use crate::api::labels::{self, annotations};
-use crate::api::{DEFAULT_COUNT, Partition};
+use crate::api::{DEFAULT_COUNT, Partition, TemplateSpec};
 
 /// What a rollout holds back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,16 +76,29 @@ fn state(member: Option<&Member>, min_ready: Duration, now: Timestamp) -> State 
 }
 
 /// Whether bringing a partition to `wanted` replaces pods of it.
-pub(super) fn replaces_pods(current: &Partition, wanted: &Partition) -> bool {
-    let pods = |partition: &Partition| {
-        let mut spec = partition.spec.clone();
-        spec.persistent_volume_claim_retention_policy = None;
-        // The controller's own labels are on the pods whatever the Partition says.
-        let mut labels = partition.labels().clone();
+pub(super) fn replaces_pods(known: &Known<Partition>, wanted: &Partition) -> bool {
+    let labels = |partition: &Partition| {
+        let metadata = partition.spec.template_metadata.as_ref();
+        let mut labels = metadata.and_then(|metadata| metadata.labels.clone()).unwrap_or_default();
+        // The controller's own labels are on the pods whatever the template says.
         labels.retain(|key, _| !labels::RESERVED.contains(&key.as_str()));
-        (spec, labels, partition.annotations().get(annotations::MEMBER_PORTS).cloned())
+        labels
     };
-    pods(current) != pods(wanted)
+    let ports = |annotations: Option<&Labels>| annotations?.get(annotations::MEMBER_PORTS).cloned();
+    let (current, new) = (&known.facts, wanted.spec.template_metadata.as_ref());
+    let new_ports = ports(new.and_then(|metadata| metadata.annotations.as_ref()));
+    let same_metadata = match &current.spec.template_metadata {
+        Some(metadata) => labels(current) == labels(wanted) && ports(metadata.annotations.as_ref()) == new_ports,
+        // An earlier version of this controller wrote it, and took the labels of the pods from those of the Partition.
+        None => {
+            let has = |(key, value): (&String, &String)| known.fields.contains(metadata_field("labels", key, value));
+            labels(wanted).iter().all(has) && ports(current.metadata.annotations.as_ref()) == new_ports
+        }
+    };
+    let of_pods = |partition: &Partition| {
+        TemplateSpec { ip_families: None, ip_family_policy: None, ..partition.spec.template.clone() }
+    };
+    !same_metadata || of_pods(current) != of_pods(wanted)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::super::super::objects::{self, Known};
+use super::super::super::objects::Child;
 use super::*;
 
 const MIN_READY: Duration = Duration::from_secs(10);
@@ -12,7 +12,7 @@ fn existing(partitions: &[&str]) -> Existing {
     let found = partitions.iter().zip(1..).filter(|(word, _)| **word != "missing");
     let member = |(word, index): (&&str, i64)| {
         let since = word.parse().ok().map(|second| Timestamp::from_second(second).unwrap());
-        let mut partition: Partition = serde_json::from_value(json!({
+        let partition: Partition = serde_json::from_value(json!({
             "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "Partition",
             "metadata": {"name": format!("g-{index}"), "generation": 2}, "spec": {"protocol": "raft", "size": 3},
             "status": {"observedGeneration": 2, "readyReplicas": if *word == "degraded" { 2 } else { 1 }, "conditions": [{
@@ -20,11 +20,9 @@ fn existing(partitions: &[&str]) -> Existing {
                 "lastTransitionTime": since.unwrap_or_default().to_string()}]},
         }))
         .unwrap();
-        partition.status.as_mut().unwrap().metadata_hash = Some(objects::metadata_hash(&partition));
-        let known = Known { uid: String::new(), owner: None, digest: 0, deleting: false, facts: partition };
-        (index, Member { known: Arc::new(known), addresses: Vec::new() })
+        (index, Member { known: Arc::new(partition.known()), addresses: Vec::new() })
     };
-    Existing { partitions: found.map(member).collect() }
+    Existing { partitions: found.map(member).collect(), ..Existing::default() }
 }
 
 /// What is held back at second 60 of a change of the partitions `changed`.
@@ -79,7 +77,10 @@ fn only_what_shows_in_pods_replaces_them() {
         let mut partition = json!({
             "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "Partition",
             "metadata": {"labels": {"team": "x", "app": "atomix"}, "annotations": {"note": "n"}},
-            "spec": {"protocol": "log", "size": 3, "image": "i"},
+            "spec": {
+                "protocol": "log", "size": 3, "image": "i",
+                "templateMetadata": {"labels": {"team": "x", "app": "mine"}, "annotations": {"note": "n"}},
+            },
         });
         for (pointer, value) in patch.as_object().unwrap() {
             let (parent, field) = pointer.rsplit_once('/').unwrap();
@@ -87,14 +88,16 @@ fn only_what_shows_in_pods_replaces_them() {
         }
         serde_json::from_value(partition).unwrap()
     };
-    let current = partition(json!({}));
+    let current = partition(json!({})).known();
     for (patch, replaces) in [
         (json!({}), false),
-        (json!({"/metadata/annotations/note": "other"}), false),
-        (json!({"/metadata/labels/app": "stranger"}), false),
+        (json!({"/spec/templateMetadata/annotations/note": "other"}), false),
+        (json!({"/spec/templateMetadata/labels/app": "stranger"}), false),
         (json!({"/spec/persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete"}}), false),
-        (json!({"/metadata/labels/team": "y"}), true),
-        (json!({"/metadata/labels/new": "y"}), true),
+        (json!({"/spec/templateMetadata/labels/team": "y"}), true),
+        (json!({"/spec/templateMetadata/labels/new": "y"}), true),
+        (json!({"/metadata/labels/cost": "theirs"}), false),
+        (json!({"/spec/ipFamilyPolicy": "PreferDualStack", "/spec/ipFamilies": ["IPv4", "IPv6"]}), false),
         (json!({"/spec/image": "j"}), true),
         (json!({"/spec/config": "{}"}), true),
         (json!({"/spec/env": [{"name": "A"}]}), true),
@@ -103,7 +106,14 @@ fn only_what_shows_in_pods_replaces_them() {
     ] {
         assert_eq!(replaces_pods(&current, &partition(patch.clone())), replaces, "{patch}");
     }
-    let mut ports = current.clone();
-    ports.annotations_mut().insert(annotations::MEMBER_PORTS.to_owned(), "split".to_owned());
-    assert!(replaces_pods(&current, &ports));
+    assert!(replaces_pods(&current, &partition(json!({"/spec/templateMetadata/annotations": {"k8s.atomix.io/member-ports": "split"}}))));
+    let wanted = partition(json!({}));
+    // An earlier version took the labels of the pods from the Partition's own.
+    let earlier = |labels: serde_json::Value| {
+        let mut partition = partition(json!({"/metadata/labels": labels}));
+        partition.spec.template_metadata = None;
+        replaces_pods(&partition.known(), &wanted)
+    };
+    assert!(!earlier(json!({"team": "x", "cost": "theirs"})));
+    assert!(earlier(json!({"team": "y"})));
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
-use super::super::objects;
 use super::super::partition::PODS_NOT_READY;
 use super::super::trouble::Trouble;
 use super::plan::{Existing, Member};
@@ -63,10 +62,8 @@ fn is_ready(member: &Member) -> bool {
 /// A condition of a partition, if it speaks of what the partition is now.
 fn current<'a>(member: &'a Member, kind: &str) -> Option<&'a Condition> {
     let partition = &member.known.facts;
-    let status = partition.status.as_ref().filter(|status| {
-        status.observed_generation == partition.metadata.generation
-            && status.metadata_hash.as_ref().is_none_or(|hash| *hash == objects::metadata_hash(partition))
-    })?;
+    let status =
+        partition.status.as_ref().filter(|status| status.observed_generation == partition.metadata.generation)?;
     conditions::find(&status.conditions, kind)
 }
 
@@ -81,7 +78,7 @@ fn drafts(object: &SetObject, existing: &Existing, progress: Progress<'_>, troub
     let surplus = existing.partitions.range(asked + 1..).count();
     let unreachable = existing.partitions.values().any(|member| member.addresses.is_empty());
     let draft = |kind, status, reason, message: &str| Draft { kind, status, reason, message: message.to_owned() };
-    if let Some(Trouble { stalled, reason, message }) = trouble {
+    if let Some(Trouble { stalled, reason, message, .. }) = trouble {
         return vec![
             draft(READY, false, reason, message),
             draft(if *stalled { STALLED } else { RECONCILING }, true, reason, message),

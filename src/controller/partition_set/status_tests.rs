@@ -3,22 +3,19 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
-use super::super::super::objects::Known;
+use super::super::super::objects::Child;
 use super::*;
 use crate::api::Partition;
 
 fn member(index: i64, ready: &str, observed: i64) -> (i64, Member) {
-    let mut partition: Partition = serde_json::from_value(json!({
+    let partition: Partition = serde_json::from_value(json!({
         "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "Partition",
         "metadata": {"name": format!("g-{index}"), "generation": 2}, "spec": {"protocol": "raft"},
         "status": {"observedGeneration": observed, "conditions": [{
             "type": "Ready", "status": ready, "reason": "PodsNotReady", "message": "m", "lastTransitionTime": "2020-01-01T00:00:00Z"}]},
     }))
     .unwrap();
-    let hash = objects::metadata_hash(&partition);
-    partition.status.iter_mut().for_each(|status| status.metadata_hash = Some(hash.clone()));
-    let known = Known { uid: String::new(), owner: None, digest: 0, deleting: false, facts: partition };
-    (index, Member { known: Arc::new(known), addresses: vec!["10.0.0.1".to_owned()] })
+    (index, Member { known: Arc::new(partition.known()), addresses: vec!["10.0.0.1".to_owned()] })
 }
 
 fn of(partitions: i64, members: Vec<(i64, Member)>, trouble: Option<&Trouble>) -> PartitionSetStatus {
@@ -41,7 +38,7 @@ fn rolling(
             "lastTransitionTime": "2020-01-01T00:00:00Z"}]},
     }))
     .unwrap();
-    let existing = Existing { partitions: members.into_iter().collect() };
+    let existing = Existing { partitions: members.into_iter().collect(), ..Existing::default() };
     status(
         &set,
         &SetObject::from(&set),
@@ -90,7 +87,7 @@ fn a_set_with_partitions_to_remove_is_not_ready() {
 
 #[test]
 fn trouble_comes_first() {
-    let trouble = Trouble { stalled: true, reason: "InvalidSpec", message: "why".to_owned() };
+    let trouble = Trouble::new(true, "InvalidSpec", "why".to_owned());
     let status = of(1, vec![member(1, "True", 2)], Some(&trouble));
     assert_eq!(outline(&status), ["Ready=False InvalidSpec: why", "Stalled=True InvalidSpec: why"]);
 }
@@ -117,14 +114,6 @@ fn a_rollout_says_which_partition_it_waits_for_and_why_until_the_last_one_is_rea
         let message = format!("{done} of 3 partitions are up to date; waiting for g-2: m");
         assert_eq!(outline(&status)[0], format!("Ready=False RollingOut: {message}"));
     }
-}
-
-#[test]
-fn a_change_of_labels_counts_as_ready_only_when_the_partition_says_so() {
-    let mut changed = member(1, "True", 2);
-    let facts = &mut Arc::make_mut(&mut changed.1.known).facts;
-    facts.metadata.labels.get_or_insert_default().insert("team".to_owned(), "x".to_owned());
-    assert_eq!(of(1, vec![changed], None).ready_partitions, 0);
 }
 
 #[test]

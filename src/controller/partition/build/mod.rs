@@ -6,18 +6,17 @@ mod pod;
 mod services;
 mod stateful_set;
 
-use std::net::IpAddr;
-
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::ResourceExt;
 
-pub(in crate::controller) use self::services::{cluster_ip_service, port};
+pub use self::services::Network;
+pub(in crate::controller) use self::services::{APP_PROTOCOL, cluster_ip_service, initial_ports, port};
 pub(in crate::controller) use self::stateful_set::min_ready;
 use super::identity::Identity;
 use crate::api::{DEFAULT_COUNT, Partition, Protocol, TemplateSpec, labels};
+use crate::controller::desired::{Desired, record_copied_labels};
 use crate::controller::objects::{self, Labels};
 use crate::controller::settings::Settings;
 use crate::rules::{Violation, config, judge};
@@ -26,15 +25,16 @@ use crate::rules::{Violation, config, judge};
 #[derive(Clone, Debug)]
 pub struct Children {
     /// The nodes' configuration files.
-    pub config_map: ConfigMap,
+    pub config_map: Desired<ConfigMap>,
     /// The Service that clients of the partition use.
-    pub service: Service,
+    pub service: Desired<Service>,
     /// The Service that names the pods.
-    pub headless_service: Service,
-    /// The pods; after the ConfigMap, or a new pod starts with the old files.
-    pub stateful_set: StatefulSet,
+    pub headless_service: Desired<Service>,
+    /// The pods; after the ConfigMap, or a new pod starts with the old files, and after the Service that names them, which
+    /// must not be somebody else's.
+    pub stateful_set: Desired<StatefulSet>,
     /// The budget, unless the partition has one pod: it would block every drain of its node.
-    pub disruption_budget: Option<PodDisruptionBudget>,
+    pub disruption_budget: Option<Desired<PodDisruptionBudget>>,
 }
 
 /// What the builders of the single children share.
@@ -46,11 +46,12 @@ struct Plan<'a> {
     protocol: Protocol,
     size: i64,
     selector: Labels,
+    /// Labels of the set's template.
+    copied: Labels,
     labels: Labels,
 }
 
-/// The children of `partition`, which [`Identity::of`] has identified. `former_ip` is the address that the partition's
-/// Service had before it was deleted, if it was.
+/// The children of `partition`, which [`Identity::of`] has identified, with Services where `network` says.
 ///
 /// # Errors
 /// Everything wrong with the partition's spec, which can be stored only while the webhook is away.
@@ -58,7 +59,7 @@ pub fn children(
     partition: &Partition,
     identity: &Identity,
     settings: &Settings,
-    former_ip: Option<IpAddr>,
+    network: &Network,
 ) -> Result<Children, Vec<Violation>> {
     let violations = judge::stored_partition(&partition.spec);
     let spec = &partition.spec.template;
@@ -68,30 +69,39 @@ pub fn children(
     let text = spec.config.as_deref().unwrap_or_default();
     let options = config::check(text, Some(protocol), "spec.config")?;
     let selector = objects::selector(&identity.set, identity.index);
-    // The Partition's own labels are what the set's controller made of the template; ours win over any edit of them.
-    let mut labels = partition.labels().clone();
+    // What stands in the Partition's own metadata may be anybody's.
+    let copied = partition.spec.template_metadata.as_ref().and_then(|metadata| metadata.labels.clone());
+    let copied = copied.unwrap_or_default();
+    let mut labels = copied.clone();
     labels.extend(selector.clone());
     labels.extend(objects::recommended_labels(&identity.set, protocol.as_str(), &settings.name));
     let size = spec.size.unwrap_or(DEFAULT_COUNT);
-    let plan = Plan { identity, partition, spec, settings, protocol, size, selector, labels };
+    let plan = Plan { identity, partition, spec, settings, protocol, size, selector, copied, labels };
     let config_map = plan.config_map(&options);
     Ok(Children {
-        service: plan.service(former_ip),
-        headless_service: plan.headless_service(),
+        service: plan.service(network),
+        headless_service: plan.headless_service(network),
         stateful_set: plan.stateful_set(&config_map),
-        disruption_budget: plan.disruption_budget(),
-        config_map,
+        disruption_budget: plan.disruption_budget().map(Desired::from),
+        config_map: config_map.into(),
     })
 }
 
 impl Plan<'_> {
     fn metadata(&self, name: String) -> ObjectMeta {
         let owner = objects::owned_by(self.partition);
-        objects::metadata(&self.identity.namespace, name, self.labels.clone(), owner)
+        let mut metadata = objects::metadata(&self.identity.namespace, name, self.labels.clone(), owner);
+        record_copied_labels(&mut metadata, &self.copied);
+        metadata
     }
 
+    /// The form of the members. A Partition that an earlier version wrote has it among its own annotations.
     fn member_ports(&self) -> Option<&str> {
-        self.partition.annotations().get(labels::annotations::MEMBER_PORTS).map(String::as_str)
+        let annotations = match &self.partition.spec.template_metadata {
+            Some(metadata) => metadata.annotations.as_ref(),
+            None => self.partition.metadata.annotations.as_ref(),
+        };
+        annotations?.get(labels::annotations::MEMBER_PORTS).map(String::as_str)
     }
 }
 

@@ -9,14 +9,13 @@ use k8s_openapi::api::apps::v1::{
 use k8s_openapi::api::core::v1::{
     ConfigMap, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodTemplateSpec, VolumeResourceRequirements,
 };
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
 use super::Plan;
 use crate::api::labels::annotations;
 use crate::api::{Protocol, names};
+use crate::controller::desired::{Desired, stable_hash};
 use crate::controller::objects::short_hash;
-use crate::rules::quantity::Quantity;
 
 /// Name of the data volume and of the claim template behind it.
 pub(super) const DATA: &str = "data";
@@ -24,12 +23,24 @@ pub(super) const DATA: &str = "data";
 const RAFT_MIN_READY_SECONDS: i32 = 10;
 
 impl Plan<'_> {
-    pub(super) fn stateful_set(&self, config: &ConfigMap) -> StatefulSet {
+    pub(super) fn stateful_set(&self, config: &ConfigMap) -> Desired<StatefulSet> {
         let name = &self.identity.name;
         let retention = self.partition.spec.persistent_volume_claim_retention_policy.clone().unwrap_or_default();
         let action = |action: Option<String>| Some(action.unwrap_or_else(|| "Retain".to_owned()));
+        let template = PodTemplateSpec {
+            metadata: Some(ObjectMeta {
+                labels: Some(self.labels.clone()),
+                annotations: Some(BTreeMap::from([(annotations::CONFIG_HASH.to_owned(), config_hash(config))])),
+                ..ObjectMeta::default()
+            }),
+            spec: Some(self.pod_spec()),
+        };
+        let mut metadata = self.metadata(name.clone());
+        // The type has only string keys: there is no way not to be JSON.
+        let hash = serde_json::to_value(&template).map(|template| stable_hash(&template)).unwrap_or_default();
+        metadata.annotations.get_or_insert_default().insert(annotations::POD_TEMPLATE_HASH.to_owned(), hash);
         StatefulSet {
-            metadata: self.metadata(name.clone()),
+            metadata,
             spec: Some(StatefulSetSpec {
                 service_name: Some(names::headless_service(name)),
                 replicas: i32::try_from(self.size).ok(),
@@ -39,16 +50,8 @@ impl Plan<'_> {
                     when_scaled: action(retention.when_scaled),
                 }),
                 pod_management_policy: Some("Parallel".to_owned()),
-                revision_history_limit: Some(10),
                 selector: LabelSelector { match_labels: Some(self.selector.clone()), ..LabelSelector::default() },
-                template: PodTemplateSpec {
-                    metadata: Some(ObjectMeta {
-                        labels: Some(self.labels.clone()),
-                        annotations: Some(BTreeMap::from([(annotations::CONFIG_HASH.to_owned(), config_hash(config))])),
-                        ..ObjectMeta::default()
-                    }),
-                    spec: Some(self.pod_spec()),
-                },
+                template,
                 // The StatefulSet controller replaces Parallel pods without looking at the others: pods change only
                 // when they are evicted one by one.
                 update_strategy: Some(StatefulSetUpdateStrategy {
@@ -60,11 +63,12 @@ impl Plan<'_> {
             }),
             status: None,
         }
+        .into()
     }
 
     fn claim_template(&self) -> Option<PersistentVolumeClaim> {
         let size = self.spec.storage_size.as_ref()?;
-        let storage = (String::from("storage"), canonical(size));
+        let storage = (String::from("storage"), size.clone());
         Some(PersistentVolumeClaim {
             metadata: ObjectMeta {
                 name: Some(DATA.to_owned()),
@@ -78,17 +82,11 @@ impl Plan<'_> {
                     ..VolumeResourceRequirements::default()
                 }),
                 storage_class_name: self.spec.storage_class.clone().filter(|class| !class.is_empty()),
-                volume_mode: Some("Filesystem".to_owned()),
                 ..PersistentVolumeClaimSpec::default()
             }),
             status: None,
         })
     }
-}
-
-/// A quantity in the form in which the API server stores it.
-pub(super) fn canonical(quantity: &ApiQuantity) -> ApiQuantity {
-    ApiQuantity(Quantity::parse(&quantity.0).map_or_else(|| quantity.0.clone(), Quantity::canonical))
 }
 
 /// A hash of the files: it decides whether pods are replaced.

@@ -7,10 +7,12 @@ use crate::controller::settings;
 
 // Names unlike the product's, so that a name in the wrong place shows.
 fn partition(spec: Value, annotations: Value) -> Partition {
+    let mut spec = spec;
+    spec["templateMetadata"] = json!({"labels": {"team": "x"}, "annotations": annotations});
     serde_json::from_value(json!({
         "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "Partition",
         "metadata": {
-            "name": "g-2", "namespace": "ns", "uid": "p-uid", "labels": {"team": "x"}, "annotations": annotations,
+            "name": "g-2", "namespace": "ns", "uid": "p-uid", "labels": {"cost": "theirs"},
             "ownerReferences": [{"apiVersion": "k8s.atomix.io/v1alpha1", "kind": "PartitionSet", "name": "g", "uid": "s-uid", "controller": true}]},
         "spec": spec,
     }))
@@ -20,7 +22,7 @@ fn partition(spec: Value, annotations: Value) -> Partition {
 fn built(spec: Value, annotations: Value) -> Children {
     let partition = partition(spec, annotations);
     let identity = Identity::of(&partition).unwrap();
-    children(&partition, &identity, &settings::fixture(), None).unwrap()
+    children(&partition, &identity, &settings::fixture(), &Network::default()).unwrap()
 }
 
 fn raft(size: i64) -> Value {
@@ -29,7 +31,7 @@ fn raft(size: i64) -> Value {
 
 #[test]
 fn partition_json_has_exactly_the_keys_of_the_contract() {
-    let data = built(raft(2), json!({})).config_map.data.unwrap();
+    let data = built(raft(2), json!({})).config_map.object.data.unwrap();
     assert_eq!(
         data["partition.json"],
         concat!(
@@ -45,7 +47,7 @@ fn partition_json_has_exactly_the_keys_of_the_contract() {
 #[test]
 fn member_ports_follow_the_annotation() {
     let member = |form: &str| {
-        let data = built(raft(1), json!({"k8s.atomix.io/member-ports": form})).config_map.data.unwrap();
+        let data = built(raft(1), json!({"k8s.atomix.io/member-ports": form})).config_map.object.data.unwrap();
         let mut config: Value = serde_json::from_str(&data["partition.json"]).unwrap();
         let mut member = config["members"][0].take();
         member.as_object_mut().unwrap().retain(|key, _| key.ends_with("ort"));
@@ -58,7 +60,7 @@ fn member_ports_follow_the_annotation() {
 #[test]
 fn the_budget_keeps_a_quorum_and_one_pod_has_none() {
     for (size, unavailable) in [(2, 1), (3, 1), (4, 1), (5, 2), (7, 3), (21, 10)] {
-        let budget = built(raft(size), json!({})).disruption_budget.unwrap().spec.unwrap();
+        let budget = built(raft(size), json!({})).disruption_budget.unwrap().object.spec.unwrap();
         assert_eq!(serde_json::to_value(budget.max_unavailable).unwrap(), json!(unavailable), "{size}");
         // The original's budget selected nothing and so protected nothing.
         assert_eq!(budget.selector.unwrap().match_labels.unwrap()["partition"], "2");
@@ -66,7 +68,7 @@ fn the_budget_keeps_a_quorum_and_one_pod_has_none() {
     assert!(built(raft(1), json!({})).disruption_budget.is_none());
     let log = json!({"size": 5, "protocol": "log", "image": "i"});
     assert_eq!(
-        serde_json::to_value(built(log, json!({})).disruption_budget.unwrap().spec.unwrap().max_unavailable).unwrap(),
+        serde_json::to_value(built(log, json!({})).disruption_budget.unwrap().object.spec.unwrap().max_unavailable).unwrap(),
         json!(1)
     );
 }
@@ -74,20 +76,17 @@ fn the_budget_keeps_a_quorum_and_one_pod_has_none() {
 #[test]
 fn each_protocol_runs_its_own_image() {
     // The original ran the log protocol with Raft's image and did not know backup.
-    for (protocol, image, policy) in
-        [("raft", "r:1", "IfNotPresent"), ("backup", "b:1", "IfNotPresent"), ("log", "l", "Always")]
-    {
-        let set = built(json!({"protocol": protocol}), json!({})).stateful_set.spec.unwrap();
+    for (protocol, image) in [("raft", "r:1"), ("backup", "b:1"), ("log", "l")] {
+        let set = built(json!({"protocol": protocol}), json!({})).stateful_set.object.spec.unwrap();
         let container = &set.template.spec.unwrap().containers[0];
         assert_eq!(container.image.as_deref(), Some(image));
-        assert_eq!(container.image_pull_policy.as_deref(), Some(policy));
     }
 }
 
 #[test]
 fn a_change_of_the_configuration_alone_changes_the_pod_template() {
     let hash = |config: &str| {
-        let set = built(json!({"protocol": "raft", "size": 3, "config": config}), json!({})).stateful_set;
+        let set = built(json!({"protocol": "raft", "size": 3, "config": config}), json!({})).stateful_set.object;
         set.spec.unwrap().template.metadata.unwrap().annotations.unwrap()["k8s.atomix.io/config-hash"].clone()
     };
     assert_eq!(hash("electionTimeout: 5s"), hash("{election_timeout: 5000ms}"));
@@ -97,12 +96,12 @@ fn a_change_of_the_configuration_alone_changes_the_pod_template() {
 #[test]
 fn storage_brings_claims_of_the_selector_labels_and_a_group_for_nobody() {
     let spec = json!({"protocol": "raft", "storageSize": "1024Mi", "storageClass": "fast"});
-    let set = built(spec, json!({})).stateful_set.spec.unwrap();
+    let set = built(spec, json!({})).stateful_set.object.spec.unwrap();
     let claim = &set.volume_claim_templates.unwrap()[0];
     assert_eq!(claim.metadata.labels.as_ref().unwrap().len(), 4);
     let claim = claim.spec.as_ref().unwrap();
     assert_eq!(claim.storage_class_name.as_deref(), Some("fast"));
-    assert_eq!(claim.resources.as_ref().unwrap().requests.as_ref().unwrap()["storage"].0, "1Gi");
+    assert_eq!(claim.resources.as_ref().unwrap().requests.as_ref().unwrap()["storage"].0, "1024Mi");
     let pod = set.template.spec.unwrap();
     assert_eq!(pod.security_context.unwrap().fs_group, Some(65534));
     assert_eq!(pod.volumes.unwrap().len(), 1);
@@ -112,5 +111,48 @@ fn storage_brings_claims_of_the_selector_labels_and_a_group_for_nobody() {
 fn an_invalid_spec_builds_nothing() {
     let partition = partition(json!({"protocol": "paxos"}), json!({}));
     let identity = Identity::of(&partition).unwrap();
-    assert!(children(&partition, &identity, &settings::fixture(), None).is_err());
+    assert!(children(&partition, &identity, &settings::fixture(), &Network::default()).is_err());
+}
+
+#[test]
+fn pods_carry_the_labels_of_the_template_and_nothing_that_stands_on_the_partition() {
+    let children = built(raft(3), json!({}));
+    let labels = children.stateful_set.object.spec.unwrap().template.metadata.unwrap().labels.unwrap();
+    assert_eq!((labels.get("team").map(String::as_str), labels.get("cost")), (Some("x"), None));
+    let annotations = children.service.object.metadata.annotations.unwrap();
+    assert_eq!(annotations["k8s.atomix.io/copied-labels"], "team");
+}
+
+#[test]
+fn new_services_have_the_address_families_of_their_siblings_unless_the_set_says_which() {
+    let network = Network {
+        former_addresses: Vec::new(),
+        sibling: ["fd00::1", "10.0.0.1"].map(|address| address.parse().unwrap()).into(),
+    };
+    let of = |spec: Value| {
+        let partition = partition(spec, json!({}));
+        let identity = Identity::of(&partition).unwrap();
+        children(&partition, &identity, &settings::fixture(), &network).unwrap().service
+    };
+    let initial = of(raft(1)).initial["spec"].take();
+    assert_eq!((&initial["ipFamilies"], &initial["ipFamilyPolicy"]), (&json!(["IPv6", "IPv4"]), &json!("PreferDualStack")));
+    assert_eq!(initial["ports"][0]["appProtocol"], "grpc");
+    let said = of(json!({"size": 1, "protocol": "raft", "ipFamilyPolicy": "SingleStack"}));
+    assert_eq!(said.object.spec.unwrap().ip_family_policy.as_deref(), Some("SingleStack"));
+    assert_eq!(said.initial["spec"].get("ipFamilies"), None);
+}
+
+#[test]
+fn a_deleted_service_asks_for_all_addresses_that_it_had() {
+    let network = Network {
+        former_addresses: ["10.0.0.1", "fd00::1"].map(|address| address.parse().unwrap()).into(),
+        sibling: Vec::new(),
+    };
+    let partition = partition(raft(1), json!({}));
+    let identity = Identity::of(&partition).unwrap();
+    let service = children(&partition, &identity, &settings::fixture(), &network).unwrap().service;
+    assert!(service.existed);
+    let spec = &service.initial["spec"];
+    assert_eq!((&spec["clusterIP"], &spec["clusterIPs"]), (&json!("10.0.0.1"), &json!(["10.0.0.1", "fd00::1"])));
+    assert_eq!(spec["ipFamilies"], json!(["IPv4", "IPv6"]));
 }

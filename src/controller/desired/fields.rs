@@ -1,0 +1,348 @@
+//! The fields of an object, each reduced to a hash of its path and its value.
+//!
+//! What is wanted of an object is right if each of its fields is among the stored ones. Fields that others add make no
+//! difference, and neither do the defaults that the API server fills in. The caches keep these hashes in place of the
+//! objects, so an object is judged whenever it is seen, and nothing has to be remembered of earlier writes.
+//!
+//! Compared as Kubernetes means it: maps by key, lists by their merge key, other lists of objects and values without
+//! regard to order, quantities by value; an empty map, list or text is the same as none.
+
+use std::collections::hash_map::DefaultHasher;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use serde_json::Value;
+
+use crate::rules::quantity::Quantity;
+
+/// What is special about the fields of a kind.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rules {
+    /// Fields that hold nothing but what is wanted, with all below them: their content is one value. One that is not
+    /// wanted must be absent.
+    pub exact: &'static [&'static str],
+    /// Lists with a merge key that have no elements but those that are wanted. The elements may hold more.
+    pub closed: &'static [&'static str],
+    /// Fields that are replaced whole where they differ, since what others added to them may contradict what is wanted:
+    /// another handler of a probe, another source of a value.
+    pub whole: &'static [&'static str],
+    /// Top-level fields that are not compared.
+    pub uncompared: &'static [&'static str],
+}
+
+/// Top-level fields that no object is compared by.
+const NEVER_COMPARED: [&str; 3] = ["apiVersion", "kind", "status"];
+/// What is compared of an object's metadata.
+const METADATA: [&str; 3] = ["labels", "annotations", "ownerReferences"];
+/// A map without content that says something all the same.
+const EMPTY_DIR: &str = "emptyDir";
+
+/// The fields of a stored object, as sorted hashes.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct FieldSet(Box<[u32]>);
+
+impl FieldSet {
+    /// The fields of `object`.
+    #[must_use]
+    pub fn of(object: &Value, rules: &Rules) -> Self {
+        let mut hashes = hashes(object, rules);
+        hashes.sort_unstable();
+        Self(hashes.into())
+    }
+
+    /// Whether a field is among them.
+    #[must_use]
+    pub fn contains(&self, field: u32) -> bool {
+        self.0.binary_search(&field).is_ok()
+    }
+}
+
+impl fmt::Debug for FieldSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} fields", self.0.len())
+    }
+}
+
+/// The fields of an object as hashes.
+#[must_use]
+pub fn hashes(object: &Value, rules: &Rules) -> Vec<u32> {
+    let mut hashes = Vec::new();
+    walk(object, rules, &mut |_, hash| hashes.push(hash));
+    hashes
+}
+
+/// The paths of the fields of `wanted` that are not among `stored`.
+#[must_use]
+pub fn missing(wanted: &Value, rules: &Rules, stored: &FieldSet) -> Vec<String> {
+    let mut missing = Vec::new();
+    walk(wanted, rules, &mut |path, hash| {
+        if !stored.contains(hash) {
+            missing.push(path.to_string());
+        }
+    });
+    missing
+}
+
+/// The hash of a label or annotation of an object: `map` is `labels` or `annotations`.
+#[must_use]
+pub fn metadata_field(map: &str, key: &str, value: &str) -> u32 {
+    let path = ["metadata", map, key].iter().fold(ROOT, |path, step| stepped(path, step));
+    shortened(hash_of(&(path, text(value))))
+}
+
+/// A hash of a value as it is compared, of 16 hexadecimal digits, that stays the same over versions of this program.
+#[must_use]
+pub fn stable_hash(value: &Value) -> String {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    feed(value, &mut context);
+    let hash = context.finish();
+    let first = hash.as_ref().first_chunk().copied().unwrap_or_default();
+    format!("{:016x}", u64::from_be_bytes(first))
+}
+
+fn feed(value: &Value, context: &mut ring::digest::Context) {
+    match value {
+        Value::Object(fields) => {
+            context.update(b"{");
+            for (name, value) in fields.iter().filter(|(_, value)| !is_empty(value)) {
+                context.update(name.as_bytes());
+                context.update(&[0]);
+                feed(value, context);
+            }
+            context.update(b"}");
+        }
+        Value::Array(values) => {
+            context.update(b"[");
+            values.iter().for_each(|value| feed(value, context));
+            context.update(b"]");
+        }
+        Value::String(text) => {
+            context.update(text.as_bytes());
+            context.update(&[0]);
+        }
+        other => {
+            context.update(other.to_string().as_bytes());
+            context.update(&[1]);
+        }
+    }
+}
+
+/// A path on the way down, written as Kubernetes writes it only where it is needed.
+#[derive(Clone, Copy)]
+enum Path<'a> {
+    Root,
+    Field(&'a Path<'a>, &'a str),
+    Element(&'a Path<'a>, &'a str),
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Field(Self::Root, name) => f.write_str(name),
+            Self::Field(parent, name) => write!(f, "{parent}.{name}"),
+            Self::Element(parent, key) => write!(f, "{parent}[{key}]"),
+        }
+    }
+}
+
+/// Where a value stands.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    path: &'a Path<'a>,
+    hash: u64,
+    /// Name of the field that holds it, or of the list that it is an element of.
+    field: &'a str,
+    /// Name of the field above that.
+    parent: &'a str,
+}
+
+const ROOT: u64 = 0;
+
+fn hash_of(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn stepped(path: u64, step: &str) -> u64 {
+    hash_of(&(path, step))
+}
+
+fn path_hash(path: &str) -> u64 {
+    path.split('.').fold(ROOT, stepped)
+}
+
+// An object has some hundred fields: that a wrong value has the hash of a right one is as good as impossible.
+#[allow(clippy::cast_possible_truncation, reason = "half of a hash is a hash")]
+const fn shortened(hash: u64) -> u32 {
+    hash as u32
+}
+
+struct Walk<'r, 'v> {
+    exact: Vec<u64>,
+    closed: Vec<u64>,
+    rules: &'r Rules,
+    visit: &'v mut dyn FnMut(&dyn fmt::Display, u32),
+}
+
+fn walk(object: &Value, rules: &Rules, visit: &mut dyn FnMut(&dyn fmt::Display, u32)) {
+    let hashes = |paths: &[&str]| paths.iter().map(|path| path_hash(path)).collect();
+    let mut walk = Walk { exact: hashes(rules.exact), closed: hashes(rules.closed), rules, visit };
+    for (path, hash) in rules.exact.iter().zip(walk.exact.clone()) {
+        let value = path.split('.').try_fold(object, |value, step| value.get(step)).unwrap_or(&Value::Null);
+        (walk.visit)(path, shortened(hash_of(&(hash, content(value, "")))));
+    }
+    let Value::Object(fields) = object else { return };
+    for (name, value) in fields {
+        if NEVER_COMPARED.contains(&name.as_str()) || walk.rules.uncompared.contains(&name.as_str()) {
+            continue;
+        }
+        let path = Path::Field(&Path::Root, name);
+        let place = Place { path: &path, hash: stepped(ROOT, name), field: name, parent: "" };
+        if name == "metadata" {
+            for (name, value) in METADATA.iter().filter_map(|name| Some((*name, value.get(*name)?))) {
+                walk.field(place, name, value);
+            }
+        } else {
+            walk.value(place, value);
+        }
+    }
+}
+
+impl Walk<'_, '_> {
+    fn field(&mut self, at: Place<'_>, name: &str, value: &Value) {
+        let path = Path::Field(at.path, name);
+        self.value(Place { path: &path, hash: stepped(at.hash, name), field: name, parent: at.field }, value);
+    }
+
+    fn value(&mut self, at: Place<'_>, value: &Value) {
+        if self.exact.contains(&at.hash) {
+            return;
+        }
+        match value {
+            Value::Null => {}
+            Value::Object(fields) if fields.is_empty() && at.field == EMPTY_DIR => self.leaf(at, 0),
+            Value::Object(fields) => fields.iter().for_each(|(name, value)| self.field(at, name, value)),
+            Value::Array(values) => self.list(at, values),
+            Value::String(text) if text.is_empty() && !is_map_of_texts(at.parent) => {}
+            _ => self.leaf(at, leaf_content(value, at.field, at.parent)),
+        }
+    }
+
+    fn list(&mut self, at: Place<'_>, values: &[Value]) {
+        match merge_key(at.field) {
+            Some(key_of) => {
+                for value in values {
+                    let key = key_of(value);
+                    let path = Path::Element(at.path, &key);
+                    let hash = stepped(at.hash, &key);
+                    self.value(Place { path: &path, hash, field: at.field, parent: at.parent }, value);
+                }
+                if self.closed.contains(&at.hash) {
+                    let keys = values.iter().fold(0_u64, |sum, value| sum.wrapping_add(hash_of(&key_of(value))));
+                    self.leaf(at, keys);
+                }
+            }
+            None if is_ordered(at.field) => self.leaf(at, hash_of(&values.iter().map(Value::to_string).collect::<Vec<_>>())),
+            None => values.iter().for_each(|value| self.leaf(at, content(value, at.field))),
+        }
+    }
+
+    fn leaf(&mut self, at: Place<'_>, content: u64) {
+        (self.visit)(at.path, shortened(hash_of(&(at.hash, content))));
+    }
+}
+
+fn text(text: &str) -> u64 {
+    hash_of(&text)
+}
+
+fn leaf_content(value: &Value, field: &str, parent: &str) -> u64 {
+    match value {
+        _ if is_quantity(field, parent) => text(&quantity(value)),
+        Value::String(value) => text(value),
+        other => hash_of(&other.to_string()),
+    }
+}
+
+/// A whole value without regard to the order of lists, and to what is empty.
+fn content(value: &Value, field: &str) -> u64 {
+    match value {
+        Value::Null => 0,
+        Value::Object(fields) => fields.iter().filter(|(_, value)| !is_empty(value)).fold(0, |sum, (name, value)| {
+            let value = if is_quantity(name, field) { text(&quantity(value)) } else { content(value, name) };
+            sum.wrapping_add(hash_of(&(name, value)))
+        }),
+        Value::Array(values) => {
+            values.iter().fold(0, |sum: u64, value| sum.wrapping_add(hash_of(&(1, content(value, field)))))
+        }
+        Value::String(value) if value.is_empty() => 0,
+        Value::String(value) => text(value),
+        other => hash_of(&other.to_string()),
+    }
+}
+
+/// Maps in which a key says something also with an empty text.
+fn is_map_of_texts(field: &str) -> bool {
+    matches!(field, "labels" | "annotations" | "matchLabels" | "nodeSelector" | "data")
+}
+
+/// Whether a value says no more than none would.
+pub(super) fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(values) => values.is_empty(),
+        Value::Object(fields) => fields.values().all(is_empty),
+        _ => false,
+    }
+}
+
+fn is_quantity(field: &str, parent: &str) -> bool {
+    matches!(parent, "limits" | "requests") || matches!(field, "divisor" | "sizeLimit")
+}
+
+fn quantity(value: &Value) -> String {
+    let written = match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    Quantity::parse(&written).map_or(written, Quantity::canonical)
+}
+
+type KeyOf = fn(&Value) -> String;
+
+/// How the elements of a list are told apart, by the name of the field: Kubernetes' own merge keys.
+pub(super) fn merge_key(field: &str) -> Option<KeyOf> {
+    let key: KeyOf = match field {
+        "containers" | "initContainers" | "env" | "volumes" | "imagePullSecrets" => |value| string(value.get("name")),
+        "volumeMounts" => |value| string(value.get("mountPath")),
+        "ownerReferences" => |value| string(value.get("uid")),
+        "volumeClaimTemplates" => |value| string(value.pointer("/metadata/name")),
+        "ports" => |value| {
+            let number = value.get("port").or_else(|| value.get("containerPort"));
+            let protocol = value.get("protocol").and_then(Value::as_str).unwrap_or("TCP");
+            format!("{}/{protocol}", string(number))
+        },
+        _ => return None,
+    };
+    Some(key)
+}
+
+/// Lists whose order has a meaning.
+fn is_ordered(field: &str) -> bool {
+    matches!(field, "args" | "command")
+}
+
+fn string(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+#[path = "fields_tests.rs"]
+mod tests;

@@ -1,0 +1,190 @@
+//! A stored object with what is wanted put into it, and what others added left as it is.
+
+use serde_json::{Map, Value, json};
+
+use super::fields::{self, FieldSet, Rules, is_empty, merge_key};
+
+/// Fields that are replaced whole where they lack something, in every kind: what others added to an environment
+/// variable, a volume or a probe may contradict what is wanted, such as another source or another handler.
+const WHOLE_ELEMENTS: [&str; 2] = ["env", "volumes"];
+
+/// `stored` with every field of `wanted`, and those of `initial` that it lacks.
+#[must_use]
+pub fn merged(stored: &Value, wanted: &Value, initial: &Value, rules: &Rules) -> Value {
+    let mut object = stored.clone();
+    put(&mut object, wanted, "", "", rules);
+    for path in rules.exact.iter().filter(|path| lookup(wanted, path).is_none_or(Value::is_null)) {
+        remove(&mut object, path);
+    }
+    fill(&mut object, initial, "");
+    object
+}
+
+/// Adds the fields of `initial` that `object` lacks. Elements of lists are filled in, and none is added.
+pub fn fill(object: &mut Value, initial: &Value, field: &str) {
+    match (object, initial) {
+        (_, Value::Null) => {}
+        (Value::Object(fields), Value::Object(initial)) => {
+            for (name, value) in initial {
+                let known = fields.entry(name.clone()).or_insert(Value::Null);
+                fill(known, value, name);
+            }
+        }
+        (Value::Array(values), Value::Array(initial)) if !values.is_empty() => {
+            let Some(key_of) = merge_key(field) else { return };
+            for value in values {
+                if let Some(initial) = initial.iter().find(|initial| key_of(initial) == key_of(value)) {
+                    fill(value, initial, field);
+                }
+            }
+        }
+        (object, initial) if is_empty(object) => object.clone_from(initial),
+        _ => {}
+    }
+}
+
+fn put(object: &mut Value, wanted: &Value, path: &str, field: &str, rules: &Rules) {
+    if rules.exact.contains(&path) {
+        object.clone_from(wanted);
+    } else if rules.whole.contains(&path) || is_probe(field) {
+        if !contains(field, object, wanted) {
+            object.clone_from(wanted);
+        }
+    } else {
+        match (object, wanted) {
+            (Value::Object(fields), Value::Object(wanted)) => put_fields(fields, wanted, path, rules),
+            (Value::Array(values), Value::Array(wanted)) => put_elements(values, wanted, path, field, rules),
+            (object, wanted) => object.clone_from(wanted),
+        }
+    }
+}
+
+fn put_fields(fields: &mut Map<String, Value>, wanted: &Map<String, Value>, path: &str, rules: &Rules) {
+    for (name, value) in wanted.iter().filter(|(_, value)| value.is_string() || !is_empty(value)) {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        put(fields.entry(name.clone()).or_insert(Value::Null), value, &path, name, rules);
+    }
+}
+
+fn put_elements(values: &mut Vec<Value>, wanted: &[Value], path: &str, field: &str, rules: &Rules) {
+    let Some(key_of) = merge_key(field) else {
+        if !contains(field, &Value::Array(values.clone()), &Value::Array(wanted.to_vec())) {
+            *values = wanted.to_vec();
+        }
+        return;
+    };
+    if rules.closed.contains(&path) {
+        values.retain(|value| wanted.iter().any(|wanted| key_of(wanted) == key_of(value)));
+    }
+    for wanted in wanted {
+        let known = values.iter_mut().find(|value| key_of(value) == key_of(wanted));
+        match known {
+            Some(value) if WHOLE_ELEMENTS.contains(&field) => {
+                if !contains(field, &json!([value]), &json!([wanted])) {
+                    value.clone_from(wanted);
+                }
+            }
+            Some(value) => put(value, wanted, &format!("{path}[]"), field, rules),
+            None => values.push(wanted.clone()),
+        }
+    }
+}
+
+/// Whether a field has all that is wanted of it.
+fn contains(field: &str, stored: &Value, wanted: &Value) -> bool {
+    let rules = Rules::default();
+    let within = |value: &Value| json!({ "within": { field: value } });
+    fields::missing(&within(wanted), &rules, &FieldSet::of(&within(stored), &rules)).is_empty()
+}
+
+fn is_probe(field: &str) -> bool {
+    matches!(field, "livenessProbe" | "readinessProbe")
+}
+
+fn lookup<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(object, |value, step| value.get(step))
+}
+
+fn remove(object: &mut Value, path: &str) {
+    let (parent, name) = path.rsplit_once('.').unwrap_or(("", path));
+    let steps = parent.split('.').filter(|step| !step.is_empty());
+    let parent = steps.into_iter().try_fold(object, |value, step| value.get_mut(step));
+    if let Some(fields) = parent.and_then(Value::as_object_mut) {
+        fields.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::needless_pass_by_value, reason = "fixtures read best with literals")]
+
+    use super::*;
+
+    const RULES: Rules = Rules {
+        exact: &["spec.selector", "spec.absent"],
+        closed: &["spec.ports"],
+        whole: &["spec.strategy"],
+        uncompared: &[],
+    };
+
+    fn of(stored: Value, wanted: Value) -> Value {
+        merged(&json!({ "spec": stored }), &json!({ "spec": wanted }), &Value::Null, &RULES)["spec"].take()
+    }
+
+    #[test]
+    fn what_is_wanted_is_put_in_and_what_others_added_stays() {
+        let stored = json!({"replicas": 5, "theirs": {"a": 1}, "map": {"x": 1, "y": 2}});
+        let wanted = json!({"replicas": 3, "map": {"x": 9}, "limits": {}});
+        let merged = of(stored, wanted);
+        assert_eq!(merged, json!({"replicas": 3, "theirs": {"a": 1}, "map": {"x": 9, "y": 2}}));
+    }
+
+    #[test]
+    fn lists_are_merged_by_key_and_others_replaced_where_they_lack_something() {
+        let stored = json!({"containers": [{"name": "sidecar"}, {"name": "atomix", "image": "x", "tty": true}]});
+        let wanted = json!({"containers": [{"name": "atomix", "image": "i"}]});
+        let containers = json!([{"name": "sidecar"}, {"name": "atomix", "image": "i", "tty": true}]);
+        assert_eq!(of(stored, wanted)["containers"], containers);
+        let wanted = json!({"tolerations": [{"key": "a"}]});
+        let more = json!({"tolerations": [{"key": "b"}, {"key": "a"}]});
+        assert_eq!(of(more.clone(), wanted.clone()), more);
+        assert_eq!(of(json!({"tolerations": [{"key": "b"}]}), wanted.clone()), wanted);
+    }
+
+    #[test]
+    fn a_closed_list_and_an_exact_field_hold_nothing_else() {
+        let stored = json!({
+            "ports": [{"name": "a", "port": 1}, {"port": 2, "appProtocol": "theirs"}],
+            "selector": {"a": "b", "c": "d"}, "absent": 5,
+        });
+        let wanted = json!({"ports": [{"name": "api", "port": 2}], "selector": {"a": "b"}});
+        let ports = json!([{"name": "api", "port": 2, "appProtocol": "theirs"}]);
+        assert_eq!(of(stored, wanted), json!({"ports": ports, "selector": {"a": "b"}}));
+    }
+
+    #[test]
+    fn what_others_added_goes_where_it_may_contradict_what_is_wanted() {
+        let stored = json!({
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
+            "livenessProbe": {"httpGet": {"port": 1}},
+            "env": [{"name": "A", "valueFrom": {"x": 1}}, {"name": "B", "value": "theirs"}],
+        });
+        let wanted = json!({
+            "strategy": {"type": "OnDelete"}, "livenessProbe": {"exec": {"command": ["true"]}},
+            "env": [{"name": "A", "value": "ours"}],
+        });
+        let mut expected = wanted.clone();
+        expected["env"] = json!([{"name": "A", "value": "ours"}, {"name": "B", "value": "theirs"}]);
+        assert_eq!(of(stored, wanted), expected);
+    }
+
+    #[test]
+    fn initial_fields_are_only_filled_in_where_there_are_none() {
+        let stored = json!({"ports": [{"port": 1, "appProtocol": "theirs"}, {"port": 2}], "ip": ""});
+        let initial = json!({"ports": [{"port": 1, "appProtocol": "grpc"}, {"port": 2, "appProtocol": "grpc"}], "ip": "x"});
+        let mut object = stored;
+        fill(&mut object, &initial, "");
+        let ports = json!([{"port": 1, "appProtocol": "theirs"}, {"port": 2, "appProtocol": "grpc"}]);
+        assert_eq!(object, json!({"ports": ports, "ip": "x"}));
+    }
+}

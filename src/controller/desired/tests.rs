@@ -1,0 +1,150 @@
+#![allow(clippy::needless_pass_by_value, reason = "fixtures read best with literals")]
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Service;
+use serde_json::json;
+
+use super::*;
+
+fn stateful_set(annotations: Value, labels: Value, template: Value) -> Value {
+    json!({
+        "metadata": {"name": "g-1", "resourceVersion": "7", "annotations": annotations, "labels": labels,
+            "managedFields": [{"manager": "x"}]},
+        "spec": {"replicas": 3, "template": template},
+    })
+}
+
+fn wanted(hash: &str, image: &str) -> Value {
+    let template = json!({
+        "metadata": {"labels": {"app": "atomix"}},
+        "spec": {"containers": [{"name": "atomix", "image": image}]},
+    });
+    let labels = json!({"app.kubernetes.io/managed-by": "atx"});
+    let mut wanted = stateful_set(json!({"k8s.atomix.io/pod-template-hash": hash}), labels, template);
+    wanted["metadata"].as_object_mut().unwrap().remove("managedFields");
+    wanted
+}
+
+fn replaced(stored: &Value, wanted: &Value, ignored: &[&str]) -> Value {
+    let desired = Desired::from(StatefulSet::default());
+    let ignored: Vec<String> = ignored.iter().map(|field| (*field).to_owned()).collect();
+    replacement(&desired, stored, wanted, &ignored)
+}
+
+/// A stored StatefulSet as `wanted` with what others added to its template.
+fn stored(hash: &str) -> Value {
+    let mut stored = wanted(hash, "i");
+    let template = &mut stored["spec"]["template"];
+    template["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/restartedAt": "now"});
+    template["spec"]["containers"][0]["tty"] = json!(true);
+    template["spec"]["dnsPolicy"] = json!("ClusterFirst");
+    stored
+}
+
+fn lacks(stored: &Value, wanted: &Value) -> Vec<String> {
+    let fields = FieldSet::of(stored, &StatefulSet::RULES);
+    missing::<StatefulSet>(wanted, &fields, annotation(stored, annotations::IGNORED_FIELDS))
+}
+
+#[test]
+fn while_the_template_is_the_same_what_others_added_to_it_stays() {
+    let mut edited = stored("a");
+    edited["spec"]["replicas"] = json!(5);
+    let wanted = wanted("a", "i");
+    assert_eq!(lacks(&edited, &wanted), ["spec.replicas"]);
+    let mut expected = stored("a");
+    expected["metadata"].as_object_mut().unwrap().remove("managedFields");
+    assert_eq!(replaced(&edited, &wanted, &[]), expected);
+}
+
+#[test]
+fn another_template_is_written_whole_and_foreign_annotations_stay() {
+    let object = replaced(&stored("a"), &wanted("b", "new"), &[]);
+    assert_eq!(object["spec"]["template"]["spec"], json!({"containers": [{"name": "atomix", "image": "new"}]}));
+    assert!(object["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"].is_string());
+    assert_eq!(annotation(&object, annotations::POD_TEMPLATE_HASH), Some("b"));
+}
+
+#[test]
+fn labels_that_were_copied_from_the_set_go_with_it_and_others_stay() {
+    let mut stored = wanted("a", "i");
+    stored["metadata"]["annotations"]["k8s.atomix.io/copied-labels"] = json!("team,tier");
+    for labels in ["/metadata/labels", "/spec/template/metadata/labels"] {
+        let labels = stored.pointer_mut(labels).unwrap();
+        labels["team"] = json!("x");
+        labels["tier"] = json!("y");
+        labels["cost"] = json!("theirs");
+    }
+    let mut wanted = wanted("a", "i");
+    wanted["metadata"]["annotations"]["k8s.atomix.io/copied-labels"] = json!("team");
+    for labels in ["/metadata/labels", "/spec/template/metadata/labels"] {
+        wanted.pointer_mut(labels).unwrap()["team"] = json!("x");
+    }
+    let object = replaced(&stored, &wanted, &[]);
+    for labels in ["/metadata/labels", "/spec/template/metadata/labels"] {
+        let labels = object.pointer(labels).unwrap();
+        assert_eq!((&labels["team"], &labels["cost"], labels.get("tier")), (&json!("x"), &json!("theirs"), None));
+    }
+}
+
+#[test]
+fn what_a_policy_sets_in_each_write_is_left_to_it_until_the_next_write() {
+    let mut stored = wanted("a", "mirror/i");
+    let wanted = wanted("a", "i");
+    let image = "spec.template.spec.containers[atomix].image";
+    assert_eq!(lacks(&stored, &wanted), [image]);
+    let object = replaced(&stored, &wanted, &[image]);
+    assert_eq!(annotation(&object, annotations::IGNORED_FIELDS), Some(image));
+    stored["metadata"]["annotations"]["k8s.atomix.io/ignored-fields"] = json!(image);
+    assert_eq!(lacks(&stored, &wanted), Vec::<String>::new());
+    stored["spec"]["replicas"] = json!(1);
+    assert_eq!(lacks(&stored, &wanted), ["spec.replicas"]);
+    assert_eq!(annotation(&replaced(&stored, &wanted, &[]), annotations::IGNORED_FIELDS), None);
+}
+
+#[test]
+fn a_stateful_set_of_the_first_controller_keeps_its_template_until_another_is_wanted() {
+    let theirs = json!({"metadata": {"labels": {"app": "atomix"}}, "spec": {"containers": [{"name": "atomix", "image": "theirs"}]}});
+    let mut stored = stateful_set(json!({}), json!({}), theirs.clone());
+    stored["spec"]["replicas"] = json!(1);
+    let taken = replaced(&stored, &wanted("a", "i"), &[]);
+    assert_eq!((&taken["spec"]["template"], &taken["spec"]["replicas"]), (&theirs, &json!(3)));
+    assert_eq!(annotation(&taken, annotations::IGNORED_FIELDS), Some("spec.template"));
+    assert_eq!(lacks(&taken, &wanted("a", "i")), Vec::<String>::new());
+    let mut scaled = taken.clone();
+    scaled["spec"]["replicas"] = json!(5);
+    assert_eq!(replaced(&scaled, &wanted("a", "i"), &[]), taken);
+    let rolled = replaced(&taken, &wanted("b", "i"), &[]);
+    assert_eq!(rolled["spec"]["template"]["spec"]["containers"][0]["image"], "i");
+    assert_eq!(annotation(&rolled, annotations::IGNORED_FIELDS), None);
+}
+
+#[test]
+fn a_stateful_set_of_an_earlier_version_is_brought_to_what_is_wanted() {
+    let mut stored = wanted("", "i");
+    stored["metadata"]["annotations"] = json!({});
+    let object = replaced(&stored, &wanted("a", "new"), &[]);
+    assert_eq!(object["spec"]["template"]["spec"]["containers"][0]["image"], "new");
+    assert_eq!(annotation(&object, annotations::IGNORED_FIELDS), None);
+}
+
+#[test]
+fn an_object_without_an_owner_is_known_by_the_labels_that_all_of_a_set_have() {
+    let labels = json!({"app.kubernetes.io/name": "atomix", "app.kubernetes.io/instance": "g", "team": "x"});
+    let service: Service = serde_json::from_value(json!({"metadata": {"name": "g", "labels": labels}})).unwrap();
+    let desired = Desired::from(service);
+    let known = |labels: Value| {
+        desired.is_known_by(&FieldSet::of(&json!({"metadata": {"labels": labels}}), &Service::RULES))
+    };
+    assert!(known(json!({"app.kubernetes.io/name": "atomix", "app.kubernetes.io/instance": "g", "more": ""})));
+    assert!(!known(json!({"app.kubernetes.io/name": "atomix", "app.kubernetes.io/instance": "h"})));
+    assert!(!known(json!({})));
+    assert!(!Desired::from(Service::default()).is_known_by(&FieldSet::default()));
+}
+
+#[test]
+fn notes_of_the_controller_are_no_drift() {
+    let path = |key: &str| format!("metadata.annotations.{key}");
+    assert!(is_bookkeeping(&[path(annotations::POD_TEMPLATE_HASH), path(annotations::COPIED_LABELS)]));
+    assert!(!is_bookkeeping(&[path(annotations::POD_TEMPLATE_HASH), "spec.replicas".to_owned()]));
+}

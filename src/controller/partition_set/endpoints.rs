@@ -1,0 +1,78 @@
+//! What the group's Service resolves to: published in one write, and withdrawn when the name is somebody else's.
+
+use k8s_openapi::api::core::v1::Endpoints;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::ResourceExt;
+
+use super::super::context::Context;
+use super::super::ensure::Error;
+use super::super::trouble::Trouble;
+use super::plan::GroupEndpoints;
+use super::{FAMILIES, slice_key};
+use crate::api::PartitionSet;
+use crate::api::names::ObjectKey;
+
+/// Writes the endpoints of the group, and removes those that are none any more.
+pub(super) async fn publish(
+    context: &Context,
+    key: &ObjectKey,
+    set: &PartitionSet,
+    endpoints: GroupEndpoints,
+) -> Result<(), Error> {
+    let GroupEndpoints { slices, legacy, stale_slices } = endpoints;
+    let (writer, caches, uid) = (&context.writer, &*context.caches, set.uid().unwrap_or_default());
+    for slice in &slices {
+        writer.ensure(slice, &caches.endpoint_slices).await?;
+    }
+    for name in stale_slices {
+        let stale = ObjectKey::new(key.namespace.as_str(), name);
+        writer.remove::<EndpointSlice>(&stale, &uid, &caches.endpoint_slices).await?;
+    }
+    match &legacy {
+        Some(legacy) => writer.ensure(legacy, &caches.endpoints).await.map(drop),
+        None => writer.remove::<Endpoints>(key, &uid, &caches.endpoints).await.map(drop),
+    }
+}
+
+/// Removes the endpoints of a group whose Service is somebody else's: under that name, its clients would be answered with
+/// partitions.
+pub(super) async fn withdraw(context: &Context, key: &ObjectKey, set: &PartitionSet) -> Result<(), Error> {
+    let (writer, caches, uid) = (&context.writer, &*context.caches, set.uid().unwrap_or_default());
+    for family in FAMILIES {
+        writer.remove::<EndpointSlice>(&slice_key(key, family), &uid, &caches.endpoint_slices).await?;
+    }
+    writer.remove::<Endpoints>(key, &uid, &caches.endpoints).await.map(drop)
+}
+
+/// Whether the group's endpoints, as they are stored, name a partition.
+pub(super) fn name(context: &Context, key: &ObjectKey, set: &PartitionSet, partition: &str) -> bool {
+    let caches = &*context.caches;
+    let slices = FAMILIES.map(|family| caches.endpoint_slices.get(&slice_key(key, family)));
+    let published = slices.into_iter().chain([caches.endpoints.get(key)]).flatten();
+    let ours = published.filter(|known| known.owner.as_ref().map(|owner| &owner.uid) == set.metadata.uid.as_ref());
+    ours.into_iter().any(|known| known.facts.contains_key(partition))
+}
+
+/// Looks after EndpointSlices of the group's Service that this controller has not made: those that Kubernetes made while
+/// the Service had a selector are deleted, and anybody else's are reported.
+pub(super) async fn foreign_slices(context: &Context, key: &ObjectKey, service_is_ours: bool) -> Option<Trouble> {
+    if !service_is_ours {
+        return None;
+    }
+    let caches = &*context.caches;
+    for (name, slice) in caches.leftover_slices.with_prefix(&key.namespace, &format!("{}-", key.name)) {
+        if slice.service == key.name {
+            let leftover = ObjectKey::new(key.namespace.as_str(), name);
+            if let Err(error) = context.writer.delete::<EndpointSlice>(&leftover, &slice.uid).await {
+                return Some(error.into());
+            }
+        }
+    }
+    let (_, foreign) = caches.foreign_slices.of_namespace(&key.namespace);
+    let (name, _) = foreign.into_iter().find(|(_, slice)| slice.service == key.name)?;
+    let message = format!(
+        "EndpointSlice {name:?} belongs to Service {:?} by its label kubernetes.io/service-name, and is not this controller's: clients of the group get its addresses as well. Delete it",
+        key.name
+    );
+    Some(Trouble::new(true, "ForeignEndpoints", message))
+}

@@ -1,0 +1,119 @@
+//! How often an object is put right that another program changes again and again.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use tokio::time::Instant;
+
+use super::FIELD_MANAGER;
+use crate::api::names::ObjectKey;
+
+/// Repairs of one object that may follow each other at once.
+const BURST: u32 = 5;
+/// After which time one more is allowed: four a minute.
+const INTERVAL: Duration = Duration::from_secs(15);
+/// Objects of which repairs are counted; of those over that, what was counted is forgotten.
+const MOST: usize = 20_000;
+
+/// Repairs that have succeeded lately, by kind and key. One that the API server refused does not count.
+#[derive(Debug, Default)]
+pub struct Repairs(Mutex<HashMap<(&'static str, ObjectKey), Recent>>);
+
+/// Repairs of one object that are counted still, and since when.
+#[derive(Clone, Copy, Debug)]
+struct Recent {
+    count: u32,
+    since: Instant,
+}
+
+impl Recent {
+    /// What is left of it at `now`: each interval takes one away.
+    fn at(self, now: Instant) -> Self {
+        let passed = now.saturating_duration_since(self.since).as_secs() / INTERVAL.as_secs();
+        let passed = u32::try_from(passed).unwrap_or(u32::MAX);
+        Self { count: self.count.saturating_sub(passed), since: self.since + INTERVAL.saturating_mul(passed) }
+    }
+}
+
+impl Repairs {
+    /// Whether an object may be put right once more.
+    ///
+    /// # Errors
+    /// How long to wait, if it may not yet.
+    pub fn allow(&self, kind: &'static str, key: &ObjectKey, now: Instant) -> Result<(), Duration> {
+        let repairs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(recent) = repairs.get(&(kind, key.clone())).map(|recent| recent.at(now)) else { return Ok(()) };
+        if recent.count < BURST { Ok(()) } else { Err((recent.since + INTERVAL).saturating_duration_since(now)) }
+    }
+
+    /// Counts that an object was put right.
+    pub fn record(&self, kind: &'static str, key: &ObjectKey, now: Instant) {
+        let mut repairs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if repairs.len() >= MOST {
+            repairs.retain(|_, recent| recent.at(now).count > 0);
+        }
+        if repairs.len() >= MOST {
+            repairs.clear();
+        }
+        let recent = repairs.entry((kind, key.clone())).or_insert(Recent { count: 0, since: now });
+        let left = recent.at(now);
+        *recent = Recent { count: left.count + 1, since: if left.count == 0 { now } else { left.since } };
+    }
+}
+
+/// The program that changed an object last, other than this controller, and other than its status.
+#[must_use]
+pub fn last_foreign_manager(meta: &ObjectMeta) -> Option<&str> {
+    let entries = meta.managed_fields.iter().flatten();
+    let others = entries.filter(|entry| {
+        entry.manager.as_deref() != Some(FIELD_MANAGER) && entry.subresource.as_deref().unwrap_or_default().is_empty()
+    });
+    others.max_by_key(|entry| entry.time.as_ref().map(|time| time.0)).and_then(|entry| entry.manager.as_deref())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_object_is_put_right_five_times_and_then_every_fifteen_seconds() {
+        let (repairs, key, start) = (Repairs::default(), ObjectKey::new("n", "c"), Instant::now());
+        let repaired = |seconds| {
+            let now = start + Duration::from_secs(seconds);
+            repairs.allow("ConfigMap", &key, now).map(|()| repairs.record("ConfigMap", &key, now))
+        };
+        for _ in 0..5 {
+            assert_eq!(repaired(0), Ok(()));
+        }
+        assert_eq!(repaired(5), Err(Duration::from_secs(10)));
+        assert_eq!(repairs.allow("Service", &key, start), Ok(()));
+        assert_eq!(repaired(15), Ok(()));
+        assert_eq!(repaired(16), Err(Duration::from_secs(14)));
+        assert_eq!((repaired(120), repaired(120)), (Ok(()), Ok(())));
+    }
+
+    #[test]
+    fn a_repair_that_was_allowed_and_not_made_does_not_count() {
+        let (repairs, key, start) = (Repairs::default(), ObjectKey::new("n", "c"), Instant::now());
+        assert!((0..20).all(|_| repairs.allow("ConfigMap", &key, start).is_ok()));
+    }
+
+    #[test]
+    fn the_last_foreign_manager_is_who_wrote_last() {
+        let meta = |entries: serde_json::Value| -> ObjectMeta {
+            serde_json::from_value(json!({ "managedFields": entries })).unwrap()
+        };
+        let found = meta(json!([
+            {"manager": "older", "time": "2026-01-01T00:00:00Z"},
+            {"manager": "kubectl-edit", "time": "2026-01-01T00:01:00Z"},
+            {"manager": FIELD_MANAGER, "time": "2026-01-01T00:02:00Z"},
+            {"manager": "kube-controller-manager", "time": "2026-01-01T00:03:00Z", "subresource": "status"},
+        ]));
+        assert_eq!(last_foreign_manager(&found), Some("kubectl-edit"));
+        assert_eq!(last_foreign_manager(&ObjectMeta::default()), None);
+    }
+}
