@@ -235,6 +235,12 @@ fn shrinking_needs_a_consent_that_names_the_number_and_the_generation() {
     let long = updated(&shrunk(&old, 4, Some(&"4".repeat(100_000))), &old);
     assert!(long[0].len() < 500, "{long:?}");
 
+    // What is no number of partitions is refused as such.
+    for partitions in [0, i64::MIN] {
+        let said = updated(&shrunk(&old, partitions, None), &old);
+        assert!(said[0].ends_with("must be greater than or equal to 1"), "{said:?}");
+    }
+
     // Without a generation there is nothing that a consent could name.
     let unnumbered = defaulted(&raft());
     let wanted = "4@<metadata.generation of the set>";

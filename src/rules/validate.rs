@@ -294,13 +294,12 @@ pub(super) fn removal(new: &SetObject, old: &SetObject, violations: &mut Vec<Vio
     }
     let allow = annotations::ALLOW_PARTITION_REMOVAL;
     let wanted = consent::wanted(to, old.generation);
-    let mut detail = format!(
-        "reducing the number of partitions from {from} to {to} destroys the data of the removed ones; to agree, set the annotation {allow}: \"{wanted}\""
+    let given = new.annotations.get(allow).map_or_else(String::new, |given| {
+        format!(" (instead of {}: {})", violation::shown(given), consent::reason(given, to, old.generation))
+    });
+    let detail = format!(
+        "reducing the number of partitions from {from} to {to} destroys the data of the removed ones; to agree, set the annotation {allow}: \"{wanted}\"{given}"
     );
-    if let Some(given) = new.annotations.get(allow) {
-        let reason = consent::reason(given, to, old.generation);
-        detail.push_str(&format!(" (instead of {}: {reason})", violation::shown(given)));
-    }
     violations.push(Violation::forbidden("spec.partitions", detail));
 }
 

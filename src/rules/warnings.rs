@@ -23,7 +23,7 @@ pub(super) fn set(new: &SetObject, old: Option<&SetObject>) -> Vec<String> {
             "spec.partitions: growing from {before} to {partitions} re-homes keys (clients pick a partition by hash modulo the number), and no data moves"
         ));
     }
-    if let Some(old) = old.filter(|old| count(old) > partitions) {
+    if let Some(old) = old.filter(|old| partitions >= 1 && count(old) > partitions) {
         warnings.push(removal(old, count(old), partitions));
     }
     if new.spec.template.spec.storage_size.is_some() && (old.is_none() || grown_from.is_some()) {
@@ -53,11 +53,11 @@ fn removal(old: &SetObject, from: i64, to: i64) -> String {
     let pods = if pods == 1 { "1 pod".to_owned() } else { format!("{pods} pods") };
     let policy = spec.persistent_volume_claim_retention_policy.as_ref();
     let deletes = policy.is_some_and(|policy| policy.when_deleted.as_deref() == Some("Delete"));
-    let lost = format!(" with {owner} data");
+    let with_data = format!(" with {owner} data");
     let claims = |fate: &str| format!("; {owner} PersistentVolumeClaims are {fate}");
     let (data, claims) = match (spec.template.spec.storage_size.is_some(), deletes) {
-        (false, _) => (lost, String::new()),
-        (true, true) => (lost, claims("deleted (whenDeleted: Delete)")),
+        (false, _) => (with_data, String::new()),
+        (true, true) => (with_data, claims("deleted (whenDeleted: Delete)")),
         (true, false) => (String::new(), claims("retained with the data (whenDeleted: Retain)")),
     };
     format!("spec.partitions: {removed} of {from} partitions {verb} removed{data}: {which} ({pods}){claims}")

@@ -1,10 +1,11 @@
 //! Partitions go only with the user's consent, which works for the one change that it was given for.
 
-use std::process::Stdio;
+use std::fs;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use webhook_tests::{Kubectl, Output, removal_consent};
+use webhook_tests::{Kubectl, Output, binaries, removal_consent};
 
 use crate::SOON;
 use crate::manifests::{raft, with};
@@ -13,6 +14,10 @@ use crate::verdicts::{accepts, annotations, namespace, patches, spec};
 const ALLOW: &str = "k8s.atomix.io/allow-partition-removal";
 const REMOVAL: &str =
     "Warning: spec.partitions: 2 of 6 partitions are removed with their data: raft-5 and raft-6 (6 pods)\n";
+
+/// What is said of a consent as it was before it named a generation.
+const OLD_FORM: &str =
+    " (instead of \"4\": a consent is for one change only, so it names the generation of the set as well)";
 
 fn of(partitions: u32) -> Value {
     with(raft("raft"), "/spec/partitions", json!(partitions))
@@ -145,10 +150,7 @@ fn the_verdict_is_the_same_however_a_set_is_shrunk() {
         let now = generation(&kubectl);
         let (right, passed) = (format!("4@{now}"), format!("4@{}", now - 1));
         for (consent, given) in [
-            (
-                "4",
-                " (instead of \"4\": a consent is for one change only, so it names the generation of the set as well)",
-            ),
+            ("4", OLD_FORM),
             (&*format!("3@{now}"), &*format!(" (instead of \"3@{now}\": it agrees to another number of partitions)")),
             (&*passed, &*used_up(&passed)),
         ] {
@@ -229,4 +231,29 @@ fn a_removal_says_what_becomes_of_the_claims() {
         assert!(output.status.success(), "{}", output.stderr);
         assert_eq!(output.stderr, format!("Warning: {warning}\n"));
     }
+}
+
+#[test]
+fn the_readme_has_the_messages_and_its_commands_shrink_a_set() {
+    let readme = fs::read_to_string(binaries::workspace().join("README.md")).expect("a README");
+    let warning = REMOVAL.trim_start_matches("Warning: ").trim_end();
+    for text in [&*refused(6, 17), &*used_up("4@12"), OLD_FORM, warning] {
+        assert!(readme.contains(&format!("{text}`")), "README.md lacks: {text}");
+    }
+    let mut blocks = readme.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let commands = blocks.find(|block| block.contains(ALLOW)).expect("the commands");
+
+    let namespace = namespace("consent");
+    let kubectl = namespace.kubectl();
+    accepts(&kubectl, &of(6));
+    // The shell's kubectl is this one, with its namespace.
+    let this = kubectl.command();
+    let words = [this.get_program()].into_iter().chain(this.get_args());
+    let words: Vec<String> = words.map(|word| format!("'{}'", word.to_string_lossy())).collect();
+    let script = format!("set -e\nkubectl() {{ {} \"$@\"; }}\n{commands}", words.join(" "));
+    let envs = this.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let output = Command::new("sh").args(["-c", &script]).envs(envs).stdin(Stdio::null()).output().expect("a shell");
+    assert!(output.status.success(), "{script}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), REMOVAL);
+    assert_eq!(spec(&kubectl, "raft")["partitions"], 4);
 }
