@@ -75,9 +75,21 @@ fn every_child_that_is_edited_comes_back_as_it_was_and_keeps_foreign_labels() {
         wanted["metadata"]["labels"]["team"] = "theirs".into();
         wanted["metadata"]["annotations"]["example.com/note"] = "theirs".into();
         await_same(&kubectl, &whole, &object, &wanted, |_| true);
-        // The label by which the controller finds its own: without it, the object seems gone.
-        kubectl.ok(&["label", kind, name, "app.kubernetes.io/managed-by-"]);
-        await_same(&kubectl, &whole, &object, &wanted, |_| true);
+        // A label that says who manages it, and the one by which it is watched: without that, the object seems gone.
+        for label in ["app.kubernetes.io/managed-by", watched_by(&object)] {
+            kubectl.ok(&["label", kind, name, &format!("{label}-")]);
+            await_same(&kubectl, &whole, &object, &wanted, |_| true);
+        }
+    }
+}
+
+/// A label by which the controller selects objects of the kind.
+fn watched_by((kind, name): &Object) -> &'static str {
+    match (*kind, name.as_str()) {
+        ("service", "w") => "k8s.atomix.io/group",
+        ("endpointslice", _) => "endpointslice.kubernetes.io/managed-by",
+        ("endpoints", _) => "endpointslice.kubernetes.io/skip-mirror",
+        _ => "app",
     }
 }
 
@@ -85,10 +97,10 @@ fn every_child_that_is_edited_comes_back_as_it_was_and_keeps_foreign_labels() {
 fn edit_of(object: &Object) -> Value {
     match (object.0, object.1.as_str()) {
         ("partition", _) => json!({"spec": {"image": "stranger"}}),
-        ("configmap", _) => json!({"data": {"partition.json": "{}", "stranger": "x"}}),
-        ("statefulset", _) => {
-            json!({"spec": {"replicas": 5, "minReadySeconds": 1, "template": {"spec": {"priorityClassName": "system-node-critical"}}}})
-        }
+        ("configmap", _) => json!({"data": {"partition.json": "{}", "protocol.json": null}}),
+        ("statefulset", _) => json!({"spec": {"replicas": 5, "minReadySeconds": 1, "template": {"spec": {
+            "containers": [{"name": "atomix", "image": "stranger", "env": [{"name": "NODE_ID", "value": "x"}]}],
+        }}}}),
         ("service", "w-1") => json!({"spec": {"selector": {"partition": "2"}, "ports": [{"name": "api", "port": 1}]}}),
         ("service", "w-1-hs") => json!({"spec": {"publishNotReadyAddresses": false}}),
         ("service", "w") => json!({"spec": {"ports": [{"name": "a", "port": 1}, {"name": "api", "port": 5678}]}}),
@@ -219,8 +231,8 @@ fn a_program_that_changes_an_object_again_and_again_is_named_and_not_answered_wi
     let (namespace, kubectl) = sandbox("contested");
     create_ready(&kubectl, &set("w", 1, "log", 1), "w");
     let before = harness().control_plane().audit().len();
-    let edit = json!({"data": {"protocol.json": "{}", "theirs": "again"}}).to_string();
-    let is_edited = |found: &[Value]| !found[0]["data"]["theirs"].is_null();
+    let edit = json!({"data": {"protocol.json": "theirs"}}).to_string();
+    let is_edited = |found: &[Value]| found[0]["data"]["protocol.json"] == "theirs";
     for _ in 0..5 {
         kubectl.ok(&["patch", "configmap", "w-1-config", "--type=merge", "-p", &edit]);
         kubectl.wait_until(&["configmap", "w-1-config"], SOON, |found| !is_edited(found));
