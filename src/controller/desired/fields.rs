@@ -113,7 +113,9 @@ fn feed(value: &Value, context: &mut ring::digest::Context) {
         }
         Value::Array(values) => {
             context.update(b"[");
-            values.iter().for_each(|value| feed(value, context));
+            for value in values {
+                feed(value, context);
+            }
             context.update(b"]");
         }
         Value::String(text) => {
@@ -244,7 +246,9 @@ impl Walk<'_, '_> {
                     self.leaf(at, keys);
                 }
             }
-            None if is_ordered(at.field) => self.leaf(at, hash_of(&values.iter().map(Value::to_string).collect::<Vec<_>>())),
+            None if is_ordered(at.field) => {
+                self.leaf(at, hash_of(&values.iter().map(Value::to_string).collect::<Vec<_>>()));
+            }
             None => values.iter().for_each(|value| self.leaf(at, content(value, at.field))),
         }
     }

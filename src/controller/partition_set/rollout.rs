@@ -87,16 +87,17 @@ pub(super) fn replaces_pods(known: &Known<Partition>, wanted: &Partition) -> boo
     let ports = |annotations: Option<&Labels>| annotations?.get(annotations::MEMBER_PORTS).cloned();
     let (current, new) = (&known.facts, wanted.spec.template_metadata.as_ref());
     let new_ports = ports(new.and_then(|metadata| metadata.annotations.as_ref()));
-    let same_metadata = match &current.spec.template_metadata {
-        Some(metadata) => labels(current) == labels(wanted) && ports(metadata.annotations.as_ref()) == new_ports,
+    let same_metadata = if let Some(metadata) = &current.spec.template_metadata {
+        labels(current) == labels(wanted) && ports(metadata.annotations.as_ref()) == new_ports
+    } else {
         // An earlier version of this controller wrote it, and took the labels of the pods from those of the Partition.
-        None => {
-            let has = |(key, value): (&String, &String)| known.fields.contains(metadata_field("labels", key, value));
-            labels(wanted).iter().all(has) && ports(current.metadata.annotations.as_ref()) == new_ports
-        }
+        let has = |(key, value): (&String, &String)| known.fields.contains(metadata_field("labels", key, value));
+        labels(wanted).iter().all(has) && ports(current.metadata.annotations.as_ref()) == new_ports
     };
-    let of_pods = |partition: &Partition| {
-        TemplateSpec { ip_families: None, ip_family_policy: None, ..partition.spec.template.clone() }
+    let of_pods = |partition: &Partition| TemplateSpec {
+        ip_families: None,
+        ip_family_policy: None,
+        ..partition.spec.template.clone()
     };
     !same_metadata || of_pods(current) != of_pods(wanted)
 }
