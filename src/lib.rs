@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod api;
+pub mod api_error;
 pub mod app;
 pub mod cache;
 pub mod calls;

@@ -1,0 +1,123 @@
+//! What a failed request to the API server means: one classification for reconcilers, gRPC, elections and certificates.
+//!
+//! Most classes follow from the code and the reason of the answer. Admission plugins, policies and webhooks answer with
+//! codes of their own choice; these answers are recognised by the words of kube-apiserver's source, which its releases
+//! keep stable.
+
+use std::borrow::Cow;
+
+use kube::core::Status;
+
+use crate::leader::NotLeading;
+
+/// What a failed request means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// The object has changed since it was read, or has another uid.
+    Conflict,
+    /// An object of that name exists.
+    AlreadyExists,
+    /// There is no such object, or no such namespace to create it in.
+    Gone,
+    /// A quota of the namespace is exhausted. A quota is checked before the name is: the object may exist.
+    Quota,
+    /// A policy, a webhook or another admission plugin denied the request.
+    Denied,
+    /// This process is not allowed to do that: unauthenticated, or without the right.
+    Forbidden,
+    /// The namespace is being deleted; nothing can be created in it.
+    NamespaceTerminating,
+    /// The object or the request is malformed, or breaks a rule of its schema.
+    Invalid,
+    /// The API server is busy. An eviction: a disruption budget does not allow it now.
+    TooManyRequests,
+    /// An admission webhook could not be called, or failed. The API server itself works.
+    WebhookFailed,
+    /// The API server was not reached, did not answer in time, or failed.
+    Away,
+    /// Not sent, or not waited for: this replica does not lead.
+    NotLeading,
+    /// Anything else: an answer that cannot be read, a request that cannot be built, a code that is not expected.
+    Other,
+}
+
+impl Class {
+    /// Whether the same request may succeed later without anybody's help: the API server is away or busy, or a webhook
+    /// is.
+    #[must_use]
+    pub fn is_transient(self) -> bool {
+        matches!(self, Self::Away | Self::TooManyRequests | Self::WebhookFailed)
+    }
+}
+
+/// What a failed request means.
+#[must_use]
+pub fn classify(error: &kube::Error) -> Class {
+    match error {
+        kube::Error::Api(status) => classify_status(status),
+        kube::Error::Service(cause) if cause.is::<NotLeading>() => Class::NotLeading,
+        kube::Error::HttpError(_)
+        | kube::Error::SerdeError(_)
+        | kube::Error::BuildRequest(_)
+        | kube::Error::FromUtf8(_) => Class::Other,
+        // Connections, TLS, timeouts, and credentials that cannot be had at the moment.
+        _ => Class::Away,
+    }
+}
+
+/// What an answer of the API server that is an error means.
+#[must_use]
+pub fn classify_status(status: &Status) -> Class {
+    match status.code {
+        409 if status.reason == "AlreadyExists" && !is_denied(status) => Class::AlreadyExists,
+        429 => Class::TooManyRequests,
+        500.. if is_denied(status) || status.message.contains("failed calling webhook ") => Class::WebhookFailed,
+        500.. => Class::Away,
+        _ if is_denied(status) => Class::Denied,
+        400 | 413 | 422 => Class::Invalid,
+        401 => Class::Forbidden,
+        403 => forbidden(status),
+        404 => Class::Gone,
+        409 => Class::Conflict,
+        _ => Class::Other,
+    }
+}
+
+/// The API server's own words, without what kube puts around them; what went wrong if the API server did not answer.
+#[must_use]
+pub fn message(error: &kube::Error) -> Cow<'_, str> {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => Cow::Borrowed(&status.message),
+        other => Cow::Owned(other.to_string()),
+    }
+}
+
+/// Whether a webhook or a policy denied a request. Both choose the code; the code of a denial says nothing about the
+/// object.
+fn is_denied(status: &Status) -> bool {
+    let message = &status.message;
+    (message.starts_with("admission webhook ") && message.contains(" denied the request"))
+        || (message.contains("AdmissionPolicy '") && message.contains(" denied request"))
+}
+
+/// What a 403 means. Authorization and every built-in admission plugin answer with it.
+fn forbidden(status: &Status) -> Class {
+    let message = &status.message;
+    let mut causes = status.details.iter().flat_map(|details| &details.causes);
+    if causes.any(|cause| cause.reason == "NamespaceTerminating") {
+        return Class::NamespaceTerminating;
+    }
+    // ResourceQuota gives no cause. The second text is that of a quota that was made a moment ago.
+    if message.contains("exceeded quota: ") || message.contains("status unknown for quota: ") {
+        return Class::Quota;
+    }
+    // Authorization, and the admission plugin that checks the right to set an owner reference.
+    let lacks_right = message.contains("User ") && message.contains(" cannot ");
+    if lacks_right || message.contains(": cannot set blockOwnerDeletion ") || !message.contains(" is forbidden: ") {
+        return Class::Forbidden;
+    }
+    Class::Denied
+}
+
+#[cfg(test)]
+mod tests;
