@@ -14,6 +14,7 @@ use kube::{Api, Client, Resource};
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use crate::api_error::{Class, classify};
 use crate::calls::within;
 
 /// Events that may wait to be written; more are dropped, since the conditions say the same.
@@ -107,7 +108,7 @@ impl Recorder {
             let patch = Patch::Merge(json!({ "series": series }));
             match within(CALL_TIMEOUT, events.patch(&again.name, &PatchParams::default(), &patch)).await {
                 // Somebody has deleted it, or it has lived as long as the API server keeps events.
-                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) if classify(&error) == Class::Gone => {}
                 Err(error) => return Err(error),
                 Ok(_) => {
                     self.memory.remember(told, again);

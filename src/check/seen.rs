@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use rustls::pki_types::CertificateDer;
 
+use crate::api_error::{Class, classify, message};
 use crate::tls::Mode;
 use crate::tls::rotation::Canary;
 
@@ -49,9 +50,8 @@ impl<T> From<kube::Result<Option<T>>> for Look<T> {
         match result {
             Ok(Some(found)) => Self::Found(found),
             Ok(None) => Self::Missing,
-            Err(kube::Error::Api(status)) if status.code == 403 => Self::Forbidden(status.message.clone()),
-            Err(kube::Error::Api(status)) => Self::Failed(status.message.clone()),
-            Err(error) => Self::Failed(error.to_string()),
+            Err(error) if classify(&error) == Class::Forbidden => Self::Forbidden(message(&error).into_owned()),
+            Err(error) => Self::Failed(message(&error).into_owned()),
         }
     }
 }

@@ -16,6 +16,7 @@ use super::record::{self, Members, StreamId};
 use super::store::{self, Store, View};
 use super::task::{self, Next};
 use crate::api::names::ObjectKey;
+use crate::api_error::{Class, classify, message};
 use crate::flights::{Flights, Refused};
 use crate::metrics::Metrics;
 use crate::replicas::{Presence, ReplicaId};
@@ -59,8 +60,8 @@ pub enum Error {
 impl From<store::Error> for Error {
     fn from(error: store::Error) -> Self {
         match error {
-            store::Error::Api(kube::Error::Api(refusal)) if matches!(refusal.code, 401 | 403) => {
-                Self::Refused(refusal.message)
+            store::Error::Api(error) if classify(&error) == Class::Forbidden => {
+                Self::Refused(message(&error).into_owned())
             }
             _ => Self::Away,
         }

@@ -15,6 +15,7 @@ use super::record::Members;
 use crate::api::labels::annotations;
 use crate::api::names::ObjectKey;
 use crate::api::{DEFAULT_COUNT, ElectionStatus, Partition};
+use crate::api_error::{Class, classify};
 use crate::calls::within;
 use crate::metrics::Metrics;
 use crate::scope::Scope;
@@ -96,15 +97,7 @@ pub(super) enum Error {
 impl Error {
     /// Whether it is the API server that is in trouble, and not this one record.
     pub(super) fn is_away(&self) -> bool {
-        matches!(self, Self::Api(error) if is_away(error))
-    }
-}
-
-fn is_away(error: &kube::Error) -> bool {
-    match error {
-        kube::Error::Api(status) => status.code >= 500 || status.code == 429,
-        kube::Error::HttpError(_) | kube::Error::SerdeError(_) | kube::Error::BuildRequest(_) => false,
-        _ => true,
+        matches!(self, Self::Api(error) if classify(error).is_transient())
     }
 }
 
@@ -177,9 +170,11 @@ impl Store {
                 Some(_) => Err(Error::NotKept),
                 None => Ok(Written::Gone),
             },
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Written::Gone),
-            Err(kube::Error::Api(status)) if status.code == 409 => Ok(Written::Conflict),
-            Err(error) => Err(error.into()),
+            Err(error) => match classify(&error) {
+                Class::Gone => Ok(Written::Gone),
+                Class::Conflict => Ok(Written::Conflict),
+                _ => Err(error.into()),
+            },
         };
         self.metrics.election_written(match &written {
             Ok(Written::Done(_)) => "written",
@@ -194,7 +189,7 @@ impl Store {
         // Never closed: without a permit there would be no bound, which is no reason not to call.
         let _permit = self.calls.acquire().await;
         let result = within(CALL, call).await;
-        let away = result.as_ref().is_err_and(is_away);
+        let away = result.as_ref().is_err_and(|error| classify(error).is_transient());
         if self.away.swap(away, Ordering::Relaxed) != away {
             if away {
                 tracing::warn!("elections cannot be read or written: terms stay as they are, trying again");

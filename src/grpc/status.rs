@@ -7,6 +7,7 @@ use kube::core::response::StatusCause;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use crate::api_error::{Class, classify_status};
 use crate::rules::{Violation, violation};
 
 /// Violations of the API's own rules: `INVALID_ARGUMENT` with all of them, in `google.rpc.BadRequest` as well.
@@ -41,32 +42,24 @@ pub fn of_kube(error: &kube::Error) -> Status {
     }
 }
 
-/// Whether a quota of the namespace is full. Its admission comes before it is looked whether an object exists already.
-#[must_use]
-pub fn is_quota(refusal: &Refusal) -> bool {
-    // The words of the admission plugin ResourceQuota; its answer has nothing else to be told by.
-    refusal.code == 403 && refusal.message.contains("exceeded quota")
-}
-
 /// What the API server has refused, in the same way.
-#[must_use]
-pub fn of_refusal(refusal: &Refusal) -> Status {
+fn of_refusal(refusal: &Refusal) -> Status {
     let message = refusal.message.as_str();
     let causes = || refusal.details.iter().flat_map(|details| &details.causes);
-    match refusal.code {
-        422 => {
+    match classify_status(refusal) {
+        Class::Invalid | Class::Denied if refusal.code == 422 => {
             bad_request(as_kubectl_prints(refusal), causes().map(|cause| (cause.field.clone(), cause.message.clone())))
         }
-        // 400 is what the API server makes of a webhook's answer without a code.
-        400 | 413 => Status::invalid_argument(message),
-        403 if causes().any(|cause| cause.reason == "NamespaceTerminating") => Status::failed_precondition(message),
-        403 if is_quota(refusal) => Status::resource_exhausted(message),
-        403 if message.starts_with("admission webhook ") => Status::invalid_argument(message),
-        401 | 403 => Status::permission_denied(message),
-        404 => Status::not_found(message),
-        409 => Status::aborted(message),
-        // 429, 5xx, and among these `failed calling webhook`: our own is away.
-        _ => Status::unavailable(message),
+        Class::Invalid | Class::Denied => Status::invalid_argument(message),
+        Class::NamespaceTerminating => Status::failed_precondition(message),
+        Class::Quota => Status::resource_exhausted(message),
+        Class::Forbidden => Status::permission_denied(message),
+        Class::Gone => Status::not_found(message),
+        Class::Conflict | Class::AlreadyExists => Status::aborted(message),
+        // A webhook that failed is this controller's own, as a rule: it is away for a moment.
+        Class::TooManyRequests | Class::WebhookFailed | Class::Away | Class::NotLeading | Class::Other => {
+            Status::unavailable(message)
+        }
     }
 }
 

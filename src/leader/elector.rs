@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::election::{self, Action, Observed};
 use super::fence::Fence;
 use super::{RENEW_DEADLINE, RETRY, record};
+use crate::api_error::{Class, classify};
 use crate::metrics::Metrics;
 use crate::replicas::ReplicaId;
 
@@ -212,8 +213,8 @@ impl Elector {
 
     /// After a write that failed: looks at what is there, if another has been quicker.
     async fn failed(&self, error: &Error, observed: &mut Observed) {
-        if let Error::Write(kube::Error::Api(status)) = error
-            && matches!(status.code, 404 | 409)
+        if let Error::Write(error) = error
+            && is_outdated(error)
         {
             if let Ok(Ok(lease)) = timeout(RETRY, self.leases.get_opt(&self.name)).await {
                 observed.see(lease, Instant::now());
@@ -277,7 +278,7 @@ impl Elector {
     /// reason to lose it: nobody may take it before it has expired.
     async fn renew(&self, lease: Lease) -> kube::Result<Option<Lease>> {
         match self.put(record::renewed(lease, Timestamp::now())).await {
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+            Err(error) if is_outdated(&error) => {}
             result => return result.map(Some),
         }
         match self.leases.get_opt(&self.name).await? {
@@ -296,7 +297,7 @@ impl Elector {
             if let Some(lease) = lease {
                 match self.put(record::released(lease, Timestamp::now())).await {
                     // The answer to the last renewal was not waited for.
-                    Err(kube::Error::Api(status)) if status.code == 409 => {}
+                    Err(error) if classify(&error) == Class::Conflict => {}
                     result => return result.map(drop),
                 }
             }
@@ -313,4 +314,9 @@ impl Elector {
             Err(_) => tracing::warn!(lease = self.name, "the Lease was not given back: no answer"),
         }
     }
+}
+
+/// Whether a write failed because the Lease is not, or no more, as it was known.
+fn is_outdated(error: &kube::Error) -> bool {
+    matches!(classify(error), Class::Conflict | Class::AlreadyExists | Class::Gone)
 }

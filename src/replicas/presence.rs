@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ReplicaId;
 use super::registry::{Announcement, CALL, RENEWAL, RETRY, Registry, annotation};
+use crate::api_error::{Class, classify};
 use crate::calls::within;
 use crate::metrics::Metrics;
 
@@ -167,7 +168,7 @@ impl Presence {
         match within(CALL, buried).await {
             Ok(()) => tracing::info!(replicas = remains.len(), "dead replicas are named no more"),
             // Somebody has announced itself: another time.
-            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            Err(error) if classify(&error) == Class::Conflict => {}
             Err(error) => tracing::warn!(%error, lease = self.lease, "dead replicas not removed"),
         }
     }
@@ -235,7 +236,7 @@ impl Presence {
         let text = serde_json::to_string(&announcement).map_err(kube::Error::SerdeError)?;
         let metadata = json!({"annotations": {annotation(self.id): text}});
         match self.patch(&json!({"metadata": metadata})).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) if classify(&error) == Class::Gone => {}
             result => return result,
         }
         let metadata = ObjectMeta {

@@ -26,6 +26,7 @@ use super::live::{self, Configuration, Live};
 use super::names::Names;
 use super::news::News;
 use super::stored;
+use crate::api_error::{Class, classify};
 use crate::calls::within;
 use crate::events::Severity;
 use crate::metrics::{ConfigurationLabel, Metrics, RepairLabels};
@@ -169,7 +170,7 @@ impl<K: Configuration> Keeper<K> {
                 None
             }
             // Somebody has changed it meanwhile.
-            Err(kube::Error::Api(status)) if status.code == 409 => {
+            Err(error) if classify(&error) == Class::Conflict => {
                 self.read(memory).await;
                 Some(CATCH_UP)
             }

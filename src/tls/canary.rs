@@ -13,6 +13,7 @@ use serde_json::json;
 use super::rotation::Canary;
 use crate::api::canary::{ANNOTATION, answer};
 use crate::api::{Partition, PartitionSet};
+use crate::api_error::{Class, classify, message};
 use crate::calls::within;
 
 /// Longest that one answer may take: longer than the API server waits for a webhook.
@@ -59,14 +60,16 @@ async fn one<K: Resource<DynamicType = ()>>(client: &Client, namespace: &str, we
 fn judge(result: kube::Result<()>, expected: &str) -> Verdict {
     match result {
         Err(kube::Error::Api(status)) if status.message.contains(expected) => (Canary::Proven, None),
-        // kube-apiserver's words for a webhook that it cannot call or does not trust.
-        Err(kube::Error::Api(status)) if status.message.contains("failed calling webhook") => {
-            (Canary::Refused, Some(status.message.clone()))
+        Err(error) => {
+            let verdict = match classify(&error) {
+                // It cannot be called, or is not trusted.
+                Class::WebhookFailed => Canary::Refused,
+                Class::TooManyRequests | Class::Away => Canary::Unknown,
+                _ if matches!(error, kube::Error::Api(_)) => Canary::NotAsked,
+                _ => Canary::Unknown,
+            };
+            (verdict, Some(message(&error).into_owned()))
         }
-        Err(kube::Error::Api(status)) if (400..500).contains(&status.code) && status.code != 429 => {
-            (Canary::NotAsked, Some(status.message.clone()))
-        }
-        Err(error) => (Canary::Unknown, Some(error.to_string())),
         Ok(()) => (Canary::NotAsked, Some("the API server took it without asking".to_owned())),
     }
 }

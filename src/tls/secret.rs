@@ -34,6 +34,7 @@ use super::periods::Periods;
 use super::rotation::{self, Action, Canary, Change, Observed, Proof, Wanted};
 use super::stored;
 use super::{Lead, Peers, SERVED_CA};
+use crate::api_error::{Class, classify};
 use crate::calls::within;
 use crate::events::Severity;
 use crate::metrics::{ChangeLabel, Metrics};
@@ -218,7 +219,7 @@ impl Keeper {
                     self.hold(authority);
                     memory.seen = Seen::Present(Box::new(written));
                 }
-                Err(kube::Error::Api(status)) if status.is_conflict() => {
+                Err(error) if classify(&error) == Class::Conflict => {
                     self.read(memory).await?;
                 }
                 Err(error) => return Err(Error::Write(error)),

@@ -18,6 +18,7 @@ use tonic::Status;
 use super::cache::{Bounds, Cache, key};
 use super::{Action, User};
 use crate::api::GROUP;
+use crate::api_error::{Class, classify};
 use crate::calls::within;
 
 /// Longest wait for one answer of the API server.
@@ -164,7 +165,7 @@ impl Turns {
             }
             Err(error) => {
                 if !self.failing.swap(true, Ordering::Relaxed) {
-                    let forbidden = matches!(&error, kube::Error::Api(status) if status.is_forbidden());
+                    let forbidden = classify(&error) == Class::Forbidden;
                     let hint = forbidden.then_some(
                         "the controller's ServiceAccount needs the ClusterRole system:auth-delegator, see deploy/examples/grpc-auth.yaml",
                     );

@@ -28,6 +28,7 @@ use super::proto::controller::{PartitionGroup, PartitionGroupSpec};
 use super::{ids, status};
 use crate::api::names::ObjectKey;
 use crate::api::{PartitionSet, PartitionSetSpec};
+use crate::api_error::{Class, classify};
 use crate::calls::within;
 use crate::lenient::Lenient;
 use crate::rules::violation;
@@ -96,10 +97,12 @@ impl Groups {
                     self.sets.take(created);
                     return Ok(());
                 }
-                Err(kube::Error::Api(refusal)) if refusal.reason == "AlreadyExists" => None,
-                // Whoever wants what exists wants nothing of the quota.
-                Err(kube::Error::Api(refusal)) if status::is_quota(&refusal) => Some(status::of_refusal(&refusal)),
-                Err(error) => return Err(status::of_kube(&error)),
+                Err(error) => match classify(&error) {
+                    Class::AlreadyExists => None,
+                    // Whoever wants what exists wants nothing of the quota.
+                    Class::Quota => Some(status::of_kube(&error)),
+                    _ => return Err(status::of_kube(&error)),
+                },
             };
             let found = match self.sets.read(&key).await {
                 Ok(found) => found,
@@ -141,7 +144,7 @@ impl Groups {
         let api: Api<Lenient<PartitionSet>> = Api::namespaced(self.client.clone(), &key.namespace);
         let deleted = match within(WRITE_TIMEOUT, api.delete(&key.name, &DeleteParams::background())).await {
             Ok(deleted) => deleted,
-            Err(kube::Error::Api(refusal)) if refusal.code == 404 => return Err(missing()),
+            Err(error) if classify(&error) == Class::Gone => return Err(missing()),
             Err(error) => return Err(status::of_kube(&error)),
         };
         match deleted.either(Err, Ok) {
