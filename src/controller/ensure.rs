@@ -215,7 +215,7 @@ impl Writer {
         mut stored: Value,
         cache: &Cache<Known<K::Facts>>,
     ) -> Result<Done, Error> {
-        let key = key_of(&desired.object);
+        let (key, target) = (key_of(&desired.object), desired::content_hash(wanted));
         let mut done = Done::Nothing;
         let mut ignored: Vec<String> = Vec::new();
         for _ in 0..ROUNDS {
@@ -228,7 +228,7 @@ impl Writer {
                 return Ok(done);
             }
             let is_repair = done == Done::Nothing && ownership == Ownership::Ours && !desired::is_bookkeeping(&missing);
-            if is_repair && let Err(again) = self.repairs.allow(kind::<K>(), &key, Instant::now()) {
+            if is_repair && let Err(again) = self.repairs.allow(kind::<K>(), &key, target, Instant::now()) {
                 let by = last_foreign_manager(&meta).unwrap_or("another program").to_owned();
                 return Err(Error::Contested { kind: kind::<K>().to_owned(), name: key.name, by, again });
             }
@@ -249,7 +249,7 @@ impl Writer {
                         };
                     }
                     if is_repair {
-                        self.repairs.record(kind::<K>(), &key, Instant::now());
+                        self.repairs.record(kind::<K>(), &key, target, Instant::now());
                     }
                     let object: K = typed(&answer).map_err(|error| failure(desired, &error))?;
                     ignored = observe(wanted, object, cache);

@@ -46,10 +46,10 @@ impl Consent {
     }
 
     /// Whether it may be the consent to a set of `count` partitions that has this generation now: a reconciler sees the
-    /// set after the update, and after later ones that left the number as it was.
+    /// set after the update, and after later ones, which may want some of the partitions again.
     #[must_use]
     pub fn covers(self, count: i64, generation: Option<i64>) -> bool {
-        self.count == count && generation.is_some_and(|now| self.generation <= now)
+        self.count <= count && generation.is_some_and(|now| self.generation <= now)
     }
 }
 
@@ -152,7 +152,7 @@ mod tests {
             (4, Some(16), false),
             (4, None, false),
             (3, Some(18), false),
-            (5, Some(18), false),
+            (5, Some(18), true),
         ] {
             assert_eq!(consent.covers(count, generation), covered, "{count} {generation:?}");
         }

@@ -13,6 +13,7 @@ use std::hash::{Hash, Hasher};
 
 use serde_json::Value;
 
+use crate::api::labels::annotations;
 use crate::rules::quantity::Quantity;
 
 /// What is special about the fields of a kind.
@@ -88,6 +89,12 @@ pub fn missing(wanted: &Value, rules: &Rules, stored: &FieldSet) -> Vec<String> 
 pub fn metadata_field(map: &str, key: &str, value: &str) -> u32 {
     let path = ["metadata", map, key].iter().fold(ROOT, |path, step| stepped(path, step));
     shortened(hash_of(&(path, text(value))))
+}
+
+/// A hash of what a value says.
+#[must_use]
+pub fn content_hash(value: &Value) -> u64 {
+    content(value, "")
 }
 
 /// A hash of a value as it is compared, of 16 hexadecimal digits, that stays the same over versions of this program.
@@ -191,10 +198,16 @@ struct Walk<'r, 'v> {
 fn walk(object: &Value, rules: &Rules, visit: &mut dyn FnMut(&dyn fmt::Display, u32)) {
     let hashes = |paths: &[&str]| paths.iter().map(|path| path_hash(path)).collect();
     let mut walk = Walk { exact: hashes(rules.exact), closed: hashes(rules.closed), rules, visit };
+    // A note that is no longer wanted must be absent: what it names goes with it.
+    let note = ["metadata", "annotations", annotations::COPIED_LABELS];
+    let hash = note.iter().fold(ROOT, |path, step| stepped(path, step));
+    let value = note.iter().try_fold(object, |value, step| value.get(step)).unwrap_or(&Value::Null);
+    (walk.visit)(&note.join("."), shortened(hash_of(&(hash, content(value, "")))));
     for (path, hash) in rules.exact.iter().zip(walk.exact.clone()) {
         let value = path.split('.').try_fold(object, |value, step| value.get(step)).unwrap_or(&Value::Null);
         (walk.visit)(path, shortened(hash_of(&(hash, content(value, "")))));
     }
+    walk.exact.push(hash);
     let Value::Object(fields) = object else { return };
     for (name, value) in fields {
         if NEVER_COMPARED.contains(&name.as_str()) || walk.rules.uncompared.contains(&name.as_str()) {

@@ -9,7 +9,7 @@ mod merge;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
-pub use self::fields::{FieldSet, Rules, metadata_field, stable_hash};
+pub use self::fields::{FieldSet, Rules, content_hash, metadata_field, stable_hash};
 use super::objects::{Child, Labels};
 use crate::api::labels::{self, annotations};
 
@@ -110,6 +110,9 @@ pub fn replacement<K: Child>(desired: &Desired<K>, stored: &Value, wanted: &Valu
                 fields.retain(|key, _| !keys.contains(key));
             }
         }
+    }
+    if let Some(annotations) = object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+        annotations.remove(annotations::COPIED_LABELS);
     }
     let mut ignored: Vec<String> = ignored.to_vec();
     let before = annotation(stored, annotations::POD_TEMPLATE_HASH);

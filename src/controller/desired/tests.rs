@@ -88,6 +88,21 @@ fn labels_that_were_copied_from_the_set_go_with_it_and_others_stay() {
 }
 
 #[test]
+fn the_last_label_that_was_copied_goes_as_well() {
+    let mut stored = wanted("a", "i");
+    stored["metadata"]["annotations"]["k8s.atomix.io/copied-labels"] = json!("team");
+    stored["metadata"]["labels"]["team"] = json!("x");
+    let lacking = lacks(&stored, &wanted("a", "i"));
+    assert_eq!(lacking, ["metadata.annotations.k8s.atomix.io/copied-labels"]);
+    let object = replaced(&stored, &wanted("a", "i"), &[]);
+    assert_eq!(
+        (object["metadata"]["labels"].get("team"), annotation(&object, annotations::COPIED_LABELS)),
+        (None, None)
+    );
+    assert_eq!(lacks(&object, &wanted("a", "i")), Vec::<String>::new());
+}
+
+#[test]
 fn what_a_policy_sets_in_each_write_is_left_to_it_until_the_next_write() {
     let mut stored = wanted("a", "mirror/i");
     let wanted = wanted("a", "i");

@@ -15,3 +15,4 @@ mod status;
 mod steady;
 mod support;
 mod tls;
+mod upgrade;

@@ -45,10 +45,14 @@ impl Whole {
         {
             owner["uid"] = "UID".into();
         }
-        // It depends on the namespace, which is in the file that it is made of.
-        let hash = "/spec/template/metadata/annotations/k8s.atomix.io~1config-hash";
-        if let Some(hash) = object.pointer_mut(hash) {
-            *hash = "CONFIG-HASH".into();
+        // They depend on the namespace, which is in the file that they are made of.
+        for (hash, name) in [
+            ("/spec/template/metadata/annotations/k8s.atomix.io~1config-hash", "CONFIG-HASH"),
+            ("/metadata/annotations/k8s.atomix.io~1pod-template-hash", "POD-TEMPLATE-HASH"),
+        ] {
+            if let Some(hash) = object.pointer_mut(hash) {
+                *hash = name.into();
+            }
         }
         self.rename(&mut object);
         object
