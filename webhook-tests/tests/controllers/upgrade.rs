@@ -19,8 +19,8 @@ spec:
       labels: {team: x, tier: db}
       annotations: {k8s.atomix.io/member-ports: split, note: about}
     spec:
-      protocol: raft
-      size: 3
+      protocol: log
+      size: 2
       image: node:1
       env: [{name: A, value: b}]
       resources: {requests: {cpu: 100m, memory: 1024Mi}}
