@@ -16,6 +16,7 @@ use crate::leader::Term;
 use crate::metrics::Metrics;
 use crate::queue::{Outcome, Trigger};
 use crate::sets::Standing;
+use crate::tasks::Supervisor;
 
 /// PartitionSets of one namespace that are reconciled at the same time.
 const SET_WORKERS: usize = 4;
@@ -39,6 +40,8 @@ pub struct Manager {
     pub partitions: Trigger,
     /// Partitions of one namespace that are reconciled at the same time.
     pub workers: usize,
+    /// Observes the queues.
+    pub supervisor: Supervisor,
 }
 
 impl Manager {
@@ -55,11 +58,12 @@ impl Manager {
         let (set_queue, partition_queue) = (self.sets.open(), self.partitions.open());
         self.caches.sets.keys().into_iter().for_each(|key| self.sets.now(key));
         self.caches.partitions.keys().into_iter().for_each(|key| self.partitions.now(key));
+        let recorder = (&self.supervisor, "event recorder");
         let context = Context {
             writer: Writer::new(client.clone(), Arc::clone(&self.metrics)),
             caches: self.caches,
             settings: self.settings,
-            events: Events::start(client.clone(), FIELD_MANAGER, self.pod_name),
+            events: Events::start(client.clone(), FIELD_MANAGER, self.pod_name, recorder),
             metrics: self.metrics,
             sets: self.sets,
             partitions: self.partitions,
@@ -72,10 +76,13 @@ impl Manager {
         let sets = set_queue.run(SET_WORKERS, term.ending.clone(), |key| {
             counted(&context, "partition_set", Box::pin(partition_set::reconcile(&context, key)))
         });
-        let partitions = partition_queue.run(self.workers, term.ending, |key| {
+        let partitions = partition_queue.run(self.workers, term.ending.clone(), |key| {
             counted(&context, "partition", Box::pin(partition::reconcile(&context, key)))
         });
-        tokio::join!(sets, partitions);
+        tokio::join!(
+            self.supervisor.supervise("reconcile partition sets", &term.ending, sets),
+            self.supervisor.supervise("reconcile partitions", &term.ending, partitions),
+        );
     }
 }
 
