@@ -159,7 +159,7 @@ async fn run_until(options: Run, metrics: Arc<Metrics>, supervisor: &Supervisor)
     let (sets, partitions) = (Trigger::default(), Trigger::default());
     let known = Sets::new(client.clone(), Arc::clone(&caches), sets.clone());
     serving.spawn_endless("confirm partitionsets", known.clone().keep_current());
-    let groups = grpc::Groups::new(client.clone(), known, options.scope(), options.cluster_domain.clone());
+    let groups = grpc::Groups::new(client.clone(), known.clone(), options.scope(), options.cluster_domain.clone());
     let elections = elections(&options, &client, &caches, &presence, &metrics);
     let sweeper = Sweeper::new(Arc::clone(&elections));
     serving.spawn_endless("candidacy sweeper", sweeper.clone().run());
@@ -179,6 +179,8 @@ async fn run_until(options: Run, metrics: Arc<Metrics>, supervisor: &Supervisor)
     let manager = Manager {
         client,
         caches,
+        reader: known,
+        scope: options.scope(),
         settings: Arc::new(options.settings()),
         pod_name: options.pod_name.clone(),
         metrics,

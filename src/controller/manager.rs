@@ -15,7 +15,8 @@ use crate::events::Events;
 use crate::leader::Term;
 use crate::metrics::Metrics;
 use crate::queue::{Outcome, Trigger};
-use crate::sets::Standing;
+use crate::scope::Scope;
+use crate::sets::Sets;
 use crate::tasks::Supervisor;
 
 /// PartitionSets of one namespace that are reconciled at the same time.
@@ -34,6 +35,10 @@ pub struct Manager {
     pub pod_name: Option<String>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Reads PartitionSets that the watch may not have shown yet.
+    pub reader: Sets,
+    /// Which namespaces are looked after.
+    pub scope: Scope,
     /// Where the watches ask for PartitionSets to be reconciled.
     pub sets: Trigger,
     /// Where the watches ask for Partitions to be reconciled.
@@ -46,12 +51,10 @@ pub struct Manager {
 
 impl Manager {
     /// Reconciles everything that is known, and then what changes, until the term ends. Nothing of an earlier term is
-    /// used but the caches, and those only once they are known to have missed nothing: by what a set said before a
-    /// replica lost the API server, partitions would be set back, or removed.
+    /// used but the caches, after one list of the PartitionSets: the watch may be late, or interrupted, and by what a set
+    /// said a moment ago, partitions would be set back, or removed.
     pub async fn lead(self, term: Term) {
-        let mut standing = self.caches.sets_currency.subscribe();
-        let complete = term.ending.run_until_cancelled(standing.wait_for(Standing::is_complete)).await;
-        if complete.is_none_or(|standing| standing.is_err()) {
+        if term.ending.run_until_cancelled(self.reader.read_all(&self.scope)).await.is_none() {
             return;
         }
         let client = term.fence.guard(&self.client);
