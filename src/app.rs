@@ -1,6 +1,5 @@
 //! The composition root: what the process consists of, in which order it starts and stops.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -11,7 +10,6 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::admission::{self, Admission, identity, server};
 use crate::api::PartitionSet;
@@ -30,6 +28,7 @@ use crate::metrics::Metrics;
 use crate::queue::Trigger;
 use crate::replicas::{NoRandomness, Presence, ReplicaId};
 use crate::sets::Sets;
+use crate::tasks::{Failure, Supervisor, Tasks};
 use crate::tls::{self, Tls};
 
 /// Longest silence on a connection to the API server that is waited for: that of two bookmarks of a watch, which come
@@ -37,6 +36,10 @@ use crate::tls::{self, Tls};
 const READ_TIMEOUT: Duration = Duration::from_secs(150);
 /// Wait before the API server is asked again who this controller is.
 const IDENTITY_RETRY: Duration = Duration::from_secs(1);
+
+/// Longest that stopping may take after the drain: what is under way has 20 s, see the servers' limits. A task that has
+/// failed may be one that another waits for.
+const STOP: Duration = Duration::from_secs(30);
 
 /// Files that everything but the connections of the Atomix API may have open: the webhooks', those to the API server,
 /// and what the runtime takes.
@@ -73,24 +76,41 @@ pub enum Error {
     /// A second signal came before everything had stopped.
     #[error("told to stop twice: ended before everything had stopped")]
     Impatient,
+    /// Something did not stop.
+    #[error("not everything has stopped in time")]
+    Overdue,
+    /// A task has failed, and without it the process would only look alive.
+    #[error(transparent)]
+    Task(#[from] Failure),
 }
 
-/// Runs everything until the process is told to stop by SIGTERM or SIGINT; a second signal ends it at once.
+/// Runs everything until the process is told to stop by SIGTERM or SIGINT, or a task fails; a second signal ends it at
+/// once.
 ///
 /// # Errors
-/// [`Error`] if it cannot start. What fails later is tried again and reported, not returned.
+/// [`Error`] if it cannot start, or a task has failed. What fails otherwise is tried again and reported, not returned.
 pub async fn run(options: Run) -> Result<(), Error> {
-    let (stop, abandon) = (CancellationToken::new(), CancellationToken::new());
-    on_signals(stop.clone(), abandon.clone())?;
-    match abandon.run_until_cancelled(run_until(options, stop)).await {
-        Some(result) => result,
-        None => Err(Error::Impatient),
-    }
+    let metrics = Metrics::new();
+    metrics.count_panics();
+    let supervisor = Supervisor::new(Arc::clone(&metrics));
+    let abandon = CancellationToken::new();
+    on_signals(&supervisor, abandon.clone())?;
+    let most = options.drain + STOP;
+    let overdue = async {
+        supervisor.stopping().cancelled().await;
+        tokio::time::sleep(most).await;
+    };
+    let result = tokio::select! {
+        biased;
+        () = abandon.cancelled() => Err(Error::Impatient),
+        result = run_until(options, metrics, &supervisor) => result,
+        () = overdue => Err(Error::Overdue),
+    };
+    supervisor.failure().map_or(result, |failure| Err(failure.into()))
 }
 
-async fn run_until(options: Run, stop: CancellationToken) -> Result<(), Error> {
-    let (metrics, readiness) = (Metrics::new(), Readiness::new());
-    metrics.count_panics();
+async fn run_until(options: Run, metrics: Arc<Metrics>, supervisor: &Supervisor) -> Result<(), Error> {
+    let readiness = Readiness::new();
     let webhook_listener = listen(options.webhook_address).await?;
     let health_listener = listen(options.metrics_address).await?;
     let grpc_listener = listen(options.grpc_address).await?;
@@ -106,24 +126,19 @@ async fn run_until(options: Run, stop: CancellationToken) -> Result<(), Error> {
     );
     // Probes are answered from the start, and until the very end; ready only when all that it takes is registered.
     let assembled = readiness.gate("start");
-    let health_stop = CancellationToken::new();
-    let health = tokio::spawn(health::serve(
-        health_listener,
-        readiness.clone(),
-        Arc::clone(&metrics),
-        health_stop.clone().cancelled_owned(),
-    ));
+    let probes = supervisor.later_tasks();
+    probes.spawn("health server", serve_health(health_listener, &readiness, &metrics, probes.stopping()));
 
     let client = connect(&options).await?;
     // What serving takes goes on while the webhooks drain; what only reconciling takes stops at once.
-    let (serving, draining, end) = (TaskTracker::new(), TaskTracker::new(), CancellationToken::new());
+    let (serving, draining) = (supervisor.later_tasks(), supervisor.tasks());
     let presence = Arc::new(presence(&options, &client, &metrics)?);
-    serving.spawn(Arc::clone(&presence).run(end.clone()));
-    let tls = certificates::start(&options, &client, (&presence, &readiness, &metrics), &serving, &end)?;
+    serving.spawn("presence", Arc::clone(&presence).run(serving.stopping().clone()));
+    let tls = certificates::start(&options, &client, (&presence, &readiness, &metrics), &serving)?;
     let caches = Arc::new(Caches::default());
     let own_username = Arc::new(OnceLock::new());
     let account = readiness.gate("own account");
-    spawn_until(&serving, &end, learn_username(client.clone(), Arc::clone(&own_username), account));
+    serving.spawn_finite("own account", learn_username(client.clone(), Arc::clone(&own_username), account));
 
     let alive = readiness.alive("webhook server");
     let admission =
@@ -134,60 +149,71 @@ async fn run_until(options: Run, stop: CancellationToken) -> Result<(), Error> {
         admission::router(&admission),
         Arc::clone(&metrics),
         server::Limits { drain: options.drain, ..server::Limits::default() },
-        stop.clone(),
+        draining.stopping().clone(),
     );
-    draining.spawn(async move {
+    draining.spawn("webhook server", async move {
         webhooks.await;
         drop(alive);
     });
 
     let (sets, partitions) = (Trigger::default(), Trigger::default());
     let known = Sets::new(client.clone(), Arc::clone(&caches), sets.clone());
-    spawn_until(&serving, &end, known.clone().keep_current());
-    let groups = grpc::Groups::new(client.clone(), known, options.scope(), options.cluster_domain.clone());
+    serving.spawn_endless("confirm partitionsets", known.clone().keep_current());
+    let groups = grpc::Groups::new(client.clone(), known.clone(), options.scope(), options.cluster_domain.clone());
     let elections = elections(&options, &client, &caches, &presence, &metrics);
     let sweeper = Sweeper::new(Arc::clone(&elections));
-    spawn_until(&serving, &end, sweeper.clone().run());
-    draining.spawn(withdraw(Arc::clone(&elections), stop.clone()));
+    serving.spawn_endless("candidacy sweeper", sweeper.clone().run());
+    draining.spawn("withdrawal of candidacies", withdraw(Arc::clone(&elections), draining.stopping().clone()));
 
     let api = grpc::Service {
         access: Arc::new(access(&options, &client)),
         groups: Arc::new(groups),
         elections: Arc::new(grpc::Elections::new(Arc::clone(&elections), options.scope())),
     };
-    let secured = grpc_tls(&options, &client, (&readiness, &metrics), &serving, &end);
-    serve_grpc(&options, (grpc_listener, secured), api, &caches, (&readiness, &metrics), &draining, &stop).await?;
+    let secured = grpc_tls(&options, &client, (&readiness, &metrics), &serving);
+    serve_grpc(&options, (grpc_listener, secured), api, &caches, (&readiness, &metrics), &draining).await?;
 
     let told: Told = Arc::new(move |key: &ObjectKey| elections.changed(key));
     let triggers = (sets.clone(), partitions.clone(), told);
-    let synced = start_watches(&options, &client, &caches, triggers, &readiness, &serving, &end);
+    let synced = start_watches(&options, &client, &caches, triggers, &readiness, &serving);
     let manager = Manager {
         client,
         caches,
+        reader: known,
+        scope: options.scope(),
         settings: Arc::new(options.settings()),
         pod_name: options.pod_name.clone(),
         metrics,
         sets,
         partitions,
         workers: usize::from(options.workers),
+        supervisor: supervisor.clone(),
     };
     let led = Led { manager, sweeper, tls: tls.clone() };
-    draining.spawn(stand(options, presence.id(), led, synced, stop.clone()));
+    draining.spawn("elector", stand(options, presence.id(), led, synced, draining.stopping().clone()));
     assembled.open();
-    stop.cancelled().await;
+    supervisor.stopping().cancelled().await;
     readiness.drain();
-    draining.close();
-    draining.wait().await;
-    end.cancel();
-    serving.close();
-    serving.wait().await;
-    tls.stopped().await;
-    health_stop.cancel();
-    if let Ok(Err(error)) = health.await {
-        tracing::warn!(%error, "the metrics server ended");
-    }
+    draining.stop().await;
+    serving.stop().await;
+    probes.stop().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Serves health and metrics.
+fn serve_health(
+    listener: TcpListener,
+    readiness: &Readiness,
+    metrics: &Arc<Metrics>,
+    stop: &CancellationToken,
+) -> impl Future<Output = ()> + Send + use<> {
+    let server = health::serve(listener, readiness.clone(), Arc::clone(metrics), stop.clone().cancelled_owned());
+    async move {
+        if let Err(error) = server.await {
+            tracing::warn!(%error, "serving health and metrics");
+        }
+    }
 }
 
 /// The client that everything uses. It does not try again by itself, unseen: what a refusal means is for the caller to
@@ -242,11 +268,10 @@ fn grpc_tls(
     options: &Run,
     client: &Client,
     (readiness, metrics): (&Readiness, &Arc<Metrics>),
-    tasks: &TaskTracker,
-    end: &CancellationToken,
+    tasks: &Tasks,
 ) -> grpc::server::Tls {
     let home = (client, options.controller_namespace.as_str());
-    options.grpc_tls().map(|sources| grpc::tls::start(&sources, home, readiness, metrics, tasks, end))
+    options.grpc_tls().map(|sources| grpc::tls::start(&sources, home, readiness, metrics, tasks))
 }
 
 /// Serves the Atomix API.
@@ -256,16 +281,16 @@ async fn serve_grpc(
     api: grpc::Service,
     caches: &Caches,
     (readiness, metrics): (&Readiness, &Arc<Metrics>),
-    tasks: &TaskTracker,
-    stop: &CancellationToken,
+    tasks: &Tasks,
 ) -> Result<(), Error> {
+    let stop = tasks.stopping();
     api.access.report(tls.is_some());
     let reporter = grpc::health::Reporter::new().await;
     let routes = grpc::routes::routes(api, reporter.service())?;
-    tasks.spawn(reporter.run(readiness.clone(), caches.sets_currency.subscribe(), stop.clone()));
+    tasks.spawn("gRPC health", reporter.run(readiness.clone(), caches.sets_currency.subscribe(), stop.clone()));
     let alive = readiness.alive("gRPC server");
     let server = grpc::server::serve(listener, tls, routes, Arc::clone(metrics), grpc_limits(options), stop.clone());
-    tasks.spawn(async move {
+    tasks.spawn("gRPC server", async move {
         server.await;
         drop(alive);
     });
@@ -295,8 +320,7 @@ fn start_watches(
     caches: &Arc<Caches>,
     triggers: (Trigger, Trigger, Told),
     readiness: &Readiness,
-    tasks: &TaskTracker,
-    end: &CancellationToken,
+    tasks: &Tasks,
 ) -> mpsc::Receiver<()> {
     let (synced, all_synced) = mpsc::channel::<()>(1);
     let gate = |kind: &str| -> Synced {
@@ -306,8 +330,10 @@ fn start_watches(
             drop(synced);
         })
     };
-    let watches = Arc::clone(caches).watch(client.clone(), options.scope(), &options.controller_name, triggers, gate);
-    spawn_until(tasks, end, watches);
+    let from = (client, &options.scope());
+    for (name, watch) in caches.watches(from, &options.controller_name, triggers, gate) {
+        tasks.spawn_endless(name, watch);
+    }
     all_synced
 }
 
@@ -333,11 +359,13 @@ async fn stand(options: Run, id: ReplicaId, work: Led, synced: mpsc::Receiver<()
         Arc::clone(&manager.metrics),
     );
     let lead = |term: Term| {
-        let (work, tls, sweeping) = (manager.clone().lead(term.clone()), tls.clone(), sweeper.everywhere());
-        async move {
-            tokio::join!(work, tls.lead(term));
+        let (supervisor, ending) = (manager.supervisor.clone(), term.ending.clone());
+        let (work, sweeping) = (manager.clone().lead(term.clone()), sweeper.everywhere());
+        let tls = supervisor.supervise("certificates of the leader", &ending, tls.clone().lead(term));
+        supervisor.spawn("leader", &ending, async move {
+            tokio::join!(work, tls);
             drop(sweeping);
-        }
+        })
     };
     elector.run(stop, lead).await;
 }
@@ -345,13 +373,6 @@ async fn stand(options: Run, id: ReplicaId, work: Led, synced: mpsc::Receiver<()
 /// Waits until every sender is gone: each watch drops its own with its first list.
 async fn first_lists(mut all_synced: mpsc::Receiver<()>) {
     while all_synced.recv().await.is_some() {}
-}
-
-fn spawn_until(tasks: &TaskTracker, stop: &CancellationToken, work: impl Future<Output = ()> + Send + 'static) {
-    let stop = stop.clone();
-    tasks.spawn(async move {
-        stop.run_until_cancelled(work).await;
-    });
 }
 
 /// Learns by which name the API server knows this process: only that user may write Partitions.
@@ -374,16 +395,22 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
     TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })
 }
 
-fn on_signals(stop: CancellationToken, abandon: CancellationToken) -> Result<(), Error> {
+fn on_signals(supervisor: &Supervisor, abandon: CancellationToken) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
-    tokio::spawn(async move {
-        for token in [stop, abandon] {
-            let name = tokio::select! { _ = terminate.recv() => "SIGTERM", _ = interrupt.recv() => "SIGINT" };
-            tracing::info!(signal = name, "stopping");
-            token.cancel();
+    let stop = supervisor.stopping();
+    let signals = {
+        let stop = stop.clone();
+        async move {
+            for token in [stop, abandon] {
+                let name = tokio::select! { _ = terminate.recv() => "SIGTERM", _ = interrupt.recv() => "SIGINT" };
+                tracing::info!(signal = name, "stopping");
+                token.cancel();
+            }
         }
-    });
+    };
+    // Nobody waits for it: a second signal may come until the very end.
+    drop(supervisor.spawn("signals", stop, signals));
     Ok(())
 }
 

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 
 use kube::Client;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::cli::Run;
 use crate::controller::FIELD_MANAGER;
@@ -12,9 +10,10 @@ use crate::events::Events;
 use crate::health::Readiness;
 use crate::metrics::Metrics;
 use crate::replicas::Presence;
+use crate::tasks::Tasks;
 use crate::tls::{self, Names, Peers, SERVED_CA, Tls};
 
-/// Starts to keep the certificates until `end`.
+/// Starts to keep the certificates until `tasks` are to stop.
 ///
 /// # Errors
 /// [`tls::Error`] if TLS cannot be configured.
@@ -22,9 +21,9 @@ pub fn start(
     options: &Run,
     client: &Client,
     (presence, readiness, metrics): (&Arc<Presence>, &Readiness, &Arc<Metrics>),
-    tasks: &TaskTracker,
-    end: &CancellationToken,
+    tasks: &Tasks,
 ) -> Result<Tls, tls::Error> {
+    let recorder = (tasks.supervisor(), "event recorder of certificates");
     let certificates = tls::Options {
         mode: options.webhook_certificate.clone(),
         clients: options.webhook_clients(),
@@ -33,14 +32,12 @@ pub fn start(
         periods: options.periods(),
         canaries_in: options.canary_namespace().to_owned(),
         peers: Arc::clone(presence) as Arc<dyn Peers>,
-        events: Events::start(client.clone(), FIELD_MANAGER, options.pod_name.clone()),
+        events: Events::start(client.clone(), FIELD_MANAGER, options.pod_name.clone(), recorder),
         metrics: Arc::clone(metrics),
     };
-    let tls = tls::start(certificates, readiness, end)?;
-    let (announcing, end) = (announce(tls.clone(), Arc::clone(presence)), end.clone());
-    tasks.spawn(async move {
-        end.run_until_cancelled(announcing).await;
-    });
+    let tls = tls::start(certificates, readiness, tasks)?;
+    // It ends where certificates are given: then there is nothing to announce.
+    tasks.spawn_finite("announcement of the CA", announce(tls.clone(), Arc::clone(presence)));
     Ok(tls)
 }
 

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::api_error::{Class, classify};
 use crate::calls::within;
+use crate::tasks::Supervisor;
 
 /// Events that may wait to be written; more are dropped, since the conditions say the same.
 const WAITING: usize = 256;
@@ -49,9 +50,16 @@ struct Told {
 pub struct Events(mpsc::Sender<(Told, ObjectReference)>);
 
 impl Events {
-    /// Starts writing events as `controller`, from the replica called `instance`.
+    /// Starts writing events as `controller`, from the replica called `instance`; `tasks` says who observes the task that
+    /// does it, and its name.
     #[must_use]
-    pub fn start(client: Client, controller: &str, instance: Option<String>) -> Self {
+    pub fn start(
+        client: Client,
+        controller: &str,
+        instance: Option<String>,
+        tasks: (&Supervisor, &'static str),
+    ) -> Self {
+        let (supervisor, task) = tasks;
         let (sender, mut receiver) = mpsc::channel::<(Told, ObjectReference)>(WAITING);
         let instance = instance.filter(|instance| !instance.is_empty()).unwrap_or_else(|| controller.to_owned());
         let mut recorder = Recorder {
@@ -60,7 +68,8 @@ impl Events {
             instance: shortened(instance, INSTANCE_BYTES),
             memory: Memory::default(),
         };
-        tokio::spawn(async move {
+        // It ends with the last of those who hand in events.
+        supervisor.spawn_finite(task, async move {
             while let Some((told, object)) = receiver.recv().await {
                 let reason = told.reason.clone();
                 if let Err(error) = recorder.write(told, object).await {

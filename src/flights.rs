@@ -121,6 +121,7 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         let flight = Flight { begun: Arc::clone(&begun), mark, result };
         latest.insert(key.clone(), flight.clone());
         let (permits, read) = (Arc::clone(&self.permits), read());
+        #[expect(clippy::disallowed_methods, reason = "one read: whoever waits for it sees that it died")]
         tokio::spawn(async move {
             // Never closed.
             let Ok(_permit) = permits.acquire().await else { return };

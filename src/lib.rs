@@ -1,5 +1,7 @@
 //! The Atomix controller for Kubernetes, see the README for what it does and how it is used.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests wait for the tasks that they start"))]
+
 pub mod admission;
 pub mod api;
 pub mod api_error;
@@ -26,5 +28,6 @@ pub mod replicas;
 pub mod rules;
 pub mod scope;
 pub mod sets;
+pub mod tasks;
 pub mod tls;
 pub mod watch;

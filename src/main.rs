@@ -53,5 +53,8 @@ fn serve(options: Run) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("starting the async runtime")?;
-    runtime.block_on(app::run(options)).context("running the controller")
+    let result = runtime.block_on(app::run(options)).context("running the controller");
+    // What is under way on other threads still is not waited for, or it could hold up the end.
+    runtime.shutdown_background();
+    result
 }

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::panic;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -123,6 +123,13 @@ pub struct WriteLabels {
     pub verb: &'static str,
 }
 
+/// One label that says which task.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct TaskLabel {
+    /// Name of a task, one that the code names.
+    pub task: &'static str,
+}
+
 /// Labels of a call of the gRPC server that has ended.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct GrpcCallLabels {
@@ -199,6 +206,10 @@ pub struct Metrics {
     pub grpc_tls_handshake_failures: Family<ReasonLabel, Counter>,
     /// Panics anywhere in the process.
     pub panics: Counter,
+    /// Tasks that have panicked, or ended before they were told to.
+    pub task_failures: Family<TaskLabel, Counter>,
+    /// When the process began, in seconds since 1970.
+    pub process_start: Gauge,
 }
 
 impl Metrics {
@@ -243,7 +254,11 @@ impl Metrics {
             grpc_connections: Gauge::default(),
             grpc_tls_handshake_failures: Family::default(),
             panics: Counter::default(),
+            task_failures: Family::default(),
+            process_start: Gauge::default(),
         };
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        metrics.process_start.set(i64::try_from(now).unwrap_or(i64::MAX));
         metrics.register();
         Arc::new(metrics)
     }
@@ -337,6 +352,17 @@ impl Metrics {
             self.grpc_tls_handshake_failures.clone(),
         );
         registry.register("panics", "Panics anywhere in the process", self.panics.clone());
+        registry.register(
+            "task_failures",
+            "Background tasks that have panicked or ended early, which ends the process",
+            self.task_failures.clone(),
+        );
+        registry.register_with_unit(
+            "process_start_time",
+            "When the process began",
+            Unit::Seconds,
+            self.process_start.clone(),
+        );
     }
 
     /// Counts a finished reconciliation of `controller`, `partition_set` or `partition`.

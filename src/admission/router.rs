@@ -156,6 +156,7 @@ async fn review_of(
             None => Err(Refused::review(&bytes, Refused::Throttled)),
             Some(place) => {
                 let (admission, body) = (admission.clone(), Bytes::clone(&bytes));
+                #[expect(clippy::disallowed_methods, reason = "one request: it is waited for")]
                 let work = spawn_blocking(move || {
                     let decided = read_and_decide(&admission, webhook, &body);
                     drop((room, place));

@@ -71,6 +71,7 @@ pub async fn serve<T: Tenant, F: Future<Output = ()> + Send + 'static>(
     let accept = accept(listener, bounds.connections, stop, newcomer, |stream, peer, place| {
         let (connection, abandon, count) =
             (serves(stream, peer, Arc::clone(place.tenant())), abandon.clone(), count.clone());
+        #[expect(clippy::disallowed_methods, reason = "one connection: its client sees that it died")]
         tasks.spawn(async move {
             count.inc();
             abandon.run_until_cancelled(connection).await;

@@ -1,14 +1,18 @@
 //! What the controllers know of the cluster, and the watches that keep it so.
 
-use std::future::Future;
+use std::fmt::Debug;
+use std::hash::Hash;
 use std::sync::Arc;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::core::PartialObjectMeta;
-use kube::{Client, ResourceExt};
+use kube::core::{NamespaceResourceScope, PartialObjectMeta};
+use kube::{Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 
 use super::elections;
 use super::objects::{Child, Known};
@@ -69,35 +73,18 @@ pub struct SliceOf {
 }
 
 impl Caches {
-    /// Watches everything in `scope`, for ever. `controller` selects the children; `told` is told of Partitions; `gate`
-    /// makes, for each kind, what is called when its first list is in.
-    pub fn watch(
-        self: Arc<Self>,
-        client: Client,
-        scope: Scope,
+    /// What watches everything in `scope`, for ever: one task a kind, with its name. `controller` selects the children;
+    /// `told` is told of Partitions; `gate` makes, for each kind, what is called when its first list is in.
+    pub fn watches(
+        self: &Arc<Self>,
+        (client, scope): (&Client, &Scope),
         controller: &str,
         (sets, partitions, told): (Trigger, Trigger, Told),
-        gate: impl FnMut(&'static str) -> Synced,
-    ) -> impl Future<Output = ()> + Send + 'static {
-        let gates = [
-            "partitionsets",
-            "partitions",
-            "configmaps",
-            "statefulsets",
-            "pods",
-            "services",
-            "services of groups",
-            "poddisruptionbudgets",
-            "endpointslices",
-            "leftover endpointslices",
-            "foreign endpointslices",
-            "endpoints",
-        ]
-        .map(gate);
+        mut gate: impl FnMut(&'static str) -> Synced,
+    ) -> Vec<(&'static str, BoxFuture<'static, ()>)> {
         // A policy of the cluster may rewrite the labels under app.kubernetes.io: objects are selected by others, and are
         // known by their owner.
-        let of_partitions =
-            format!("{}={},{}={}", labels::APP, labels::values::APP, labels::TYPE, labels::values::PARTITION);
+        let ours = format!("{}={},{}={}", labels::APP, labels::values::APP, labels::TYPE, labels::values::PARTITION);
         let slice_manager = labels::slice_manager(controller);
         let our_slices = format!("{}={slice_manager}", labels::SLICE_MANAGED_BY);
         // Kubernetes copies the labels of a Service to the slices that it makes for it.
@@ -109,52 +96,108 @@ impl Caches {
         );
         let our_endpoints = format!("{}=true", labels::SKIP_MIRROR);
         let route = Route { sets, partitions };
-        async move {
-            let [
-                sets,
-                partitions,
-                config_maps,
-                stateful_sets,
-                pods,
-                services,
-                group_services,
-                budgets,
-                slices,
-                leftovers,
-                foreign,
-                endpoints,
-            ] = gates;
-            let (caches, ours, at) = (&*self, of_partitions.as_str(), (&client, &scope));
-            let sets_synced = || {
-                caches.sets_currency.synced();
-                sets();
-            };
-            tokio::join!(
-                watch::run(at, "", &caches.sets, Sets(&route, &caches.sets_currency), sets_synced),
-                watch::run(at, "", &caches.partitions, Partitions { route: route.clone(), told }, partitions),
-                children::<ConfigMap>(at, ours, &caches.config_maps, &route, config_maps),
-                children::<StatefulSet>(at, ours, &caches.stateful_sets, &route, stateful_sets),
-                watch::run(at, ours, &caches.pods, Pods(route.clone()), pods),
-                children::<Service>(at, ours, &caches.services, &route, services),
-                children::<Service>(at, labels::GROUP_OF, &caches.group_services, &route, group_services),
-                children::<PodDisruptionBudget>(at, ours, &caches.disruption_budgets, &route, budgets),
-                children::<EndpointSlice>(at, &our_slices, &caches.endpoint_slices, &route, slices),
-                watch::run(at, &leftover_slices, &caches.leftover_slices, Slices(route.clone()), leftovers),
-                watch::run(at, &foreign_slices, &caches.foreign_slices, Slices(route.clone()), foreign),
-                children::<Endpoints>(at, &our_endpoints, &caches.endpoints, &route, endpoints),
-            );
-        }
+        let children = || Children(route.clone());
+        let from = Source { caches: self, client, scope };
+        let (sets_listed, caches) = (gate("partitionsets"), Arc::clone(self));
+        let sets_synced = Box::new(move || {
+            caches.sets_currency.synced();
+            sets_listed();
+        });
+        let (sets, partitions) = (Sets(route.clone(), Arc::clone(self)), Partitions { route: route.clone(), told });
+        vec![
+            ("watch partitionsets", from.watch("", |caches| &caches.sets, sets, sets_synced)),
+            ("watch partitions", from.watch("", |caches| &caches.partitions, partitions, gate("partitions"))),
+            (
+                "watch configmaps",
+                from.watch::<ConfigMap, _>(&ours, |caches| &caches.config_maps, children(), gate("configmaps")),
+            ),
+            (
+                "watch statefulsets",
+                from.watch::<StatefulSet, _>(&ours, |caches| &caches.stateful_sets, children(), gate("statefulsets")),
+            ),
+            ("watch pods", from.watch(&ours, |caches| &caches.pods, Pods(route.clone()), gate("pods"))),
+            (
+                "watch services",
+                from.watch::<Service, _>(&ours, |caches| &caches.services, children(), gate("services")),
+            ),
+            (
+                "watch services of groups",
+                from.watch::<Service, _>(
+                    labels::GROUP_OF,
+                    |caches| &caches.group_services,
+                    children(),
+                    gate("services of groups"),
+                ),
+            ),
+            (
+                "watch poddisruptionbudgets",
+                from.watch::<PodDisruptionBudget, _>(
+                    &ours,
+                    |caches| &caches.disruption_budgets,
+                    children(),
+                    gate("poddisruptionbudgets"),
+                ),
+            ),
+            (
+                "watch endpointslices",
+                from.watch::<EndpointSlice, _>(
+                    &our_slices,
+                    |caches| &caches.endpoint_slices,
+                    children(),
+                    gate("endpointslices"),
+                ),
+            ),
+            (
+                "watch leftover endpointslices",
+                from.watch(
+                    &leftover_slices,
+                    |caches| &caches.leftover_slices,
+                    Slices(route.clone()),
+                    gate("leftover endpointslices"),
+                ),
+            ),
+            (
+                "watch foreign endpointslices",
+                from.watch(
+                    &foreign_slices,
+                    |caches| &caches.foreign_slices,
+                    Slices(route.clone()),
+                    gate("foreign endpointslices"),
+                ),
+            ),
+            (
+                "watch endpoints",
+                from.watch::<Endpoints, _>(&our_endpoints, |caches| &caches.endpoints, children(), gate("endpoints")),
+            ),
+        ]
     }
 }
 
-async fn children<K: Child>(
-    at: (&Client, &Scope),
-    labels: &str,
-    cache: &Cache<Known<K::Facts>>,
-    route: &Route,
-    synced: Synced,
-) {
-    watch::run::<K, _>(at, labels, cache, Children(route.clone()), synced).await;
+/// Where the watches read from, and which caches they fill.
+struct Source<'a> {
+    caches: &'a Arc<Caches>,
+    client: &'a Client,
+    scope: &'a Scope,
+}
+
+impl Source<'_> {
+    /// Watches what `labels` selects, for ever.
+    fn watch<K, S>(
+        &self,
+        labels: &str,
+        cache: fn(&Caches) -> &Cache<S::Kept>,
+        sink: S,
+        synced: Synced,
+    ) -> BoxFuture<'static, ()>
+    where
+        K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + 'static,
+        K::DynamicType: Default + Clone + Eq + Hash + Send,
+        S: Sink<K> + Sync + 'static,
+    {
+        let (caches, client, scope) = (Arc::clone(self.caches), self.client.clone(), self.scope.clone());
+        let labels = labels.to_owned();
+        async move { watch::run::<K, S>((&client, &scope), &labels, cache(&caches), sink, synced).await }.boxed()
+    }
 }
 
 /// Tells the queues whom a change concerns.
@@ -172,9 +215,9 @@ impl Route {
     }
 }
 
-struct Sets<'a>(&'a Route, &'a Currency);
+struct Sets(Route, Arc<Caches>);
 
-impl Sink<PartitionSet> for Sets<'_> {
+impl Sink<PartitionSet> for Sets {
     type Kept = PartitionSet;
 
     fn keep(&self, set: PartitionSet) -> PartitionSet {
@@ -190,11 +233,11 @@ impl Sink<PartitionSet> for Sets<'_> {
     }
 
     fn interrupted(&self, namespace: Option<&str>) {
-        self.1.interrupted(namespace);
+        self.1.sets_currency.interrupted(namespace);
     }
 
     fn listed(&self, namespace: Option<&str>) {
-        self.1.listed(namespace);
+        self.1.sets_currency.listed(namespace);
     }
 }
 

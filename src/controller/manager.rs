@@ -15,7 +15,9 @@ use crate::events::Events;
 use crate::leader::Term;
 use crate::metrics::Metrics;
 use crate::queue::{Outcome, Trigger};
-use crate::sets::Standing;
+use crate::scope::Scope;
+use crate::sets::Sets;
+use crate::tasks::Supervisor;
 
 /// PartitionSets of one namespace that are reconciled at the same time.
 const SET_WORKERS: usize = 4;
@@ -33,33 +35,38 @@ pub struct Manager {
     pub pod_name: Option<String>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Reads PartitionSets that the watch may not have shown yet.
+    pub reader: Sets,
+    /// Which namespaces are looked after.
+    pub scope: Scope,
     /// Where the watches ask for PartitionSets to be reconciled.
     pub sets: Trigger,
     /// Where the watches ask for Partitions to be reconciled.
     pub partitions: Trigger,
     /// Partitions of one namespace that are reconciled at the same time.
     pub workers: usize,
+    /// Observes the queues.
+    pub supervisor: Supervisor,
 }
 
 impl Manager {
     /// Reconciles everything that is known, and then what changes, until the term ends. Nothing of an earlier term is
-    /// used but the caches, and those only once they are known to have missed nothing: by what a set said before a
-    /// replica lost the API server, partitions would be set back, or removed.
+    /// used but the caches, after one list of the PartitionSets: the watch may be late, or interrupted, and by what a set
+    /// said a moment ago, partitions would be set back, or removed.
     pub async fn lead(self, term: Term) {
-        let mut standing = self.caches.sets_currency.subscribe();
-        let complete = term.ending.run_until_cancelled(standing.wait_for(Standing::is_complete)).await;
-        if complete.is_none_or(|standing| standing.is_err()) {
+        if term.ending.run_until_cancelled(self.reader.read_all(&self.scope)).await.is_none() {
             return;
         }
         let client = term.fence.guard(&self.client);
         let (set_queue, partition_queue) = (self.sets.open(), self.partitions.open());
         self.caches.sets.keys().into_iter().for_each(|key| self.sets.now(key));
         self.caches.partitions.keys().into_iter().for_each(|key| self.partitions.now(key));
+        let recorder = (&self.supervisor, "event recorder");
         let context = Context {
             writer: Writer::new(client.clone(), Arc::clone(&self.metrics)),
             caches: self.caches,
             settings: self.settings,
-            events: Events::start(client.clone(), FIELD_MANAGER, self.pod_name),
+            events: Events::start(client.clone(), FIELD_MANAGER, self.pod_name, recorder),
             metrics: self.metrics,
             sets: self.sets,
             partitions: self.partitions,
@@ -72,10 +79,13 @@ impl Manager {
         let sets = set_queue.run(SET_WORKERS, term.ending.clone(), |key| {
             counted(&context, "partition_set", Box::pin(partition_set::reconcile(&context, key)))
         });
-        let partitions = partition_queue.run(self.workers, term.ending, |key| {
+        let partitions = partition_queue.run(self.workers, term.ending.clone(), |key| {
             counted(&context, "partition", Box::pin(partition::reconcile(&context, key)))
         });
-        tokio::join!(sets, partitions);
+        tokio::join!(
+            self.supervisor.supervise("reconcile partition sets", &term.ending, sets),
+            self.supervisor.supervise("reconcile partitions", &term.ending, partitions),
+        );
     }
 }
 

@@ -333,6 +333,7 @@ impl Hub {
             news: false,
             wake: Arc::default(),
         };
+        #[expect(clippy::disallowed_methods, reason = "one partition: its streams end if it dies, see Closing")]
         self.tasks.spawn(task::run(Arc::clone(self), key.clone(), view));
         Ok(entry.insert(slot))
     }

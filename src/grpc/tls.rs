@@ -10,11 +10,11 @@ use rustls::sign::SingleCertAndKey;
 use rustls::version::{TLS12, TLS13};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::server::Latest;
 use crate::health::{Counts, Readiness};
 use crate::metrics::Metrics;
+use crate::tasks::Tasks;
 use crate::tls::source::{Pair, Roots, Source, keep};
 
 /// gRPC is HTTP/2.
@@ -38,7 +38,7 @@ pub struct Sources {
     pub client_ca: Option<Source>,
 }
 
-/// Follows the sources, until `shutdown` is cancelled. The first readiness waits for what they have to have: a new
+/// Follows the sources, until `tasks` are to stop. The first readiness waits for what they have to have: a new
 /// version of the controller with a slip in its options then never takes the place of the old one.
 #[must_use]
 pub fn start(
@@ -46,24 +46,18 @@ pub fn start(
     (client, namespace): (&Client, &str),
     readiness: &Readiness,
     metrics: &Arc<Metrics>,
-    tasks: &TaskTracker,
-    shutdown: &CancellationToken,
+    tasks: &Tasks,
 ) -> Latest {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let follow = |source: &Source| source.follow(client.clone(), namespace);
     let (pair, pairs) = watch::channel(None::<Arc<Pair>>);
-    tasks.spawn(keep(
-        follow(&sources.certificate),
-        "grpc",
-        Arc::clone(&provider),
-        pair,
-        Arc::clone(metrics),
-        shutdown.clone(),
-    ));
+    let (kept, stop) = (Arc::clone(metrics), tasks.stopping().clone());
+    let kept = keep(follow(&sources.certificate), "grpc", Arc::clone(&provider), pair, kept, stop);
+    tasks.spawn("gRPC certificate source", kept);
     let roots = sources.client_ca.as_ref().map(|source| {
         let (roots, known) = watch::channel(None::<Arc<Roots>>);
-        let (provider, metrics) = (Arc::clone(&provider), Arc::clone(metrics));
-        tasks.spawn(keep(follow(source), "grpc_client_ca", provider, roots, metrics, shutdown.clone()));
+        let (provider, metrics, stop) = (Arc::clone(&provider), Arc::clone(metrics), tasks.stopping().clone());
+        tasks.spawn("gRPC client CA", keep(follow(source), "grpc_client_ca", provider, roots, metrics, stop));
         known
     });
     let (config, configs) = watch::channel(None);
@@ -71,7 +65,7 @@ pub fn start(
     readiness.check("gRPC certificate", Counts::UntilReady, move || {
         if latest.borrow().is_some() { Ok(()) } else { Err("none yet that can be used; see the log".to_owned()) }
     });
-    tasks.spawn(update(pairs, roots, provider, config, shutdown.clone()));
+    tasks.spawn("gRPC certificate", update(pairs, roots, provider, config, tasks.stopping().clone()));
     configs
 }
 

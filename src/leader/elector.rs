@@ -1,6 +1,5 @@
 //! Standing for election, leading, and handing over.
 
-use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +56,7 @@ enum End {
     Stopped,
     /// Another holds the Lease, or it could not be renewed in time.
     Lost(&'static str),
-    /// The controllers have ended by themselves.
+    /// The controllers have ended before they were told to.
     Ended,
 }
 
@@ -75,6 +74,20 @@ struct Held {
     lease: Lease,
     /// When the request began by which it was last renewed.
     renewed: Instant,
+}
+
+/// What the leader does. It ends with this value, that is to say also when the elector ends by a panic: nobody would
+/// renew the Lease that it works under.
+struct Work {
+    task: JoinHandle<()>,
+    fence: Fence,
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.fence.close();
+        self.task.abort();
+    }
 }
 
 type Looks<'a> = Pin<&'a mut (dyn Stream<Item = watcher::Result<Option<Lease>>> + Send)>;
@@ -98,12 +111,12 @@ impl Elector {
         }
     }
 
-    /// Runs `lead` whenever and for as long as this replica leads, until `stop`; then the Lease is given back, so that
-    /// the next replica need not wait. Errors are logged and tried again.
-    pub async fn run<W>(self, stop: CancellationToken, lead: impl Fn(Term) -> W)
-    where
-        W: Future<Output = ()> + Send + 'static,
-    {
+    /// Starts the leader's work with `lead` whenever this replica leads, and ends it with the term, until `stop`; then
+    /// the Lease is given back, so that the next replica need not wait. Errors are logged and tried again.
+    ///
+    /// Returns early if the work ends before its term: then the Lease is given back as well, since who holds it must
+    /// reconcile.
+    pub async fn run(self, stop: CancellationToken, lead: impl Fn(Term) -> JoinHandle<()>) {
         // Also asks with the field selector without which a right to one name is none to watch it.
         let mut looks = pin!(watcher::watch_object(self.leases.clone(), &self.name).default_backoff());
         let mut observed = Observed::default();
@@ -119,29 +132,25 @@ impl Elector {
             let term = Term { fence: fence.clone(), ending: CancellationToken::new() };
             tracing::info!(identity = self.identity, lease = self.name, "leading: this replica reconciles");
             self.metrics.leader.set(1);
-            let mut work = tokio::spawn(lead(term.clone()));
-            let (end, held) = self.hold(held, &fence, &mut work, looks.as_mut(), &mut observed, &stop).await;
+            let mut work = Work { task: lead(term.clone()), fence: fence.clone() };
+            let (end, held) = self.hold(held, &fence, &mut work.task, looks.as_mut(), &mut observed, &stop).await;
             if end == End::Stopped {
                 term.ending.cancel();
-                if timeout(FINISH, &mut work).await.is_err() {
+                if !work.task.is_finished() && timeout(FINISH, &mut work.task).await.is_err() {
                     tracing::warn!("the controllers have not finished in time");
                 }
             }
             fence.close();
-            if !work.is_finished() {
-                work.abort();
+            if !work.task.is_finished() {
+                work.task.abort();
                 // What it was cancelled with is of no interest, only that it is over before the next term begins.
-                drop(work.await);
+                drop((&mut work.task).await);
             }
             self.metrics.leader.set(0);
             tracing::info!(identity = self.identity, ?end, "no longer leading");
             match end {
-                End::Stopped => return self.release(Some(held.lease)).await,
+                End::Stopped | End::Ended => return self.release(Some(held.lease)).await,
                 End::Lost(_) => {}
-                End::Ended => {
-                    self.release(Some(held.lease)).await;
-                    stop.run_until_cancelled(tokio::time::sleep(RETRY)).await;
-                }
             }
         }
     }

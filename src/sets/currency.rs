@@ -15,8 +15,6 @@ const WATCH_RETURNS: Duration = Duration::from_secs(4);
 pub struct Interruption {
     number: u64,
     at: Instant,
-    /// Whether all that there is has been read since.
-    read: bool,
 }
 
 /// What is known of a watch. Where all namespaces are watched at once, their only name is none.
@@ -31,13 +29,6 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Whether nothing is missing of what there was when the watch was last known to have failed: what comes after that,
-    /// it will tell of, if late.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        self.synced && self.interrupted.values().all(|interruption| interruption.read)
-    }
-
     /// Whether reads of the cache are current: no older than the watch's ordinary delay.
     #[must_use]
     pub fn is_current(&self) -> bool {
@@ -65,7 +56,7 @@ impl Currency {
     pub fn interrupted(&self, namespace: Option<&str>) {
         self.0.send_modify(|standing| {
             standing.interruptions += 1;
-            let interruption = Interruption { number: standing.interruptions, at: Instant::now(), read: false };
+            let interruption = Interruption { number: standing.interruptions, at: Instant::now() };
             standing.interrupted.insert(namespace.map(str::to_owned), interruption);
         });
     }
@@ -82,12 +73,9 @@ impl Currency {
     pub fn proved(&self, namespace: Option<&str>, interruption: Interruption, begun: Instant) {
         self.0.send_if_modified(|standing| {
             let namespace = namespace.map(str::to_owned);
-            let last = standing.interrupted.get_mut(&namespace);
-            let Some(last) = last.filter(|last| last.number <= interruption.number) else { return false };
-            if begun.saturating_duration_since(last.at) >= WATCH_RETURNS {
-                return standing.interrupted.remove(&namespace).is_some();
-            }
-            !std::mem::replace(&mut last.read, true)
+            let last = standing.interrupted.get(&namespace).filter(|last| last.number <= interruption.number);
+            let proves = last.is_some_and(|last| begun.saturating_duration_since(last.at) >= WATCH_RETURNS);
+            proves && standing.interrupted.remove(&namespace).is_some()
         });
     }
 }
@@ -137,9 +125,8 @@ mod tests {
         currency.synced();
         currency.interrupted(None);
         let interruption = currency.subscribe().borrow().interrupted[&None];
-        assert!(!currency.subscribe().borrow().is_complete());
         currency.proved(None, interruption, interruption.at + WATCH_RETURNS / 2);
-        assert!(!current(&currency) && currency.subscribe().borrow().is_complete());
+        assert!(!current(&currency));
         currency.proved(None, interruption, interruption.at + WATCH_RETURNS);
         assert!(current(&currency));
     }

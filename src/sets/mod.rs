@@ -24,6 +24,7 @@ use crate::flights::Flights;
 pub use crate::flights::Refused;
 use crate::lenient::{Lenient, Unreadable};
 use crate::queue::Trigger;
+use crate::scope::Scope;
 use crate::watch::{key_of, version_in, version_of};
 
 /// Longest wait for the answer to one read of the API server.
@@ -34,6 +35,8 @@ const PAGE_SIZE: u32 = 250;
 const CONCURRENT: (usize, usize) = (16, 4);
 /// How old a proof may be that a namespace has no other sets than those that are known.
 const PROOF: Duration = Duration::from_millis(100);
+/// First and longest wait of a new leader whose list has failed.
+const LEADER_RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 /// Between two lists that are to prove that nothing was missed while the watch was interrupted.
 const PROOF_RETRY: Duration = Duration::from_secs(1);
 
@@ -192,6 +195,19 @@ impl Sets {
             && let Err(error) = self.read(key).await
         {
             tracing::warn!(group = %key, %error, "deleted, and the watch has not told of it yet");
+        }
+    }
+
+    /// Reads all sets of `scope`; afterwards the cache has all that there were when this was called. A list that fails is
+    /// tried again until it succeeds.
+    pub async fn read_all(&self, scope: &Scope) {
+        for (namespace, _) in scope.apis::<PartitionSet>(&self.0.client) {
+            let mut pause = LEADER_RETRY.0;
+            while let Err(error) = self.list(namespace.as_deref()).await {
+                tracing::warn!(namespace, %error, "listing PartitionSets before this replica reconciles; trying again");
+                sleep(pause).await;
+                pause = LEADER_RETRY.1.min(pause * 2);
+            }
         }
     }
 

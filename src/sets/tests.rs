@@ -250,3 +250,34 @@ async fn an_interruption_of_the_watch_is_made_good_by_lists_and_by_nothing_else(
     tokio::time::sleep(PATIENCE).await;
     assert!(server.asked().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_new_leader_reads_all_sets_whatever_the_watch_has_shown_and_tries_until_it_can() {
+    let server = Server::default();
+    server.store(&[set("edited", 7), set("new", 8)], 9);
+    let (sets, mut reconciled) = server.sets();
+    let mut earlier = set("edited", 3);
+    earlier["spec"]["partitions"] = json!(2);
+    for known in [earlier, set("deleted", 4)] {
+        sets.take(read(known));
+        next(&mut reconciled).await.unwrap();
+    }
+    server.set(true, false);
+    let (reading, scope) = (sets.clone(), Scope::of(&["ns".to_owned()]));
+    let reads = tokio::spawn(async move { reading.read_all(&scope).await });
+    tokio::time::sleep(LEADER_RETRY.1).await;
+    assert!(!reads.is_finished());
+    let failed = server.asked();
+    assert!((3..20).contains(&failed.len()), "{failed:?}");
+    server.set(false, false);
+    reads.await.unwrap();
+    let asked = server.asked();
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    assert!(asked[0].contains("/namespaces/ns/partitionsets?") && !asked[0].contains("resourceVersion"), "{asked:?}");
+    assert_eq!(sets.known(&key("edited")).unwrap().spec.partitions, None);
+    assert!(sets.known(&key("new")).is_some() && sets.known(&key("deleted")).is_none());
+
+    sets.read_all(&Scope::All).await;
+    let asked = server.asked();
+    assert!(asked.len() == 1 && !asked[0].contains("/namespaces/"), "{asked:?}");
+}

@@ -1,6 +1,7 @@
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 
 use super::*;
+use crate::tasks::Supervisor;
 
 fn configuration(version: &str, bundles: &[&str]) -> MutatingWebhookConfiguration {
     use base64::Engine;
@@ -115,7 +116,10 @@ async fn of_old_news_what_the_api_server_itself_says_counts() {
     let keeper = Keeper::<MutatingWebhookConfiguration> {
         configurations: Api::all_with(client.clone(), &()),
         secrets: Api::namespaced(client.clone(), "home"),
-        news: News::new(crate::events::Events::start(client, "keeper", None), &names),
+        news: News::new(
+            crate::events::Events::start(client, "keeper", None, (&Supervisor::new(Metrics::new()), "events")),
+            &names,
+        ),
         names,
         authority: watch::channel(None).1,
         known: Arc::default(),

@@ -39,14 +39,9 @@ pub(super) fn start(
     parts: &Parts<'_>,
 ) -> Arc<dyn ClientCertVerifier> {
     let (found, trusted) = watch::channel(None::<Arc<Trusted>>);
-    parts.tasks.spawn(keep(
-        wanted.ca.follow(options.client.clone(), options.names.namespace()),
-        ROLE,
-        Arc::clone(provider),
-        found,
-        Arc::clone(&options.metrics),
-        parts.shutdown.clone(),
-    ));
+    let seen = wanted.ca.follow(options.client.clone(), options.names.namespace());
+    let (metrics, stop) = (Arc::clone(&options.metrics), parts.tasks.stopping().clone());
+    parts.tasks.spawn("webhook client CA", keep(seen, ROLE, Arc::clone(provider), found, metrics, stop));
     let known = trusted.clone();
     parts.readiness.check("webhook client CA", Counts::UntilReady, move || {
         if known.borrow().is_some() { Ok(()) } else { Err("none yet that can be used; see the log".to_owned()) }

@@ -26,14 +26,9 @@ pub(super) fn start(options: &Options, source: &Source, provider: Arc<CryptoProv
     let demands = Demands { provider, name: options.names.server_name() };
     let (found, pairs) = watch::channel(None::<Arc<Fit>>);
     let (served, serving) = watch::channel(());
-    parts.tasks.spawn(keep(
-        source.follow(options.client.clone(), options.names.namespace()),
-        ROLE,
-        Arc::new(demands),
-        found,
-        Arc::clone(&options.metrics),
-        parts.shutdown.clone(),
-    ));
+    let seen = source.follow(options.client.clone(), options.names.namespace());
+    let (metrics, stop) = (Arc::clone(&options.metrics), parts.tasks.stopping().clone());
+    parts.tasks.spawn("webhook certificate source", keep(seen, ROLE, Arc::new(demands), found, metrics, stop));
     let mutating = Watcher::<MutatingWebhookConfiguration>::new(options, parts, serving.clone());
     let validating = Watcher::<ValidatingWebhookConfiguration>::new(options, parts, serving);
     let turns = Server {
@@ -44,7 +39,7 @@ pub(super) fn start(options: &Options, source: &Source, provider: Arc<CryptoProv
         metrics: Arc::clone(&options.metrics),
         used: None,
     };
-    parts.tasks.spawn(turns.run(pairs, served, parts.shutdown.clone()));
+    parts.tasks.spawn("webhook certificate", turns.run(pairs, served, parts.tasks.stopping().clone()));
     mutating.start(parts);
     validating.start(parts);
 }

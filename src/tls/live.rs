@@ -20,6 +20,8 @@ pub(super) trait Configuration:
 {
     /// `mutating` or `validating`, for logs and metrics.
     const ROLE: &'static str;
+    /// Name of the task that looks after its bundles.
+    const TASK: &'static str;
 
     /// Names and client configurations of its webhooks.
     fn webhooks(&self) -> Vec<(&str, &WebhookClientConfig)>;
@@ -27,6 +29,7 @@ pub(super) trait Configuration:
 
 impl Configuration for MutatingWebhookConfiguration {
     const ROLE: &'static str = "mutating";
+    const TASK: &'static str = "mutating webhook bundles";
 
     fn webhooks(&self) -> Vec<(&str, &WebhookClientConfig)> {
         self.webhooks.iter().flatten().map(|webhook| (webhook.name.as_str(), &webhook.client_config)).collect()
@@ -35,6 +38,7 @@ impl Configuration for MutatingWebhookConfiguration {
 
 impl Configuration for ValidatingWebhookConfiguration {
     const ROLE: &'static str = "validating";
+    const TASK: &'static str = "validating webhook bundles";
 
     fn webhooks(&self) -> Vec<(&str, &WebhookClientConfig)> {
         self.webhooks.iter().flatten().map(|webhook| (webhook.name.as_str(), &webhook.client_config)).collect()

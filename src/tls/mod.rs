@@ -44,8 +44,6 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::version::{TLS12, TLS13};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use self::resolver::Resolver;
 use crate::events::Events;
@@ -53,6 +51,7 @@ use crate::health::Readiness;
 use crate::leader::{Fence, Term};
 use crate::metrics::Metrics;
 use crate::replicas::Others;
+use crate::tasks::Tasks;
 
 pub use clients::ClientAuthentication;
 pub use mode::Mode;
@@ -102,13 +101,12 @@ pub trait Peers: Others {
     fn all_serve(&self, generation: u64) -> bool;
 }
 
-/// The certificates of this process, and the tasks that keep them. Clones share everything.
+/// The certificates of this process. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Tls {
     config: Arc<ServerConfig>,
     lead: watch::Sender<Option<Lead>>,
     serving: watch::Receiver<Option<u64>>,
-    tasks: TaskTracker,
 }
 
 /// That this replica leads.
@@ -121,34 +119,31 @@ struct Lead {
 /// What the tasks of each mode are started with.
 struct Parts<'a> {
     resolver: &'a Arc<Resolver>,
-    tasks: &'a TaskTracker,
+    tasks: &'a Tasks,
     readiness: &'a Readiness,
-    shutdown: &'a CancellationToken,
 }
 
-/// Starts to keep the certificates of the Service, until `shutdown` is cancelled. Nothing is served before there is one;
+/// Starts to keep the certificates of the Service, until `tasks` are to stop. Nothing is served before there is one;
 /// `readiness` waits for one that leads to the live bundles of both webhook configurations.
 ///
 /// # Errors
 /// [`Error`] if TLS cannot be configured. Whatever the API server does later is not an error: it is tried again.
-pub fn start(options: Options, readiness: &Readiness, shutdown: &CancellationToken) -> Result<Tls, Error> {
+pub fn start(options: Options, readiness: &Readiness, tasks: &Tasks) -> Result<Tls, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let resolver = Arc::new(Resolver::new(Arc::clone(&provider)));
     let (lead, leading) = watch::channel(None);
     let (serving, served) = watch::channel(None);
-    let tasks = TaskTracker::new();
 
     let (check, counts) = (Arc::clone(&resolver), options.mode.counts());
     readiness.check("webhook certificate", counts, move || check.check(SystemTime::now()));
-    let parts = Parts { resolver: &resolver, tasks: &tasks, readiness, shutdown };
+    let parts = Parts { resolver: &resolver, tasks, readiness };
     let clients = options.clients.as_ref().map(|wanted| clients::start(wanted, &options, &provider, &parts));
     let config = Arc::new(configure(Arc::clone(&provider), Arc::clone(&resolver), clients)?);
     match options.mode.clone() {
         Mode::SelfSigned => self_signed::start(options, &parts, leading, serving),
         Mode::Given(source) => given::start(&options, &source, provider, &parts),
     }
-    tasks.close();
-    Ok(Tls { config, lead, serving: served, tasks })
+    Ok(Tls { config, lead, serving: served })
 }
 
 fn configure(
@@ -189,11 +184,6 @@ impl Tls {
         let _leading = Leading(&self.lead);
         self.lead.send_replace(Some(Lead { fence: term.fence, since: Instant::now() }));
         term.ending.cancelled().await;
-    }
-
-    /// Waits for the tasks to end after the shutdown.
-    pub async fn stopped(&self) {
-        self.tasks.wait().await;
     }
 }
 

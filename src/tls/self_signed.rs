@@ -53,8 +53,8 @@ pub(super) fn start(
         keep_bundles::<MutatingWebhookConfiguration>(&keeper, &known, parts),
         keep_bundles::<ValidatingWebhookConfiguration>(&keeper, &known, parts),
     ];
-    parts.tasks.spawn(renewal.run(parts.shutdown.clone()));
-    parts.tasks.spawn(keeper.run(parts.shutdown.clone()));
+    parts.tasks.spawn("webhook certificate", renewal.run(parts.tasks.stopping().clone()));
+    parts.tasks.spawn("certificate authority", keeper.run(parts.tasks.stopping().clone()));
 }
 
 /// Starts to keep the bundles of one webhook configuration.
@@ -73,7 +73,7 @@ fn keep_bundles<K: Configuration>(
         news: with.news.clone(),
         metrics: Arc::clone(&with.metrics),
     };
-    parts.tasks.spawn(keeper.run(parts.shutdown.clone()));
+    parts.tasks.spawn(K::TASK, keeper.run(parts.tasks.stopping().clone()));
     let (resolver, name, seen) = (Arc::clone(parts.resolver), with.names.server_name(), Arc::clone(&known));
     parts.readiness.check(live::check_name::<K>(), Counts::UntilReady, move || {
         live::trusted(&seen.live.load(), &resolver.chain(), &name, SystemTime::now())

@@ -95,7 +95,7 @@ impl<K: Configuration> Watcher<K> {
         parts.readiness.check(live::check_name::<K>(), Counts::UntilReady, move || {
             live::trusted(trust.borrow().live(), &resolver.chain(), &name, SystemTime::now())
         });
-        parts.tasks.spawn(self.run(parts.shutdown.clone()));
+        parts.tasks.spawn(K::TASK, self.run(parts.tasks.stopping().clone()));
     }
 
     async fn run(mut self, shutdown: CancellationToken) {

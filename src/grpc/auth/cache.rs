@@ -122,6 +122,7 @@ impl<T: Clone + Send + Sync + 'static> Cache<T> {
         inner.last_number += 1;
         let (number, entries) = (inner.last_number, Arc::clone(&self.entries));
         // A task of its own: whoever asked first may go away, and the others wait on.
+        #[expect(clippy::disallowed_methods, reason = "one question: whoever waits for it sees that it died")]
         let task = tokio::spawn(async move {
             let answer = AssertUnwindSafe(ask).catch_unwind().await.ok();
             drop(place);

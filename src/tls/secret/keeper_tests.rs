@@ -10,6 +10,7 @@ use tower::service_fn;
 use super::*;
 use crate::events::Events;
 use crate::replicas::Others;
+use crate::tasks::Supervisor;
 
 #[derive(Default)]
 struct Stored {
@@ -81,7 +82,10 @@ fn keeper(stored: &Arc<Mutex<Stored>>, held: Option<Authority>, others: bool) ->
         lead: watch::channel(None).1,
         bundles: Default::default(),
         peers: Arc::new(Replicas(others)),
-        news: News::new(Events::start(client.clone(), "keeper", None), &names()),
+        news: News::new(
+            Events::start(client.clone(), "keeper", None, (&Supervisor::new(Metrics::new()), "events")),
+            &names(),
+        ),
         metrics: Metrics::new(),
         client,
     };

@@ -30,6 +30,7 @@ pub(super) fn follow(directory: PathBuf) -> BoxStream<'static, Seen> {
             }
             let from = directory.clone();
             // Files may be on a slow disk. A look that died is made again.
+            #[expect(clippy::disallowed_methods, reason = "one look: it is waited for, and made again")]
             let Ok(seen) = tokio::task::spawn_blocking(move || look(&from)).await else { continue };
             if last.as_ref() != Some(&seen) {
                 return Some((seen.clone(), (directory, Some(seen))));

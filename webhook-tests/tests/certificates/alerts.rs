@@ -1,4 +1,5 @@
-//! The alert rules speak of what a running controller exposes, and are explained.
+//! The alert rules, of certificates and of the controller itself, speak of what a running controller exposes, and are
+//! explained.
 
 use std::time::Instant;
 
@@ -8,16 +9,19 @@ use webhook_tests::Controller;
 use crate::support::{CONFIGURATIONS, SOON, ground};
 use crate::wire;
 
-const RULES: &str = include_str!("../../../deploy/monitoring/certificates.yaml");
-const PAGE: &str = include_str!("../../../certs/README.md");
+/// Rules, the page that explains them, and how many there are at least.
+const FILES: [(&str, &str, usize); 2] = [
+    (include_str!("../../../deploy/monitoring/certificates.yaml"), include_str!("../../../certs/README.md"), 9),
+    (include_str!("../../../deploy/monitoring/controller.yaml"), include_str!("../../../README.md"), 2),
+];
 /// Labels that whoever scrapes adds.
 const SCRAPED: [&str; 2] = ["namespace", "instance"];
 
 /// A metric in an expression, with its matchers.
 type Selector = (String, Vec<(String, String, String)>);
 
-fn rules() -> Vec<Value> {
-    let manifest: Value = serde_saphyr::from_str(RULES).expect("YAML");
+fn rules(file: &str) -> Vec<Value> {
+    let manifest: Value = serde_saphyr::from_str(file).expect("YAML");
     let groups = manifest["spec"]["groups"].as_array().expect("groups");
     groups.iter().flat_map(|group| group["rules"].as_array().expect("rules").clone()).collect()
 }
@@ -75,27 +79,33 @@ fn every_metric_and_label_of_the_alerts_is_exposed_and_every_alert_is_explained(
     let refused = wire::ask(controller.webhook_addr(), wire::config(&String::from_utf8(foreign).expect("PEM")));
     assert!(refused.is_err());
 
-    let rules = rules();
-    assert!(rules.len() >= 9, "{rules:#?}");
-    let deadline = Instant::now() + SOON;
-    for rule in &rules {
-        let (alert, expression) =
-            (rule["alert"].as_str().expect("a name"), rule["expr"].as_str().expect("an expression"));
-        let selectors = selectors(expression);
-        assert!(!selectors.is_empty(), "{alert}: {expression}");
-        for selector in selectors {
-            let line = loop {
-                let metrics = controller.get("/metrics").expect("metrics").body;
-                if let Some(line) = metrics.lines().find(|line| is_of(line, &selector)) {
-                    break line.to_owned();
-                }
-                assert!(Instant::now() < deadline, "{alert}: no {selector:?} in\n{metrics}");
-            };
-            for label in labels(rule) {
-                assert!(line.contains(&format!(r#"{label}=""#)), "{alert}: no label {label} in {line}");
-            }
+    for (file, page, least) in FILES {
+        let rules = rules(file);
+        assert!(rules.len() >= least, "{rules:#?}");
+        for rule in &rules {
+            assert_speaks_of_what_there_is(rule, controller, page);
         }
-        assert!(PAGE.contains(&format!("| `{alert}` |")), "{alert} is not explained");
-        assert!(["warning", "critical"].contains(&rule["labels"]["severity"].as_str().expect("a severity")));
     }
+}
+
+#[track_caller]
+fn assert_speaks_of_what_there_is(rule: &Value, controller: &Controller, page: &str) {
+    let deadline = Instant::now() + SOON;
+    let (alert, expression) = (rule["alert"].as_str().expect("a name"), rule["expr"].as_str().expect("an expression"));
+    let selectors = selectors(expression);
+    assert!(!selectors.is_empty(), "{alert}: {expression}");
+    for selector in selectors {
+        let line = loop {
+            let metrics = controller.get("/metrics").expect("metrics").body;
+            if let Some(line) = metrics.lines().find(|line| is_of(line, &selector)) {
+                break line.to_owned();
+            }
+            assert!(Instant::now() < deadline, "{alert}: no {selector:?} in\n{metrics}");
+        };
+        for label in labels(rule) {
+            assert!(line.contains(&format!(r#"{label}=""#)), "{alert}: no label {label} in {line}");
+        }
+    }
+    assert!(page.contains(&format!("| `{alert}` |")), "{alert} is not explained");
+    assert!(["warning", "critical"].contains(&rule["labels"]["severity"].as_str().expect("a severity")));
 }

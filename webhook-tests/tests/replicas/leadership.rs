@@ -125,6 +125,25 @@ fn a_leader_that_is_stopped_with_sigterm_hands_over_at_once() {
     let audit = ground.control_plane.audit();
     let made = |name| writes_of(&audit, name).filter(|entry| entry.namespace == namespace.name()).count();
     assert!(made(leader.name()) > 5 && made(follower.name()) > 5);
+    assert_has_read_the_sets_before_it_wrote(&audit, follower.name());
+}
+
+/// From the Lease on, a new leader lists the PartitionSets once, of the latest version, and before it writes anything:
+/// its watch may be late.
+#[track_caller]
+fn assert_has_read_the_sets_before_it_wrote(audit: &[AuditEntry], leader: &str) {
+    let taken = audit.iter().find(|entry| {
+        entry.is_of(leader) && entry.is_write() && entry.name == "atomix-controller" && entry.resource == "leases"
+    });
+    let taken = &taken.expect("a Lease").completed;
+    let lists = audit.iter().filter(|entry| {
+        entry.is_of(leader) && entry.verb == "list" && entry.resource == "partitionsets" && entry.received > *taken
+    });
+    let lists: Vec<&AuditEntry> = lists.collect();
+    assert_eq!(lists.len(), 1, "{lists:#?}");
+    assert!(!lists[0].uri.contains("resourceVersion"), "{lists:#?}");
+    let first = writes_of(audit, leader).map(|entry| &entry.received).filter(|received| *received > taken).min();
+    assert!(first.is_some_and(|first| lists[0].completed <= *first), "{first:?} {lists:#?}");
 }
 
 #[test]

@@ -7,5 +7,6 @@ mod leadership;
 mod load;
 mod restarts;
 mod strangers;
+mod supervision;
 mod support;
 mod wire;

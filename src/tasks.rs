@@ -1,0 +1,351 @@
+//! Background tasks: each has a name, and none ends unnoticed.
+//!
+//! A process of which one task has ended looks alive and is not: a cache without its watch stands still, a leader
+//! without its queue holds the Lease and reconciles nothing. So a task that panics, or that ends before it was told to,
+//! is logged and counted under its name, and the process stops in its usual order and ends with an error. Kubernetes
+//! starts it again; another replica takes over meanwhile.
+//!
+//! A panic of one reconciliation, one request, one connection or one partition's election is no failure of a task: it
+//! is caught where it happens, and counted in `atomix_panics_total`.
+
+use std::any::Any;
+use std::future::{Future, pending};
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::metrics::{Metrics, TaskLabel};
+
+/// For tests of the built binary, and only in builds with debug assertions: names a directory. A task panics as soon as
+/// there is a file of its name.
+const FAILPOINTS: &str = "ATOMIX_TASK_PANICS";
+/// Between two looks for such a file.
+const FAILPOINT_LOOK: Duration = Duration::from_millis(50);
+
+/// A panic ends other tasks, too: those that wait for what the one that panicked sends, and they may be quicker than its
+/// report. For so long a task that has ended early waits for such a report, so that the log names the cause alone.
+const CAUSE: Duration = Duration::from_millis(200);
+
+/// The first task that has failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the task {task:?} {why}")]
+pub struct Failure {
+    /// Name of the task.
+    pub task: &'static str,
+    /// How it has ended.
+    pub why: String,
+}
+
+/// Sees to it that no task of the process ends unnoticed. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Supervisor(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+    failure: OnceLock<Failure>,
+}
+
+impl Supervisor {
+    /// A supervisor of no tasks yet, which counts failures in `metrics`.
+    #[must_use]
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self(Arc::new(Inner { metrics, stop: CancellationToken::new(), failure: OnceLock::new() }))
+    }
+
+    /// Cancelled when the process is to stop: by a failure, or by whoever cancels it.
+    #[must_use]
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.0.stop
+    }
+
+    /// The first failure, if there was one.
+    #[must_use]
+    pub fn failure(&self) -> Option<Failure> {
+        self.0.failure.get().cloned()
+    }
+
+    /// Tasks that stop when the process is to stop.
+    #[must_use]
+    pub fn tasks(&self) -> Tasks {
+        self.tasks_until(self.0.stop.clone())
+    }
+
+    /// Tasks that stop at [`Tasks::stop`].
+    #[must_use]
+    pub fn later_tasks(&self) -> Tasks {
+        self.tasks_until(CancellationToken::new())
+    }
+
+    fn tasks_until(&self, stop: CancellationToken) -> Tasks {
+        Tasks { supervisor: self.clone(), tracker: TaskTracker::new(), stop }
+    }
+
+    /// Starts a task that ends after `stop` is cancelled.
+    pub fn spawn(
+        &self,
+        name: &'static str,
+        stop: &CancellationToken,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> JoinHandle<()> {
+        spawn(self.supervise(name, stop, work))
+    }
+
+    /// Starts a task that may end at any time, but not by a panic. Nobody waits for its end.
+    pub fn spawn_finite(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        drop(spawn(self.observe(name, None, work)));
+    }
+
+    /// Observes `work`, which runs as a part of another task, as a task of its own name: it ends after `stop` is
+    /// cancelled.
+    pub fn supervise<F: Future<Output = ()>>(
+        &self,
+        name: &'static str,
+        stop: &CancellationToken,
+        work: F,
+    ) -> impl Future<Output = ()> + use<F> {
+        self.observe(name, Some(stop.clone()), work)
+    }
+
+    fn observe<F: Future<Output = ()>>(
+        &self,
+        name: &'static str,
+        stop: Option<CancellationToken>,
+        work: F,
+    ) -> impl Future<Output = ()> + use<F> {
+        // From the start, or nobody would see that the first failure is one more than none.
+        drop(self.0.metrics.task_failures.get_or_create(&TaskLabel { task: name }));
+        let supervisor = self.clone();
+        async move {
+            let work = async {
+                tokio::select! { biased; () = failpoint(name) => {} () = work => {} }
+            };
+            match AssertUnwindSafe(work).catch_unwind().await {
+                Err(panic) => supervisor.fail(name, format!("panicked: {}", message(&*panic))),
+                Ok(()) if stop.is_some_and(|stop| !stop.is_cancelled()) => {
+                    let cause = timeout(CAUSE, supervisor.0.stop.cancelled()).await;
+                    if cause.is_err() {
+                        supervisor.fail(name, "ended before it was told to".to_owned());
+                    }
+                }
+                Ok(()) => {}
+            }
+        }
+    }
+
+    fn fail(&self, task: &'static str, why: String) {
+        tracing::error!(task, why, "a task has failed: the process stops");
+        self.0.metrics.task_failures.get_or_create(&TaskLabel { task }).inc();
+        self.0.failure.get_or_init(|| Failure { task, why });
+        self.0.stop.cancel();
+    }
+}
+
+/// Tasks that are told to stop at the same time. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Tasks {
+    supervisor: Supervisor,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Tasks {
+    /// Cancelled when these tasks are to stop.
+    #[must_use]
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    /// Who observes them.
+    #[must_use]
+    pub fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
+    }
+
+    /// Starts a task that ends by itself after [`Self::stopping`] is cancelled.
+    pub fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        self.track(self.supervisor.supervise(name, &self.stop, work));
+    }
+
+    /// Starts a task that never ends; it is dropped when these tasks are to stop.
+    pub fn spawn_endless(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        self.spawn(name, until(self.stop.clone(), work));
+    }
+
+    /// Starts a task that may end before it is told to, but not by a panic; it is dropped when these tasks are to stop.
+    pub fn spawn_finite(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        self.track(self.supervisor.observe(name, None, until(self.stop.clone(), work)));
+    }
+
+    /// Tells the tasks to stop, and waits until all have ended.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the work is supervised")]
+    fn track(&self, supervised: impl Future<Output = ()> + Send + 'static) {
+        drop(self.tracker.spawn(supervised));
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the work is supervised")]
+fn spawn(supervised: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    tokio::spawn(supervised)
+}
+
+async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
+    stop.run_until_cancelled(work).await;
+}
+
+/// What a panic says.
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&'static str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
+}
+
+/// Panics when a test asks for it, see [`FAILPOINTS`]; otherwise it never ends.
+async fn failpoint(name: &str) {
+    let directory = if cfg!(debug_assertions) { std::env::var_os(FAILPOINTS) } else { None };
+    let Some(directory) = directory else { return pending().await };
+    let file = Path::new(&directory).join(name);
+    while !file.exists() {
+        sleep(FAILPOINT_LOOK).await;
+    }
+    panic!("{FAILPOINTS} asks for it");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{Ready, ready};
+
+    use super::*;
+
+    fn supervisor() -> (Supervisor, Arc<Metrics>) {
+        let metrics = Metrics::new();
+        (Supervisor::new(Arc::clone(&metrics)), metrics)
+    }
+
+    fn failures(metrics: &Metrics, task: &'static str) -> u64 {
+        metrics.task_failures.get_or_create(&TaskLabel { task }).get()
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_counted_under_the_tasks_name_and_stops_the_process() {
+        let (supervisor, metrics) = supervisor();
+        let (now, later) = (supervisor.tasks(), supervisor.later_tasks());
+        now.spawn_endless("waits", pending());
+        later.spawn_endless("serves on", pending());
+        now.spawn("breaks", async { panic!("at {}", 7) });
+        supervisor.stopping().cancelled().await;
+        assert_eq!(supervisor.failure(), Some(Failure { task: "breaks", why: "panicked: at 7".to_owned() }));
+        assert_eq!(supervisor.failure().unwrap().to_string(), "the task \"breaks\" panicked: at 7");
+        now.stop().await;
+        assert!(!later.stopping().is_cancelled());
+        later.stop().await;
+        let text = metrics.render().unwrap();
+        for line in [
+            r#"atomix_task_failures_total{task="breaks"} 1"#,
+            r#"atomix_task_failures_total{task="waits"} 0"#,
+            r#"atomix_task_failures_total{task="serves on"} 0"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ends_before_it_was_told_to_has_failed() {
+        let starts: [fn(&Tasks, &'static str, Ready<()>); 2] = [Tasks::spawn, Tasks::spawn_endless];
+        for start in starts {
+            let (supervisor, metrics) = supervisor();
+            let tasks = supervisor.later_tasks();
+            start(&tasks, "ends", ready(()));
+            supervisor.stopping().cancelled().await;
+            assert_eq!(supervisor.failure().unwrap().why, "ended before it was told to");
+            assert_eq!(failures(&metrics, "ends"), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ends_because_another_one_has_panicked_is_not_blamed() {
+        let (supervisor, metrics) = supervisor();
+        let tasks = supervisor.later_tasks();
+        let (sender, mut receiver) = tokio::sync::mpsc::channel::<()>(1);
+        tasks.spawn("waits", async move { assert_eq!(receiver.recv().await, None) });
+        tasks.spawn("breaks", async move {
+            let _sender = sender;
+            tokio::task::yield_now().await;
+            panic!();
+        });
+        supervisor.stopping().cancelled().await;
+        tasks.stop().await;
+        assert_eq!(supervisor.failure().unwrap().task, "breaks");
+        assert_eq!((failures(&metrics, "breaks"), failures(&metrics, "waits")), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ends_when_it_is_told_to_or_may_end_earlier_has_not_failed() {
+        let (supervisor, metrics) = supervisor();
+        let tasks = supervisor.later_tasks();
+        let stop = tasks.stopping().clone();
+        tasks.spawn("until told", async move { stop.cancelled().await });
+        tasks.spawn_endless("dropped", pending());
+        tasks.spawn_finite("done", async {});
+        tasks.spawn_finite("dropped, too", pending());
+        supervisor.spawn_finite("done, too", async {});
+        tasks.stop().await;
+        assert_eq!((supervisor.failure(), supervisor.stopping().is_cancelled()), (None, false));
+        supervisor.spawn_finite("breaks", async { panic!() });
+        supervisor.stopping().cancelled().await;
+        assert_eq!(failures(&metrics, "breaks"), 1);
+    }
+
+    #[tokio::test]
+    async fn the_first_failure_is_the_one_that_is_named_and_a_second_one_while_stopping_hangs_nothing() {
+        let (supervisor, metrics) = supervisor();
+        let tasks = supervisor.tasks();
+        let stop = tasks.stopping().clone();
+        tasks.spawn("second", async move {
+            stop.cancelled().await;
+            panic!("while stopping");
+        });
+        tasks.spawn("first", async {});
+        tasks.stopping().cancelled().await;
+        tasks.stop().await;
+        assert_eq!(supervisor.failure().unwrap().task, "first");
+        assert_eq!((failures(&metrics, "first"), failures(&metrics, "second")), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn a_part_of_a_task_is_observed_under_its_own_name_and_the_rest_goes_on() {
+        let (supervisor, _) = supervisor();
+        let ending = CancellationToken::new();
+        let part = supervisor.supervise("part", &ending, async { panic!("part") });
+        let rest = async {
+            supervisor.stopping().cancelled().await;
+            ending.cancel();
+            "done"
+        };
+        let ((), rest) = tokio::join!(part, rest);
+        assert_eq!((rest, supervisor.failure().unwrap().task), ("done", "part"));
+    }
+
+    #[tokio::test]
+    async fn work_that_is_aborted_has_not_failed() {
+        let (supervisor, _) = supervisor();
+        let task = supervisor.spawn("aborted", &CancellationToken::new(), pending());
+        tokio::task::yield_now().await;
+        task.abort();
+        assert!(task.await.is_err_and(|error| error.is_cancelled()));
+        assert_eq!(supervisor.failure(), None);
+    }
+}
