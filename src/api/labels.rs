@@ -92,6 +92,9 @@ pub mod annotations {
     /// On what the controller makes: fields, with all below them, that it leaves to others: a policy sets them in the
     /// controller's own writes, or the project's first controller made them.
     pub const IGNORED_FIELDS: &str = "k8s.atomix.io/ignored-fields";
+    /// Beside [`IGNORED_FIELDS`]: hash of what was wanted of the object when these fields were left to others. When
+    /// something else is wanted, they are written once more.
+    pub const IGNORED_FIELDS_OF: &str = "k8s.atomix.io/ignored-fields-of";
     /// On a pod template: hash of the node's configuration, so that a change of it changes the pods' revision.
     pub const CONFIG_HASH: &str = "k8s.atomix.io/config-hash";
 }

@@ -148,7 +148,7 @@ impl Writer {
         let wanted = desired.wanted().map_err(|error| failure(desired, &kube::Error::SerdeError(error)))?;
         if let Some(known) = cache.get(&key) {
             if ownership(desired, &known)? == Ownership::Ours
-                && desired::missing::<K>(&wanted, &known.fields, known.ignored.as_deref()).is_empty()
+                && desired::missing::<K>(&wanted, &known.fields, known.ignored.as_ref()).is_empty()
             {
                 return Ok(Done::Nothing);
             }
@@ -215,20 +215,20 @@ impl Writer {
         mut stored: Value,
         cache: &Cache<Known<K::Facts>>,
     ) -> Result<Done, Error> {
-        let (key, target) = (key_of(&desired.object), desired::content_hash(wanted));
+        let (key, wish) = (key_of(&desired.object), desired::content_hash(wanted));
         let mut done = Done::Nothing;
         let mut ignored: Vec<String> = Vec::new();
         for _ in 0..ROUNDS {
             let object: K = typed(&stored).map_err(|error| failure(desired, &error))?;
             let (meta, known) = (object.meta().clone(), object.known());
             let ownership = ownership(desired, &known)?;
-            let missing = desired::missing::<K>(wanted, &known.fields, known.ignored.as_deref());
+            let missing = desired::missing::<K>(wanted, &known.fields, known.ignored.as_ref());
             if missing.is_empty() && ownership == Ownership::Ours {
                 cache.observe(key, version_in(meta.resource_version.as_deref()), known);
                 return Ok(done);
             }
             let is_repair = done == Done::Nothing && ownership == Ownership::Ours && !desired::is_bookkeeping(&missing);
-            if is_repair && let Err(again) = self.repairs.allow(kind::<K>(), &key, target, Instant::now()) {
+            if is_repair && let Err(again) = self.repairs.allow(kind::<K>(), &key, wish, Instant::now()) {
                 let by = last_foreign_manager(&meta).unwrap_or("another program").to_owned();
                 return Err(Error::Contested { kind: kind::<K>().to_owned(), name: key.name, by, again });
             }
@@ -249,7 +249,7 @@ impl Writer {
                         };
                     }
                     if is_repair {
-                        self.repairs.record(kind::<K>(), &key, target, Instant::now());
+                        self.repairs.record(kind::<K>(), &key, wish, Instant::now());
                     }
                     let object: K = typed(&answer).map_err(|error| failure(desired, &error))?;
                     ignored = observe(wanted, object, cache);
@@ -330,7 +330,7 @@ fn typed<K: Child>(object: &Value) -> kube::Result<K> {
 /// Takes in the answer to a write. Returns what the stored object lacks of what is wanted.
 fn observe<K: Child>(wanted: &Value, stored: K, cache: &Cache<Known<K::Facts>>) -> Vec<String> {
     let (key, version, known) = (key_of(&stored), version_of(&stored), stored.known());
-    let missing = desired::missing::<K>(wanted, &known.fields, known.ignored.as_deref());
+    let missing = desired::missing::<K>(wanted, &known.fields, known.ignored.as_ref());
     cache.observe(key, version, known);
     missing
 }

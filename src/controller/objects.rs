@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::desired::{self, FieldSet, Rules};
+use super::desired::{self, FieldSet, Ignored, Rules};
 use crate::api::labels::annotations;
 use crate::api::names::CONTAINER;
 use crate::api::{Partition, labels};
@@ -101,8 +101,8 @@ pub struct Known<F> {
     pub owner: Option<Owner>,
     /// Its fields, to compare with what is wanted.
     pub fields: FieldSet,
-    /// The fields that are left to others, as its annotation names them.
-    pub ignored: Option<Box<str>>,
+    /// The fields that are left to others.
+    pub ignored: Option<Ignored>,
     /// Whether it is on its way out.
     pub deleting: bool,
     /// What else is needed of this kind.
@@ -163,7 +163,7 @@ pub trait Child:
             uid: self.uid().unwrap_or_default(),
             owner,
             fields,
-            ignored: self.annotations().get(annotations::IGNORED_FIELDS).map(|fields| fields.as_str().into()),
+            ignored: Ignored::of(self.annotations()),
             deleting: self.meta().deletion_timestamp.is_some(),
             facts: self.facts(),
         }

@@ -17,14 +17,16 @@ const INTERVAL: Duration = Duration::from_secs(15);
 /// Objects of which repairs are counted; of those over that, what was counted is forgotten.
 const MOST: usize = 20_000;
 
-/// Repairs that have succeeded lately, by kind and key. One that the API server refused does not count.
+/// Repairs that have succeeded lately, by kind and key. One that the API server refused does not count, and neither does
+/// a write because something else is wanted of the object.
 #[derive(Debug, Default)]
 pub struct Repairs(Mutex<HashMap<(&'static str, ObjectKey), Recent>>);
 
 /// Repairs of one object that are counted still, and since when.
 #[derive(Clone, Copy, Debug)]
 struct Recent {
-    target: u64,
+    /// Hash of what was wanted of the object.
+    wish: u64,
     count: u32,
     since: Instant,
 }
@@ -34,26 +36,27 @@ impl Recent {
     fn at(self, now: Instant) -> Self {
         let passed = now.saturating_duration_since(self.since).as_secs() / INTERVAL.as_secs();
         let passed = u32::try_from(passed).unwrap_or(u32::MAX);
-        let since = self.since + INTERVAL.saturating_mul(passed);
-        Self { count: self.count.saturating_sub(passed), since, ..self }
+        Self { count: self.count.saturating_sub(passed), since: self.since + INTERVAL.saturating_mul(passed), ..self }
     }
 }
 
 impl Repairs {
-    /// Whether an object may be put right once more. `target` tells what is wanted of it: when something else is, no
-    /// earlier repair counts.
+    /// Whether an object may be put right once more. `wish` is a hash of what is wanted of it.
     ///
     /// # Errors
     /// How long to wait, if it may not yet.
-    pub fn allow(&self, kind: &'static str, key: &ObjectKey, target: u64, now: Instant) -> Result<(), Duration> {
+    pub fn allow(&self, kind: &'static str, key: &ObjectKey, wish: u64, now: Instant) -> Result<(), Duration> {
         let repairs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let recent = repairs.get(&(kind, key.clone())).filter(|recent| recent.target == target);
-        let Some(recent) = recent.map(|recent| recent.at(now)) else { return Ok(()) };
-        if recent.count < BURST { Ok(()) } else { Err((recent.since + INTERVAL).saturating_duration_since(now)) }
+        let Some(recent) = repairs.get(&(kind, key.clone())).map(|recent| recent.at(now)) else { return Ok(()) };
+        if recent.count < BURST || recent.wish != wish {
+            Ok(())
+        } else {
+            Err((recent.since + INTERVAL).saturating_duration_since(now))
+        }
     }
 
-    /// Counts that an object was put right.
-    pub fn record(&self, kind: &'static str, key: &ObjectKey, target: u64, now: Instant) {
+    /// Counts that an object was put right, or brought to what is wanted of it by now.
+    pub fn record(&self, kind: &'static str, key: &ObjectKey, wish: u64, now: Instant) {
         let mut repairs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if repairs.len() >= MOST {
             repairs.retain(|_, recent| recent.at(now).count > 0);
@@ -61,10 +64,14 @@ impl Repairs {
         if repairs.len() >= MOST {
             repairs.clear();
         }
-        let left = repairs.get(&(kind, key.clone())).filter(|recent| recent.target == target);
-        let left = left.map(|recent| recent.at(now)).filter(|left| left.count > 0);
-        let left = left.unwrap_or(Recent { target, count: 0, since: now });
-        repairs.insert((kind, key.clone()), Recent { count: left.count + 1, ..left });
+        let recent = repairs.entry((kind, key.clone())).or_insert(Recent { wish, count: 0, since: now });
+        let left = recent.at(now);
+        let since = if left.count == 0 { now } else { left.since };
+        *recent = if left.wish == wish {
+            Recent { count: left.count + 1, since, ..left }
+        } else {
+            Recent { wish, count: 0, since: now }
+        };
     }
 }
 
@@ -96,7 +103,6 @@ mod tests {
         }
         assert_eq!(repaired(5), Err(Duration::from_secs(10)));
         assert_eq!(repairs.allow("Service", &key, 1, start), Ok(()));
-        assert_eq!(repairs.allow("ConfigMap", &key, 2, start), Ok(()), "something else is wanted");
         assert_eq!(repaired(15), Ok(()));
         assert_eq!(repaired(16), Err(Duration::from_secs(14)));
         assert_eq!((repaired(120), repaired(120)), (Ok(()), Ok(())));
@@ -106,6 +112,18 @@ mod tests {
     fn a_repair_that_was_allowed_and_not_made_does_not_count() {
         let (repairs, key, start) = (Repairs::default(), ObjectKey::new("n", "c"), Instant::now());
         assert!((0..20).all(|_| repairs.allow("ConfigMap", &key, 1, start).is_ok()));
+    }
+
+    #[test]
+    fn a_write_of_something_else_that_is_wanted_is_no_repair() {
+        let (repairs, key, start) = (Repairs::default(), ObjectKey::new("n", "c"), Instant::now());
+        let written = |wish| {
+            repairs.allow("ConfigMap", &key, wish, start).map(|()| repairs.record("ConfigMap", &key, wish, start))
+        };
+        assert!((0..20).all(|wish| written(wish).is_ok()));
+        assert!((0..5).all(|_| written(19).is_ok()));
+        assert!(written(19).is_err());
+        assert!(written(20).is_ok());
     }
 
     #[test]

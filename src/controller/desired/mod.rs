@@ -6,11 +6,13 @@
 mod fields;
 mod merge;
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
 pub use self::fields::{FieldSet, Rules, content_hash, metadata_field, stable_hash};
-use super::objects::{Child, Labels};
+use super::objects::{Child, Known, Labels};
 use crate::api::labels::{self, annotations};
 
 /// An object that should be there.
@@ -48,6 +50,12 @@ impl<K: Child> Desired<K> {
         serde_json::to_value(&self.object)
     }
 
+    /// Whether a stored object has all that is wanted, but for what it leaves to others.
+    pub(super) fn is_met_by(&self, known: &Known<K::Facts>) -> bool {
+        let missing = |wanted| missing::<K>(&wanted, &known.fields, known.ignored.as_ref());
+        self.wanted().is_ok_and(|wanted| missing(wanted).is_empty())
+    }
+
     /// Whether a stored object without a controller is this one: it has our name, and the labels by which all objects
     /// of a set are known. It was orphaned, or restored from a backup.
     pub(super) fn is_known_by(&self, stored: &FieldSet) -> bool {
@@ -68,21 +76,40 @@ pub fn fields_of<K: Child>(object: &K) -> Vec<u32> {
     serde_json::to_value(object).map(|object| fields::hashes(&object, &K::RULES)).unwrap_or_default()
 }
 
-/// The paths of what a stored object lacks of what is wanted. `ignored` are the fields that are left to others, as the
-/// annotation [`annotations::IGNORED_FIELDS`] of the stored object names them.
-#[must_use]
-pub fn missing<K: Child>(wanted: &Value, stored: &FieldSet, ignored: Option<&str>) -> Vec<String> {
-    let mut missing = fields::missing(wanted, &K::RULES, stored);
-    if let Some(ignored) = ignored {
-        missing.retain(|path| !is_ignored(path, ignored));
-    }
-    missing
+/// Fields that a stored object leaves to others, by its annotations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ignored {
+    /// Their paths, separated by commas.
+    fields: Box<str>,
+    /// Hash of what was wanted of the object when they were left.
+    wanted: Box<str>,
 }
 
-fn is_ignored(path: &str, ignored: &str) -> bool {
-    ignored.split(',').any(|field| {
-        path.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || rest.starts_with('['))
-    })
+impl Ignored {
+    /// Reads them off the annotations of a stored object.
+    #[must_use]
+    pub fn of(annotations: &BTreeMap<String, String>) -> Option<Self> {
+        let fields = annotations.get(annotations::IGNORED_FIELDS)?.as_str().into();
+        let wanted = annotations.get(annotations::IGNORED_FIELDS_OF).map(String::as_str).unwrap_or_default().into();
+        Some(Self { fields, wanted })
+    }
+
+    fn contains(&self, path: &str) -> bool {
+        self.fields.split(',').any(|field| {
+            path == field || field == POD_TEMPLATE && path.strip_prefix(field).is_some_and(|rest| rest.starts_with('.'))
+        })
+    }
+}
+
+/// The paths of what a stored object lacks of what is wanted. Fields that were left to others count again when something
+/// else is wanted: the policy that sets them may be gone, or may let the new value pass.
+#[must_use]
+pub fn missing<K: Child>(wanted: &Value, stored: &FieldSet, ignored: Option<&Ignored>) -> Vec<String> {
+    let mut missing = fields::missing(wanted, &K::RULES, stored);
+    if let Some(ignored) = ignored.filter(|ignored| !missing.is_empty() && *ignored.wanted == *stable_hash(wanted)) {
+        missing.retain(|path| !ignored.contains(path));
+    }
+    missing
 }
 
 /// Whether the project's first controller, and no version of this one, made a stored object. Its StatefulSets are taken
@@ -130,6 +157,7 @@ pub fn replacement<K: Child>(desired: &Desired<K>, stored: &Value, wanted: &Valu
     if keeps_template || template.is_some() && is_of_first_controller(stored) {
         ignored.push(POD_TEMPLATE.to_owned());
     }
+    let hash = stable_hash(wanted);
     let mut wanted = wanted.clone();
     if ignored.iter().any(|field| field == POD_TEMPLATE)
         && let Some(spec) = wanted.get_mut("spec").and_then(Value::as_object_mut)
@@ -143,10 +171,12 @@ pub fn replacement<K: Child>(desired: &Desired<K>, stored: &Value, wanted: &Valu
         let annotations = metadata.entry("annotations").or_insert_with(|| Value::Object(serde_json::Map::new()));
         if let Some(annotations) = annotations.as_object_mut() {
             annotations.remove(annotations::IGNORED_FIELDS);
+            annotations.remove(annotations::IGNORED_FIELDS_OF);
             ignored.sort_unstable();
             ignored.dedup();
             if !ignored.is_empty() {
                 annotations.insert(annotations::IGNORED_FIELDS.to_owned(), ignored.join(",").into());
+                annotations.insert(annotations::IGNORED_FIELDS_OF.to_owned(), hash.into());
             }
         }
     }

@@ -43,7 +43,8 @@ fn stored(hash: &str) -> Value {
 
 fn lacks(stored: &Value, wanted: &Value) -> Vec<String> {
     let fields = FieldSet::of(stored, &StatefulSet::RULES);
-    missing::<StatefulSet>(wanted, &fields, annotation(stored, annotations::IGNORED_FIELDS))
+    let annotations = serde_json::from_value(stored["metadata"]["annotations"].clone()).unwrap_or_default();
+    missing::<StatefulSet>(wanted, &fields, Ignored::of(&annotations).as_ref())
 }
 
 #[test]
@@ -103,18 +104,36 @@ fn the_last_label_that_was_copied_goes_as_well() {
 }
 
 #[test]
-fn what_a_policy_sets_in_each_write_is_left_to_it_until_the_next_write() {
-    let mut stored = wanted("a", "mirror/i");
-    let wanted = wanted("a", "i");
+fn what_a_policy_sets_in_each_write_is_left_to_it_until_something_else_is_wanted() {
+    let by_policy = wanted("a", "mirror/i");
+    let before = wanted("a", "i");
     let image = "spec.template.spec.containers[atomix].image";
-    assert_eq!(lacks(&stored, &wanted), [image]);
-    let object = replaced(&stored, &wanted, &[image]);
-    assert_eq!(annotation(&object, annotations::IGNORED_FIELDS), Some(image));
-    stored["metadata"]["annotations"]["k8s.atomix.io/ignored-fields"] = json!(image);
-    assert_eq!(lacks(&stored, &wanted), Vec::<String>::new());
+    assert_eq!(lacks(&by_policy, &before), [image]);
+    let mut stored = replaced(&by_policy, &before, &[image]);
+    assert_eq!(annotation(&stored, annotations::IGNORED_FIELDS), Some(image));
+    stored["spec"]["template"]["spec"]["containers"][0]["image"] = json!("mirror/i");
+    assert_eq!(lacks(&stored, &before), Vec::<String>::new());
     stored["spec"]["replicas"] = json!(1);
-    assert_eq!(lacks(&stored, &wanted), ["spec.replicas"]);
-    assert_eq!(annotation(&replaced(&stored, &wanted, &[]), annotations::IGNORED_FIELDS), None);
+    assert_eq!(lacks(&stored, &before), ["spec.replicas"]);
+    let mut after = before.clone();
+    after["spec"]["replicas"] = json!(1);
+    assert_eq!(lacks(&stored, &after), [image]);
+    let again = replaced(&stored, &after, &[]);
+    assert_eq!(annotation(&again, annotations::IGNORED_FIELDS), None);
+    assert_eq!(annotation(&again, annotations::IGNORED_FIELDS_OF), None);
+}
+
+#[test]
+fn a_label_that_is_left_to_a_policy_is_that_label_alone() {
+    let annotations = [(annotations::IGNORED_FIELDS, "metadata.labels.app,spec.template")];
+    let ignored = Ignored::of(&annotations.map(|(key, value)| (key.to_owned(), value.to_owned())).into()).unwrap();
+    for (path, left) in [
+        ("metadata.labels.app", true),
+        ("metadata.labels.app.kubernetes.io/name", false),
+        ("spec.template.spec.containers[atomix].image", true),
+    ] {
+        assert_eq!(ignored.contains(path), left, "{path}");
+    }
 }
 
 #[test]

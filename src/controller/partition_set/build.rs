@@ -61,13 +61,14 @@ impl<'a> PartitionTemplate<'a> {
     }
 
     /// Whether a stored Partition is what that of an index should be.
-    pub(super) fn is_met_by(&self, index: i64, known: &Known<Partition>) -> bool {
-        let index = index.to_string();
+    pub(super) fn is_met_by(&self, number: i64, known: &Known<Partition>) -> bool {
+        let index = number.to_string();
         let own = [
             metadata_field("labels", labels::PARTITION, &index),
             metadata_field("annotations", annotations::PARTITION, &index),
         ];
         self.fields.iter().chain(&own).all(|field| known.fields.contains(*field))
+            || known.ignored.is_some() && self.partition(number).is_met_by(known)
     }
 
     pub(super) fn partition(&self, index: i64) -> Desired<Partition> {

@@ -1,6 +1,8 @@
 //! What the tests of the controllers have in common.
 
 pub mod objects;
+pub mod policy;
+pub mod restart;
 pub mod whole;
 
 use std::time::Duration;

@@ -1,0 +1,187 @@
+//! What the API server or a policy refuses is told in its own words, however often it is tried. A contest is something
+//! else, and is over soon after the last foreign write.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use webhook_tests::{Kubectl, harness};
+
+use crate::rolling::patch_template;
+use crate::support::policy::Policy;
+use crate::support::{SOON, await_ready, condition, create_ready, items, sandbox, set, text};
+
+/// More tries than the repairs of an object that may follow each other.
+const TRIES: usize = 7;
+/// How long a set may be unready after the last write of somebody who contested one of its objects.
+const CONTEST_OVER: Duration = Duration::from_secs(30);
+
+/// How often the controller was refused a request for a kind in the namespace with that code.
+fn refused(kubectl: &Kubectl, resource: &str, code: u16) -> usize {
+    let audit = harness().control_plane().audit();
+    let refused = audit.iter().filter(|entry| {
+        entry.namespace == kubectl.namespace() && entry.resource == resource && entry.code == code && entry.is_write()
+    });
+    refused.count()
+}
+
+/// Changes the set again and again while what the controller writes is refused. Each time, the reason stays the same and
+/// has all of these words.
+#[track_caller]
+fn assert_quoted(kubectl: &Kubectl, reason: &str, words: &[&str], change: impl Fn(usize)) {
+    let generation = |partition: &Value| partition["metadata"]["generation"].as_u64().expect("a generation");
+    for number in 0..TRIES {
+        let before = generation(&kubectl.get_json(&["partition", "w-1"]));
+        change(number);
+        let found = kubectl.wait_until(&["partition", "w-1"], SOON, |found| {
+            let current = generation(&found[0]);
+            let stalled = condition(&found[0], "Stalled");
+            current > before && stalled.is_some_and(|stalled| stalled["observedGeneration"] == current)
+        });
+        let stalled = condition(&found[0], "Stalled").expect("a condition");
+        assert_eq!(stalled["reason"], reason, "try {number}: {stalled}");
+        for word in words {
+            assert!(text(stalled, "/message").contains(word), "try {number}: {stalled}");
+        }
+    }
+}
+
+/// Waits until the set is Ready, and checks that nothing speaks of a contest.
+#[track_caller]
+fn assert_recovered(kubectl: &Kubectl) {
+    let set = await_ready(kubectl, "w");
+    assert!(condition(&set, "Stalled").is_none(), "{set:#}");
+    let events = items(kubectl, &["events.events.k8s.io"]);
+    let contested: Vec<_> = events.iter().filter(|event| event["reason"] == "Contested").collect();
+    assert!(contested.is_empty(), "{contested:#?}");
+}
+
+fn label(kubectl: &Kubectl, number: usize) {
+    let patch = json!({"spec": {"template": {"metadata": {"labels": {"try": format!("n{number}")}}}}});
+    kubectl.ok(&["patch", "partitionset", "w", "--type=merge", "-p", &patch.to_string()]);
+}
+
+fn refuse_updates(prefix: &str, kinds: &[(&str, &str)], reason: &str, code: u16) {
+    let (_namespace, kubectl) = sandbox(prefix);
+    create_ready(&kubectl, &set("w", 1, "log", 2), "w");
+    let policy = Policy::refusing(&kubectl, kinds, &["UPDATE"], reason, "frozen until Monday");
+    assert_quoted(&kubectl, "Refused", &["frozen until Monday"], |number| label(&kubectl, number));
+    let resource = kinds[0].1;
+    assert!(refused(&kubectl, resource, code) >= TRIES, "{} tries", refused(&kubectl, resource, code));
+    policy.remove();
+    assert_recovered(&kubectl);
+}
+
+#[test]
+fn updates_of_stateful_sets_that_a_policy_forbids_are_no_contest() {
+    refuse_updates("forbidden-pods", &[("apps", "statefulsets")], "Forbidden", 403);
+}
+
+#[test]
+fn updates_of_stateful_sets_that_a_policy_finds_invalid_are_no_contest_and_not_the_template_s_fault() {
+    refuse_updates("invalid-pods", &[("apps", "statefulsets")], "Invalid", 422);
+}
+
+#[test]
+fn updates_of_config_maps_that_a_policy_forbids_are_no_contest() {
+    refuse_updates("forbidden-files", &[("", "configmaps")], "Forbidden", 403);
+}
+
+#[test]
+fn updates_of_services_that_a_policy_finds_invalid_are_no_contest() {
+    refuse_updates("invalid-services", &[("", "services")], "Invalid", 422);
+}
+
+#[test]
+fn updates_of_budgets_that_a_policy_forbids_are_no_contest() {
+    refuse_updates("forbidden-budgets", &[("policy", "poddisruptionbudgets")], "Forbidden", 403);
+}
+
+#[test]
+fn a_pod_template_that_the_api_server_finds_invalid_is_no_contest() {
+    let (_namespace, kubectl) = sandbox("bad-affinity");
+    create_ready(&kubectl, &set("w", 1, "log", 2), "w");
+    let affinity = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+        {"matchExpressions": [{"key": "zone", "operator": "In", "values": []}]},
+    ]}}});
+    assert_quoted(&kubectl, "InvalidPodTemplate", &["values: Required value"], |number| {
+        let env = json!([{"name": "TRY", "value": number.to_string()}]);
+        patch_template(&kubectl, &json!({"affinity": affinity, "env": env}));
+    });
+    assert!(refused(&kubectl, "statefulsets", 422) >= TRIES);
+    patch_template(&kubectl, &json!({"affinity": null}));
+    assert_recovered(&kubectl);
+}
+
+#[test]
+fn an_edit_reaches_a_config_map_that_was_made_immutable_and_costs_no_more_pods_than_any() {
+    let (_namespace, kubectl) = sandbox("immutable");
+    create_ready(&kubectl, &set("w", 1, "log", 3), "w");
+    let before = kubectl.get_json(&["configmap", "w-1-config"]);
+    kubectl.ok(&["patch", "configmap", "w-1-config", "--type=merge", "-p", r#"{"immutable": true}"#]);
+
+    // Labels of an immutable one can be edited.
+    let labels = json!({"spec": {"template": {"metadata": {"labels": {"tier": "gold"}}}}}).to_string();
+    kubectl.ok(&["patch", "partitionset", "w", "--type=merge", "-p", &labels]);
+    await_ready(&kubectl, "w");
+    let labelled = kubectl.get_json(&["configmap", "w-1-config"]);
+    assert_eq!(labelled["metadata"]["labels"]["tier"], "gold");
+    assert_eq!(labelled["metadata"]["uid"], before["metadata"]["uid"]);
+
+    let evicted = evictions(&kubectl);
+    patch_template(&kubectl, &json!({"config": "memberGroupStrategy: RACK_AWARE"}));
+    await_ready(&kubectl, "w");
+    let after = kubectl.get_json(&["configmap", "w-1-config"]);
+    assert!(text(&after, "/data/protocol.json").contains("RACK_AWARE"), "{after:#}");
+    assert_ne!(after["metadata"]["uid"], before["metadata"]["uid"]);
+    assert_eq!(evictions(&kubectl) - evicted, 3, "each pod once");
+}
+
+#[test]
+fn a_config_map_that_was_made_immutable_with_other_content_is_made_anew_and_costs_no_pod() {
+    let (_namespace, kubectl) = sandbox("immutable-edited");
+    create_ready(&kubectl, &set("w", 1, "log", 3), "w");
+    let before = kubectl.get_json(&["configmap", "w-1-config"]);
+    let pods = |kubectl: &Kubectl| -> Vec<Value> {
+        items(kubectl, &["pods"]).iter().map(|pod| pod["metadata"]["uid"].clone()).collect()
+    };
+    let running = pods(&kubectl);
+    let edit = json!({"immutable": true, "data": {"protocol.json": "theirs"}}).to_string();
+    kubectl.ok(&["patch", "configmap", "w-1-config", "--type=merge", "-p", &edit]);
+    kubectl.wait_until(&["configmap", "w-1-config"], SOON, |found| {
+        found.first().is_some_and(|found| found["data"] == before["data"])
+    });
+    await_ready(&kubectl, "w");
+    assert_eq!(pods(&kubectl), running);
+    assert_eq!(evictions(&kubectl), 0);
+}
+
+/// Evictions in the namespace that were granted.
+pub fn evictions(kubectl: &Kubectl) -> usize {
+    let audit = harness().control_plane().audit();
+    let granted = audit
+        .iter()
+        .filter(|entry| entry.subresource == "eviction" && entry.namespace == kubectl.namespace() && entry.code < 400);
+    granted.count()
+}
+
+#[test]
+fn a_set_is_ready_soon_after_a_contest_has_ended() {
+    let (_namespace, kubectl) = sandbox("contest-over");
+    create_ready(&kubectl, &set("w", 1, "log", 1), "w");
+    let edit = json!({"spec": {"selector": {"partition": "theirs"}}}).to_string();
+    let is_edited = |found: &[Value]| found[0]["spec"]["selector"]["partition"] == "theirs";
+    for _ in 0..5 {
+        kubectl.ok(&["patch", "service", "w-1", "--type=merge", "-p", &edit]);
+        kubectl.wait_until(&["service", "w-1"], SOON, |found| !is_edited(found));
+    }
+    kubectl.ok(&["patch", "service", "w-1", "--type=merge", "-p", &edit]);
+    let last = Instant::now();
+    kubectl.wait_until(&["partitionset", "w"], SOON, |found| {
+        condition(&found[0], "Stalled").is_some_and(|stalled| stalled["reason"] == "Contested")
+    });
+    let set = await_ready(&kubectl, "w");
+    println!("ready {:?} after the last foreign write", last.elapsed());
+    assert!(last.elapsed() < CONTEST_OVER, "{:?}", last.elapsed());
+    assert!(condition(&set, "Stalled").is_none());
+    assert!(!is_edited(&[kubectl.get_json(&["service", "w-1"])]));
+}
