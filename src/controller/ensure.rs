@@ -237,6 +237,9 @@ impl Writer {
                 let created = Desired { existed: false, ..desired.clone() };
                 return Box::pin(self.create(&created, wanted, cache)).await.map(|_| Done::Replaced);
             }
+            if ownership == Ownership::Orphaned {
+                desired::forget_former_owner(&mut stored);
+            }
             let body = desired::replacement(desired, &stored, wanted, &ignored);
             match self.send::<Value>(request::<K>(&key).replace(&key.name, &params(), to_bytes(&body))).await {
                 Ok(answer) => {
@@ -369,11 +372,7 @@ fn ownership<K: Child>(desired: &Desired<K>, known: &Known<K::Facts>) -> Result<
     let ours = controller_of(desired.object.meta());
     match (&known.owner, ours) {
         (Some(Owner { kind: of, name: owner, uid }), Some(ours)) if *of == ours.kind && *owner == ours.name => {
-            if *uid == ours.uid && !known.deleting {
-                Ok(Ownership::Ours)
-            } else {
-                Err(Error::Deleting { kind, name })
-            }
+            if *uid == ours.uid && !known.deleting { Ok(Ownership::Ours) } else { Err(Error::Deleting { kind, name }) }
         }
         (Some(owner), _) => {
             Err(Error::Collision { kind, name, owner: format!("belongs to {} {:?}", owner.kind, owner.name) })

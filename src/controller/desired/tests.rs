@@ -133,9 +133,8 @@ fn an_object_without_an_owner_is_known_by_the_labels_that_all_of_a_set_have() {
     let labels = json!({"app.kubernetes.io/name": "atomix", "app.kubernetes.io/instance": "g", "team": "x"});
     let service: Service = serde_json::from_value(json!({"metadata": {"name": "g", "labels": labels}})).unwrap();
     let desired = Desired::from(service);
-    let known = |labels: Value| {
-        desired.is_known_by(&FieldSet::of(&json!({"metadata": {"labels": labels}}), &Service::RULES))
-    };
+    let known =
+        |labels: Value| desired.is_known_by(&FieldSet::of(&json!({"metadata": {"labels": labels}}), &Service::RULES));
     assert!(known(json!({"app.kubernetes.io/name": "atomix", "app.kubernetes.io/instance": "g", "more": ""})));
     assert!(!known(json!({"app.kubernetes.io/name": "atomix", "app.kubernetes.io/instance": "h"})));
     assert!(!known(json!({})));
@@ -147,4 +146,15 @@ fn notes_of_the_controller_are_no_drift() {
     let path = |key: &str| format!("metadata.annotations.{key}");
     assert!(is_bookkeeping(&[path(annotations::POD_TEMPLATE_HASH), path(annotations::COPIED_LABELS)]));
     assert!(!is_bookkeeping(&[path(annotations::POD_TEMPLATE_HASH), "spec.replicas".to_owned()]));
+}
+
+#[test]
+fn an_adopted_partition_is_as_old_as_its_new_set() {
+    let annotations =
+        |generation: &str| json!({"metadata": {"annotations": {annotations::SET_GENERATION: generation, "a": "b"}}});
+    let initial = json!({"metadata": {"annotations": {annotations::SET_GENERATION: "1"}}});
+    let (mut adopted, kept) = (annotations("17"), annotations("17"));
+    forget_former_owner(&mut adopted);
+    assert_eq!(creation(&adopted, &initial), annotations("1"));
+    assert_eq!(creation(&kept, &initial), kept);
 }

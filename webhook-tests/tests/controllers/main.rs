@@ -1,16 +1,19 @@
 //! What the controllers promise, on a real API server: the objects of a set,
 //! that they stay as they are, and what people see of it all.
 
+mod adoption;
 mod changes;
 mod children;
 mod claims;
 mod deletion;
 mod healing;
 mod manifest;
+mod names;
 mod pods;
 mod rbac;
 mod rolling;
 mod rollout;
+mod shrinking;
 mod status;
 mod steady;
 mod support;
