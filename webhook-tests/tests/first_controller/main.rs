@@ -65,7 +65,7 @@ fn assert_taken_over(kubectl: &Kubectl, before: &BTreeMap<String, String>) {
 /// Installs the first controller with two sets whose pods run. Returns the pods.
 fn first_controller(kubectl: &Kubectl) -> BTreeMap<String, String> {
     for object in objects::installation() {
-        kubectl.create_stdin(&object.to_string());
+        kubectl.in_namespace("kube-system").create_stdin(&object.to_string());
     }
     for definition in ["partitionsets", "partitions"] {
         let name = format!("customresourcedefinition/{definition}.k8s.atomix.io");
