@@ -27,7 +27,7 @@ pub(super) fn partition(admission: &Admission, request: &Request) -> Response {
             Response::unavailable(&request.uid, message.to_owned())
         }
         Some(own) if *own == request.user_info.username => judge(request),
-        Some(_) => Response::forbidden(&request.uid, refusal(object)),
+        Some(_) => Response::forbidden(&request.uid, refusal(request.operation, object)),
     }
 }
 
@@ -40,12 +40,15 @@ fn judge(request: &Request) -> Response {
     }
 }
 
-fn refusal(object: &Value) -> String {
-    let what_to_edit = match set_of(object) {
-        Some(set) => format!("PartitionSet {set:?}"),
-        None => "its PartitionSet".to_owned(),
+/// Says what to do instead. Who creates one is often a backup tool.
+fn refusal(operation: Operation, object: &Value) -> String {
+    let set = set_of(object).map_or_else(|| "its PartitionSet".to_owned(), |set| format!("PartitionSet {set:?}"));
+    let instead = if operation == Operation::Create {
+        format!("create {set} instead; a restore leaves partitions.{GROUP} out")
+    } else {
+        format!("edit {set} instead")
     };
-    format!("Partitions are made by the Atomix controller: edit {what_to_edit} instead")
+    format!("Partitions are made by the Atomix controller: {instead}")
 }
 
 /// The set that a Partition says it belongs to: by its owner, else by annotation or label.

@@ -278,13 +278,12 @@ fn only_the_controller_writes_partitions() {
     let judge = |request: &Value| decide(&admission, Webhook::Validate, request);
     let creation = request("partitions", "CREATE", &partition(3), &Value::Null);
     let update = request("partitions", "UPDATE", &partition(5), &partition(3));
-    for request in [&creation, &update] {
+    let create = "create PartitionSet \"raft\" instead; a restore leaves partitions.k8s.atomix.io out";
+    for (request, instead) in [(&creation, create), (&update, "edit PartitionSet \"raft\" instead")] {
         let response = judge(request);
         assert_eq!((&response["status"]["code"], &response["status"]["reason"]), (&json!(403), &json!("Forbidden")));
-        assert_eq!(
-            response["status"]["message"],
-            "Partitions are made by the Atomix controller: edit PartitionSet \"raft\" instead"
-        );
+        let message = format!("Partitions are made by the Atomix controller: {instead}");
+        assert_eq!(response["status"]["message"], message);
         let mut own = request.clone();
         own["userInfo"]["username"] = json!(OWN);
         assert_eq!(judge(&own), ALLOWED());
@@ -307,7 +306,7 @@ fn anybody_may_change_the_metadata_of_a_partition_and_finish_its_deletion() {
 }
 
 #[test]
-fn the_set_to_edit_is_named_by_whatever_names_it() {
+fn the_set_to_create_is_named_by_whatever_names_it() {
     let admission = admission(&[]);
     let mut object = partition(3);
     let named = |object: &Value| {
@@ -315,11 +314,11 @@ fn the_set_to_edit_is_named_by_whatever_names_it() {
         decide(&admission, Webhook::Validate, &creation)["status"]["message"].as_str().unwrap().to_owned()
     };
     object["metadata"]["ownerReferences"] = json!("nonsense");
-    assert!(named(&object).contains("edit PartitionSet \"by-label\" instead"));
+    assert!(named(&object).contains("create PartitionSet \"by-label\" instead"));
     object["metadata"]["annotations"] = json!({ "k8s.atomix.io/group": "by-annotation" });
-    assert!(named(&object).contains("edit PartitionSet \"by-annotation\" instead"));
+    assert!(named(&object).contains("create PartitionSet \"by-annotation\" instead"));
     object["metadata"] = json!({ "name": "p" });
-    assert!(named(&object).contains("edit its PartitionSet instead"));
+    assert!(named(&object).contains("create its PartitionSet instead"));
 }
 
 #[test]

@@ -62,6 +62,9 @@ pub fn yaml() -> Result<String, Error> {
 
 fn definition(crd: &CustomResourceDefinition, rules: impl Iterator<Item = (String, Value)>) -> Result<Value, Error> {
     let mut crd = serde_json::to_value(crd)?;
+    // One that a cluster has had since the first version of the API for CRDs keeps unknown fields, and its schema is not
+    // taken before that ends.
+    crd["spec"]["preserveUnknownFields"] = Value::Bool(false);
     let root = crd.pointer_mut(SCHEMA).ok_or_else(|| Error::MissingSchema(SCHEMA.to_owned()))?;
     simplify(root);
     // The derive knows one text, that of the Rust struct: it is about the whole object.
@@ -121,6 +124,13 @@ mod tests {
         for definition in definitions().unwrap() {
             let text = definition.pointer(SCHEMA).unwrap().to_string();
             assert!(!text.contains("nullable") && !text.contains("\"default\":"), "{text}");
+        }
+    }
+
+    #[test]
+    fn unknown_fields_are_not_kept_whatever_the_cluster_had_before() {
+        for definition in definitions().unwrap() {
+            assert_eq!(definition["spec"]["preserveUnknownFields"], false);
         }
     }
 

@@ -237,6 +237,9 @@ impl Writer {
                 let created = Desired { existed: false, ..desired.clone() };
                 return Box::pin(self.create(&created, wanted, cache)).await.map(|_| Done::Replaced);
             }
+            if ownership == Ownership::Orphaned {
+                desired::forget_former_owner(&mut stored);
+            }
             let body = desired::replacement(desired, &stored, wanted, &ignored);
             match self.send::<Value>(request::<K>(&key).replace(&key.name, &params(), to_bytes(&body))).await {
                 Ok(answer) => {

@@ -284,7 +284,8 @@ impl Child for PodDisruptionBudget {
 }
 
 impl Child for Partition {
-    /// The partition itself, without its labels, and with only those annotations by which it is recognised.
+    /// The partition itself, without labels unless those of its pods are among them, and with only those annotations by
+    /// which it is recognised.
     type Facts = Partition;
 
     const RULES: Rules = Rules { exact: &["spec"], closed: &[], whole: &[], uncompared: &[] };
@@ -302,6 +303,7 @@ impl Child for Partition {
             deletion_timestamp: meta.deletion_timestamp.clone(),
             owner_references: meta.owner_references.clone(),
             annotations: Some(annotations.map(|(key, value)| (key.clone(), value.clone())).collect()),
+            labels: meta.labels.clone().filter(|_| self.spec.template_metadata.is_none()),
             ..ObjectMeta::default()
         };
         Self { metadata, spec: self.spec.clone(), status: self.status.clone() }

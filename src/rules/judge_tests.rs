@@ -107,6 +107,10 @@ fn each_broken_rule_has_its_words() {
         ("/spec/persistentVolumeClaimRetentionPolicy", json!({"whenScaled": "Keep"}), r#"spec.persistentVolumeClaimRetentionPolicy.whenScaled: Unsupported value: "Keep": supported values: "Retain", "Delete""#.to_owned()),
         ("/metadata/name", json!("Raft"), r#"metadata.name: Invalid value: "Raft": must be a DNS-1035 label, because a Service is named after it: at most 63 lower case letters, digits and '-', starting with a letter, ending with a letter or digit"#.to_owned()),
         ("/metadata/name", json!(long), format!(r#"metadata.name: Invalid value: "{long}": must be short enough for the name of partition 6 ({long}-6) to have at most 52 characters, which is what a StatefulSet's pods can carry"#)),
+        ("/spec/template/spec/ipFamilyPolicy", json!("DualStack"), r#"spec.template.spec.ipFamilyPolicy: Unsupported value: "DualStack": supported values: "SingleStack", "PreferDualStack", "RequireDualStack""#.to_owned()),
+        ("/spec/template/spec/ipFamilies", json!(["IPv5"]), r#"spec.template.spec.ipFamilies[0]: Unsupported value: "IPv5": supported values: "IPv4", "IPv6""#.to_owned()),
+        ("/spec/template/spec/ipFamilies", json!(["IPv4", "IPv6"]), r#"spec.template.spec.ipFamilies: Invalid value: "IPv4,IPv6": must have one element unless ipFamilyPolicy is PreferDualStack or RequireDualStack"#.to_owned()),
+        ("/spec/template/spec/ipFamilies", json!(["IPv6", 6]), r#"spec.template.spec.ipFamilies[1]: Invalid value: "integer": must be a string"#.to_owned()),
         ("/spec/template/spec/terminationGracePeriodSeconds", json!(-1), "spec.template.spec.terminationGracePeriodSeconds: Invalid value: -1: must be greater than or equal to 0".to_owned()),
     ] {
         assert_eq!(created(&with(raft(), pointer, value)), [text]);
@@ -178,6 +182,24 @@ fn immutable_fields_stay() {
     for (pointer, value, expected) in changes {
         assert_eq!(updated(&with(old.clone(), pointer, value), &old), expected, "{pointer}");
     }
+}
+
+#[test]
+fn the_first_address_family_stays_and_the_second_comes_and_goes() {
+    let families = |families: Value, policy: &str| {
+        let set = with(raft(), "/spec/template/spec/ipFamilies", families);
+        with(set, "/spec/template/spec/ipFamilyPolicy", json!(policy))
+    };
+    let one = defaulted(&families(json!(["IPv4"]), "SingleStack"));
+    let both = defaulted(&families(json!(["IPv4", "IPv6"]), "PreferDualStack"));
+    assert_eq!(updated(&both, &one), Vec::<String>::new());
+    assert_eq!(updated(&one, &both), Vec::<String>::new());
+    let detail = "field is immutable: a Service keeps its first address family";
+    let other = families(json!(["IPv6", "IPv4"]), "RequireDualStack");
+    let text = format!(r#"spec.template.spec.ipFamilies[0]: Invalid value: "IPv6": {detail}"#);
+    assert_eq!(updated(&other, &one), [text]);
+    let twice = families(json!(["IPv6", "IPv6"]), "PreferDualStack");
+    assert_eq!(created(&twice), [r#"spec.template.spec.ipFamilies[1]: Duplicate value: "IPv6""#]);
 }
 
 #[test]

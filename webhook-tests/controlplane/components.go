@@ -9,11 +9,13 @@ import (
 	"strings"
 )
 
-// apiServiceIP is the first address of serviceRange: the API server claims it
-// for the Service `kubernetes`.
+// apiServiceIP is the first address of serviceRange, which is the first range
+// of dual-stack Services as well: the API server claims it for the Service
+// `kubernetes`.
 const (
-	serviceRange = "10.96.0.0/16"
-	apiServiceIP = "10.96.0.1"
+	serviceRange     = "10.96.0.0/16"
+	serviceRangeIPv6 = "fd00:10:96::/112"
+	apiServiceIP     = "10.96.0.1"
 )
 
 var (
@@ -58,7 +60,8 @@ type layout struct {
 	data string // parent of etcd's, in memory where possible
 	keys *pki
 
-	toWebhooks clientPair // what the API server shows to webhooks
+	toWebhooks    clientPair // what the API server shows to webhooks
+	serviceRanges string     // where Services get their addresses from
 
 	etcdPort, etcdPeerPort, apiPort, managerPort, schedulerPort int
 }
@@ -105,7 +108,7 @@ func (l *layout) apiServer() component {
 		fmt.Sprintf("--secure-port=%d", l.apiPort),
 		"--advertise-address=127.0.0.1",
 		"--endpoint-reconciler-type=none",
-		"--service-cluster-ip-range=" + serviceRange,
+		"--service-cluster-ip-range=" + l.serviceRanges,
 		"--authorization-mode=Node,RBAC",
 		"--client-ca-file=" + l.keys.caCert,
 		"--tls-cert-file=" + l.keys.serverCert,

@@ -29,13 +29,18 @@ func runUp() {
 	patience := flags.Duration("timeout", 2*time.Minute, "how long it may take to become ready")
 	certificate := flags.String("webhook-client-certificate", "", "file with the certificate that the API server shows to webhooks")
 	key := flags.String("webhook-client-key", "", "file with its key")
+	dualStack := flags.Bool("dual-stack", false, "whether Services can have addresses of both families")
 	_ = flags.Parse(os.Args[1:])
 	if *dir == "" || flags.NArg() != 0 || (*certificate == "") != (*key == "") {
 		fmt.Fprintln(os.Stderr, "usage: controlplane up --dir DIR [--timeout DURATION]"+
-			" [--webhook-client-certificate FILE --webhook-client-key FILE]")
+			" [--webhook-client-certificate FILE --webhook-client-key FILE] [--dual-stack]")
 		os.Exit(2)
 	}
-	if err := up(*dir, *patience, clientPair{*certificate, *key}); err != nil {
+	ranges := serviceRange
+	if *dualStack {
+		ranges += "," + serviceRangeIPv6
+	}
+	if err := up(*patience, &layout{dir: *dir, toWebhooks: clientPair{*certificate, *key}, serviceRanges: ranges}); err != nil {
 		fmt.Fprintln(os.Stderr, "controlplane:", err)
 		os.Exit(1)
 	}
@@ -44,15 +49,16 @@ func runUp() {
 // errTold is the cause of an orderly end: a signal, or the end of the input.
 var errTold = errors.New("told to stop")
 
-func up(dir string, patience time.Duration, toWebhooks clientPair) error {
+func up(patience time.Duration, place *layout) error {
 	ctx, end := context.WithCancelCause(context.Background())
 	defer end(nil)
 	go endWithInput(end)
 
-	dir, err := filepath.Abs(dir)
+	dir, err := filepath.Abs(place.dir)
 	if err != nil {
 		return err
 	}
+	place.dir = dir
 	if err := os.MkdirAll(filepath.Join(dir, "logs"), 0o700); err != nil {
 		return err
 	}
@@ -60,7 +66,6 @@ func up(dir string, patience time.Duration, toWebhooks clientPair) error {
 		return fmt.Errorf("%s is in use: %w", dir, err)
 	}
 	sweep(filepath.Join(filepath.Dir(dir), runPrefix+"*"))
-	place := &layout{dir: dir, toWebhooks: toWebhooks}
 	defer removeDir(dir)
 	if place.data, err = dataDir(dir); err != nil {
 		return err

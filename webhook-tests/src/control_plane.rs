@@ -67,6 +67,16 @@ impl ControlPlane {
         Self::start_as(&[option("certificate", certificate), option("key", key)])
     }
 
+    /// As [`ControlPlane::start`], with Services that can have addresses of both
+    /// families. Those that ask for nothing have an IPv4 address.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ControlPlane::start`].
+    pub fn start_dual_stack() -> Result<Self> {
+        Self::start_as(&["--dual-stack".to_owned()])
+    }
+
     fn start_as(options: &[String]) -> Result<Self> {
         let binary = binaries::controlplane()?;
         // Between the choice of a free port and its use somebody else may take it.

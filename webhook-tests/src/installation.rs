@@ -62,9 +62,22 @@ impl Installation {
         Self::create(control_plane, name, namespace, &["-k", &overlay.to_string_lossy()])
     }
 
+    /// Arranges what a test has installed by itself from the manifest.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Installation::new`].
+    pub fn of_installed(control_plane: &ControlPlane) -> Result<Self> {
+        Self::arrange(control_plane, NAME, NAMESPACE, String::new())
+    }
+
     fn create(control_plane: &ControlPlane, name: &str, namespace: &str, what: &[&str]) -> Result<Self> {
-        let kubectl = control_plane.kubectl().in_namespace(namespace);
         let printed = control_plane.kubectl().attempt(&[&["create"], what].concat())?;
+        Self::arrange(control_plane, name, namespace, printed)
+    }
+
+    fn arrange(control_plane: &ControlPlane, name: &str, namespace: &str, printed: String) -> Result<Self> {
+        let kubectl = control_plane.kubectl().in_namespace(namespace);
         kubectl.attempt(&["scale", "deployment", name, "--replicas=0"])?;
 
         // An alias has none of the fields that a Service with an address has.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::Value;
 
+use crate::binaries::workspace;
 use crate::watch::{self, Watch};
 
 /// The real kubectl, pointed at one control plane.
@@ -108,6 +109,29 @@ impl Kubectl {
             child.wait_with_output()
         })
         .unwrap_or_else(|error| panic!("kubectl {}: {error}", arguments.join(" ")));
+        Output {
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            status: output.status,
+        }
+    }
+
+    /// Runs commands of a shell in which `kubectl` is this one, from the root of
+    /// the repository, up to the first that fails.
+    ///
+    /// # Panics
+    ///
+    /// If there is no shell.
+    #[must_use]
+    pub fn shell(&self, commands: &str) -> Output {
+        let this = self.command();
+        let words = [this.get_program()].into_iter().chain(this.get_args());
+        let words: Vec<String> = words.map(|word| format!("'{}'", word.to_string_lossy())).collect();
+        let script = format!("set -e\nkubectl() {{ {} \"$@\"; }}\n{commands}", words.join(" "));
+        let envs = this.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script]).current_dir(workspace()).envs(envs).stdin(Stdio::null());
+        let output = shell.output().unwrap_or_else(|error| panic!("sh: {error}"));
         Output {
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),

@@ -183,6 +183,14 @@ pub fn replacement<K: Child>(desired: &Desired<K>, stored: &Value, wanted: &Valu
     object
 }
 
+/// Removes from an object that is adopted what is only true of its former owner: generations of another set say nothing
+/// of when this one got it.
+pub fn forget_former_owner(stored: &mut Value) {
+    if let Some(annotations) = stored.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+        annotations.remove(annotations::SET_GENERATION);
+    }
+}
+
 /// `wanted` with its initial fields, as it is created.
 #[must_use]
 pub fn creation(wanted: &Value, initial: &Value) -> Value {

@@ -181,3 +181,14 @@ fn notes_of_the_controller_are_no_drift() {
     assert!(is_bookkeeping(&[path(annotations::POD_TEMPLATE_HASH), path(annotations::COPIED_LABELS)]));
     assert!(!is_bookkeeping(&[path(annotations::POD_TEMPLATE_HASH), "spec.replicas".to_owned()]));
 }
+
+#[test]
+fn an_adopted_partition_is_as_old_as_its_new_set() {
+    let annotations =
+        |generation: &str| json!({"metadata": {"annotations": {annotations::SET_GENERATION: generation, "a": "b"}}});
+    let initial = json!({"metadata": {"annotations": {annotations::SET_GENERATION: "1"}}});
+    let (mut adopted, kept) = (annotations("17"), annotations("17"));
+    forget_former_owner(&mut adopted);
+    assert_eq!(creation(&adopted, &initial), annotations("1"));
+    assert_eq!(creation(&kept, &initial), kept);
+}

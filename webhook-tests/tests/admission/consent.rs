@@ -1,7 +1,7 @@
 //! Partitions go only with the user's consent, which works for the one change that it was given for.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -246,14 +246,8 @@ fn the_readme_has_the_messages_and_its_commands_shrink_a_set() {
     let namespace = namespace("consent");
     let kubectl = namespace.kubectl();
     accepts(&kubectl, &of(6));
-    // The shell's kubectl is this one, with its namespace.
-    let this = kubectl.command();
-    let words = [this.get_program()].into_iter().chain(this.get_args());
-    let words: Vec<String> = words.map(|word| format!("'{}'", word.to_string_lossy())).collect();
-    let script = format!("set -e\nkubectl() {{ {} \"$@\"; }}\n{commands}", words.join(" "));
-    let envs = this.get_envs().filter_map(|(name, value)| Some((name, value?)));
-    let output = Command::new("sh").args(["-c", &script]).envs(envs).stdin(Stdio::null()).output().expect("a shell");
-    assert!(output.status.success(), "{script}\n{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(String::from_utf8_lossy(&output.stderr), REMOVAL);
+    let output = kubectl.shell(commands);
+    assert!(output.status.success(), "{commands}\n{}", output.stderr);
+    assert_eq!(output.stderr, REMOVAL);
     assert_eq!(spec(&kubectl, "raft")["partitions"], 4);
 }

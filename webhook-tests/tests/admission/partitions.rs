@@ -8,7 +8,8 @@ use crate::manifests::{raft, running, with};
 use crate::verdicts::{accepts, namespace, patches};
 
 const DENIED: &str = "admission webhook \"validate.partitions.k8s.atomix.io\" denied the request: Partitions are made by \
-                      the Atomix controller: edit";
+                      the Atomix controller:";
+const RESTORE: &str = "a restore leaves partitions.k8s.atomix.io out";
 const OWN: [&str; 2] = ["--as=system:serviceaccount:kube-system:atomix-controller", "--as-group=system:masters"];
 
 /// A namespace with a set of two partitions in it, which are there.
@@ -37,11 +38,11 @@ fn a_partition_that_somebody_makes_is_refused() {
     ] {
         let said = kubectl.feed_fails(&["create", "-f", "-"], &object.to_string());
         let when = "Error from server (Forbidden): error when creating \"STDIN\"";
-        assert_eq!(said, format!("{when}: {DENIED} {set} instead\n"));
+        assert_eq!(said, format!("{when}: {DENIED} create {set} instead; {RESTORE}\n"));
     }
     for arguments in [&["apply", "-f", "-"][..], &["apply", "--server-side", "-f", "-"]] {
         let said = kubectl.feed_fails(arguments, &partition("raft-7").to_string());
-        assert!(said.contains(&format!("{DENIED} its PartitionSet instead\n")), "{said}");
+        assert!(said.contains(&format!("{DENIED} create its PartitionSet instead; {RESTORE}\n")), "{said}");
     }
     assert_eq!(kubectl.ok(&["get", "partitions", "-o", "name"]), "");
 }
@@ -52,7 +53,7 @@ fn a_partitions_spec_is_changed_by_nobody_else() {
     let kubectl = namespace.kubectl();
     let image = json!({"spec": {"image": "mine"}}).to_string();
     let patch = ["patch", "partition.k8s.atomix.io", "raft-1", "--type=merge", "-p", image.as_str()];
-    let denied = format!("Error from server (Forbidden): {DENIED} PartitionSet \"raft\" instead\n");
+    let denied = format!("Error from server (Forbidden): {DENIED} edit PartitionSet \"raft\" instead\n");
     assert_eq!(kubectl.fails(&patch), denied);
     let another = ["--as=system:serviceaccount:kube-system:default", "--as-group=system:masters"];
     assert_eq!(kubectl.fails(&[&patch[..], &another[..]].concat()), denied);

@@ -269,3 +269,35 @@ fn values_of_variables_stay_secret() {
     assert!(said.contains("spec.template.spec.env") && !said.contains("s3cret"), "{said}");
     assert!(!harness().controller().log().contains("s3cret"), "in the log as well");
 }
+
+#[test]
+fn address_families_are_those_of_a_service() {
+    const POLICY: &str = "/spec/template/spec/ipFamilyPolicy";
+    const FAMILIES: &str = "/spec/template/spec/ipFamilies";
+    each_is_rejected(
+        &raft("raft"),
+        &[
+            (
+                POLICY,
+                json!("DualStack"),
+                "spec.template.spec.ipFamilyPolicy: Unsupported value: \"DualStack\": supported values: \
+                 \"SingleStack\", \"PreferDualStack\", \"RequireDualStack\"",
+            ),
+            (
+                FAMILIES,
+                json!(["IPv5"]),
+                "spec.template.spec.ipFamilies[0]: Unsupported value: \"IPv5\": supported values: \"IPv4\", \"IPv6\"",
+            ),
+            (
+                FAMILIES,
+                json!(["IPv4", "IPv6"]),
+                "spec.template.spec.ipFamilies: Invalid value: \"IPv4,IPv6\": must have one element unless \
+                 ipFamilyPolicy is PreferDualStack or RequireDualStack",
+            ),
+        ],
+    );
+    each_is_rejected(
+        &with(raft("raft"), POLICY, json!("PreferDualStack")),
+        &[(FAMILIES, json!(["IPv6", "IPv6"]), "spec.template.spec.ipFamilies[1]: Duplicate value: \"IPv6\"")],
+    );
+}

@@ -69,9 +69,7 @@ pub fn children(
     let text = spec.config.as_deref().unwrap_or_default();
     let options = config::check(text, Some(protocol), "spec.config")?;
     let selector = objects::selector(&identity.set, identity.index);
-    // What stands in the Partition's own metadata may be anybody's.
-    let copied = partition.spec.template_metadata.as_ref().and_then(|metadata| metadata.labels.clone());
-    let copied = copied.unwrap_or_default();
+    let copied = copied_labels(partition);
     let mut labels = copied.clone();
     labels.extend(selector.clone());
     labels.extend(objects::recommended_labels(&identity.set, protocol.as_str(), &settings.name));
@@ -85,6 +83,20 @@ pub fn children(
         disruption_budget: plan.disruption_budget().map(Desired::from),
         config_map: config_map.into(),
     })
+}
+
+/// The labels of the set's template. What stands in the Partition's own metadata may be anybody's; but one that an
+/// earlier version or the project's first controller wrote has them there only. Without them its pods would be replaced
+/// as soon as the Partition is brought up to date.
+fn copied_labels(partition: &Partition) -> Labels {
+    match &partition.spec.template_metadata {
+        Some(metadata) => metadata.labels.clone().unwrap_or_default(),
+        None => {
+            let mut labels = partition.metadata.labels.clone().unwrap_or_default();
+            labels.retain(|key, _| !labels::RESERVED.contains(&key.as_str()));
+            labels
+        }
+    }
 }
 
 impl Plan<'_> {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::controller::objects::Child;
 use crate::controller::settings;
 
 // Names unlike the product's, so that a name in the wrong place shows.
@@ -159,4 +160,25 @@ fn a_deleted_service_asks_for_all_addresses_that_it_had() {
     let spec = &service.initial["spec"];
     assert_eq!((&spec["clusterIP"], &spec["clusterIPs"]), (&json!("10.0.0.1"), &json!(["10.0.0.1", "fd00::1"])));
     assert_eq!(spec["ipFamilies"], json!(["IPv4", "IPv6"]));
+}
+
+#[test]
+fn a_partition_that_is_brought_up_to_date_from_an_earlier_version_keeps_its_pods() {
+    let (settings, network) = (settings::fixture(), Network::default());
+    let mut now = partition(raft(1), json!({}));
+    let mut before = now.clone();
+    // What is among the Partition's own labels is the template's there.
+    before.spec.template_metadata = None;
+    before.metadata.labels = Some(
+        [("team", "x"), ("app", "atomix"), ("group", "g")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+    );
+    let image = settings.image(&now.spec.template, Protocol::Raft).to_owned();
+    now.spec.template.image = Some(image);
+    let identity = Identity::of(&now).unwrap();
+    let [before, now] =
+        [&before, &now].map(|partition| children(&partition.facts(), &identity, &settings, &network).unwrap());
+    assert_eq!(before.stateful_set.object, now.stateful_set.object);
+    assert_eq!(before.config_map.object, now.config_map.object);
 }

@@ -148,6 +148,27 @@ fn of_a_template() -> Vec<Field> {
         ("/spec/template/spec/priorityClassName", IllegalForFunctions, vec![json!("A"), json!("a b")]),
         ("/spec/template/spec/serviceAccountName", Legal, vec![json!("a.b")]),
         ("/spec/template/spec/serviceAccountName", Illegal, vec![json!("x".repeat(254)), json!(1)]),
+        (
+            "/spec/template/spec/ipFamilyPolicy",
+            Legal,
+            vec![json!("SingleStack"), json!("PreferDualStack"), json!("RequireDualStack"), json!(null)],
+        ),
+        ("/spec/template/spec/ipFamilyPolicy", Illegal, vec![json!("singlestack"), json!(""), json!("Dual"), json!(2)]),
+        ("/spec/template/spec/ipFamilies", Legal, vec![json!(["IPv4"]), json!(["IPv6"]), json!([]), json!(null)]),
+        (
+            "/spec/template/spec/ipFamilies",
+            Illegal,
+            vec![
+                json!(["IPv5"]),
+                json!(["ipv4"]),
+                json!([""]),
+                json!([4]),
+                json!("IPv4"),
+                json!({}),
+                json!(["IPv4", "IPv6", "IPv4"]),
+            ],
+        ),
+        ("/spec/template/spec/ipFamilies", IllegalForFunctions, vec![json!(["IPv4", "IPv6"]), json!(["IPv6", "IPv6"])]),
         ("/spec/template/spec/terminationGracePeriodSeconds", Legal, vec![json!(0), json!(30), json!(null)]),
         ("/spec/template/spec/terminationGracePeriodSeconds", Illegal, vec![json!(-1), json!(1.5), json!("30")]),
     ]
