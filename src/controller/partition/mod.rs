@@ -70,11 +70,13 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
         Err(error) => Applied::nothing(error.into()),
         Ok(identity) => {
             let set = ObjectKey::new(identity.namespace.as_str(), identity.set.as_str());
-            if context.caches.sets.get(&set).is_some_and(|set| is_paused(&set)) {
+            let set = context.caches.sets.get(&set);
+            if set.as_ref().is_some_and(|set| is_paused(set)) {
                 // Whoever resumes the set asks at once; unless the pause was so short that nobody has seen it.
                 return Outcome::Again(PAUSED_LOOK);
             }
-            match build::children(partition, &identity, &context.settings, &network(context, &identity)) {
+            let network = network(context, &identity);
+            match build::children(partition, &identity, &context.settings, &network, set.as_deref()) {
                 Err(violations) => Applied::nothing(violations.into()),
                 Ok(children) => {
                     let retained = claims::retained(context, partition, &children.stateful_set.object).await;

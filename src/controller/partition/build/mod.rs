@@ -15,7 +15,7 @@ pub use self::services::Network;
 pub(in crate::controller) use self::services::{APP_PROTOCOL, cluster_ip_service, initial_ports, port};
 pub(in crate::controller) use self::stateful_set::min_ready;
 use super::identity::Identity;
-use crate::api::{DEFAULT_COUNT, Partition, Protocol, TemplateSpec, labels};
+use crate::api::{DEFAULT_COUNT, Partition, PartitionSet, Protocol, TemplateSpec, labels};
 use crate::controller::desired::{Desired, record_copied_labels};
 use crate::controller::objects::{self, Labels};
 use crate::controller::settings::Settings;
@@ -52,6 +52,7 @@ struct Plan<'a> {
 }
 
 /// The children of `partition`, which [`Identity::of`] has identified, with Services where `network` says.
+/// `set` is the PartitionSet that it belongs to, if that is known.
 ///
 /// # Errors
 /// Everything wrong with the partition's spec, which can be stored only while the webhook is away.
@@ -60,6 +61,7 @@ pub fn children(
     identity: &Identity,
     settings: &Settings,
     network: &Network,
+    set: Option<&PartitionSet>,
 ) -> Result<Children, Vec<Violation>> {
     let violations = judge::stored_partition(&partition.spec);
     let spec = &partition.spec.template;
@@ -69,7 +71,7 @@ pub fn children(
     let text = spec.config.as_deref().unwrap_or_default();
     let options = config::check(text, Some(protocol), "spec.config")?;
     let selector = objects::selector(&identity.set, identity.index);
-    let copied = copied_labels(partition);
+    let copied = copied_labels(partition, set);
     let mut labels = copied.clone();
     labels.extend(selector.clone());
     labels.extend(objects::recommended_labels(&identity.set, protocol.as_str(), &settings.name));
@@ -86,17 +88,18 @@ pub fn children(
 }
 
 /// The labels of the set's template. What stands in the Partition's own metadata may be anybody's; but one that an
-/// earlier version or the project's first controller wrote has them there only. Without them its pods would be replaced
-/// as soon as the Partition is brought up to date.
-fn copied_labels(partition: &Partition) -> Labels {
-    match &partition.spec.template_metadata {
-        Some(metadata) => metadata.labels.clone().unwrap_or_default(),
-        None => {
-            let mut labels = partition.metadata.labels.clone().unwrap_or_default();
-            labels.retain(|key, _| !labels::RESERVED.contains(&key.as_str()));
-            labels
-        }
+/// earlier version or the project's first controller wrote has them there only, and without them its pods would be
+/// replaced as soon as the Partition is brought up to date. `set` says which of these labels are the template's.
+fn copied_labels(partition: &Partition, set: Option<&PartitionSet>) -> Labels {
+    if let Some(metadata) = &partition.spec.template_metadata {
+        return metadata.labels.clone().unwrap_or_default();
     }
+    let template = set.and_then(|set| set.spec.template.metadata.as_ref()?.labels.as_ref());
+    let mut labels = partition.metadata.labels.clone().unwrap_or_default();
+    labels.retain(|key, _| {
+        !labels::RESERVED.contains(&key.as_str()) && template.is_some_and(|template| template.contains_key(key))
+    });
+    labels
 }
 
 impl Plan<'_> {

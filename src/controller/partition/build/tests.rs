@@ -23,7 +23,7 @@ fn partition(spec: Value, annotations: Value) -> Partition {
 fn built(spec: Value, annotations: Value) -> Children {
     let partition = partition(spec, annotations);
     let identity = Identity::of(&partition).unwrap();
-    children(&partition, &identity, &settings::fixture(), &Network::default()).unwrap()
+    children(&partition, &identity, &settings::fixture(), &Network::default(), None).unwrap()
 }
 
 fn raft(size: i64) -> Value {
@@ -113,7 +113,7 @@ fn storage_brings_claims_of_the_selector_labels_and_a_group_for_nobody() {
 fn an_invalid_spec_builds_nothing() {
     let partition = partition(json!({"protocol": "paxos"}), json!({}));
     let identity = Identity::of(&partition).unwrap();
-    assert!(children(&partition, &identity, &settings::fixture(), &Network::default()).is_err());
+    assert!(children(&partition, &identity, &settings::fixture(), &Network::default(), None).is_err());
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn new_services_have_the_address_families_of_their_siblings_unless_the_set_says_
     let of = |spec: Value| {
         let partition = partition(spec, json!({}));
         let identity = Identity::of(&partition).unwrap();
-        children(&partition, &identity, &settings::fixture(), &network).unwrap().service
+        children(&partition, &identity, &settings::fixture(), &network, None).unwrap().service
     };
     let initial = of(raft(1)).initial["spec"].take();
     assert_eq!(
@@ -155,7 +155,7 @@ fn a_deleted_service_asks_for_all_addresses_that_it_had() {
     };
     let partition = partition(raft(1), json!({}));
     let identity = Identity::of(&partition).unwrap();
-    let service = children(&partition, &identity, &settings::fixture(), &network).unwrap().service;
+    let service = children(&partition, &identity, &settings::fixture(), &network, None).unwrap().service;
     assert!(service.existed);
     let spec = &service.initial["spec"];
     assert_eq!((&spec["clusterIP"], &spec["clusterIPs"]), (&json!("10.0.0.1"), &json!(["10.0.0.1", "fd00::1"])));
@@ -165,20 +165,22 @@ fn a_deleted_service_asks_for_all_addresses_that_it_had() {
 #[test]
 fn a_partition_that_is_brought_up_to_date_from_an_earlier_version_keeps_its_pods() {
     let (settings, network) = (settings::fixture(), Network::default());
+    let set: PartitionSet = serde_json::from_value(json!({
+        "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "PartitionSet", "metadata": {"name": "g"},
+        "spec": {"template": {"metadata": {"labels": {"team": "x", "new": "y"}}, "spec": {"protocol": "raft"}}},
+    }))
+    .unwrap();
     let mut now = partition(raft(1), json!({}));
     let mut before = now.clone();
-    // What is among the Partition's own labels is the template's there.
+    // What is among the Partition's own labels is the template's there, and what others added to them.
     before.spec.template_metadata = None;
-    before.metadata.labels = Some(
-        [("team", "x"), ("app", "atomix"), ("group", "g")]
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .into(),
-    );
+    let labels = [("team", "x"), ("app", "atomix"), ("group", "g"), ("cost", "theirs")];
+    before.metadata.labels = Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
     let image = settings.image(&now.spec.template, Protocol::Raft).to_owned();
     now.spec.template.image = Some(image);
     let identity = Identity::of(&now).unwrap();
-    let [before, now] =
-        [&before, &now].map(|partition| children(&partition.facts(), &identity, &settings, &network).unwrap());
+    let [before, now] = [&before, &now]
+        .map(|partition| children(&partition.facts(), &identity, &settings, &network, Some(&set)).unwrap());
     assert_eq!(before.stateful_set.object, now.stateful_set.object);
     assert_eq!(before.config_map.object, now.config_map.object);
 }

@@ -33,7 +33,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// A MutatingAdmissionPolicy: `patches` is a CEL expression of a list of `JSONPatch`.
+    /// A `MutatingAdmissionPolicy`: `patches` is a CEL expression of a list of `JSONPatch`.
     #[track_caller]
     pub fn mutating(kubectl: &Kubectl, kinds: Kinds, operations: &[&str], patches: &str) -> Self {
         let probed = r#"[JSONPatch{op: "add", path: "/data", value: {"probed": "yes"}}]"#;
@@ -45,7 +45,7 @@ impl Policy {
         policy
     }
 
-    /// A ValidatingAdmissionPolicy that refuses everything: `reason` is `Forbidden` or `Invalid`.
+    /// A `ValidatingAdmissionPolicy` that refuses everything: `reason` is `Forbidden` or `Invalid`.
     #[track_caller]
     pub fn refusing(kubectl: &Kubectl, kinds: Kinds, operations: &[&str], reason: &str, message: &str) -> Self {
         let spec = json!({"validations": [{"expression": "false", "reason": reason, "message": message}]});
