@@ -5,6 +5,7 @@
 
 mod fields;
 mod merge;
+mod replacement;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
 pub use self::fields::{FieldSet, Rules, content_hash, metadata_field, stable_hash};
+use self::replacement::POD_TEMPLATE;
+pub use self::replacement::replacement;
 use super::objects::{Child, Known, Labels};
 use crate::api::labels::{self, annotations};
 
@@ -110,77 +113,6 @@ pub fn missing<K: Child>(wanted: &Value, stored: &FieldSet, ignored: Option<&Ign
         missing.retain(|path| !ignored.contains(path));
     }
     missing
-}
-
-/// Whether the project's first controller, and no version of this one, made a stored object. Its StatefulSets are taken
-/// over with the pod template that they have, so that no pod is replaced before the user wants something else of them.
-fn is_of_first_controller(stored: &Value) -> bool {
-    let labelled = stored.pointer("/metadata/labels").and_then(|labels| labels.get(labels::MANAGED_BY));
-    labelled.is_none() && annotation(stored, annotations::POD_TEMPLATE_HASH).is_none()
-}
-
-/// The pod template of the StatefulSet, by path.
-const POD_TEMPLATE: &str = "spec.template";
-
-/// What replaces `stored`: what is wanted and what others added. `ignored` are further fields to leave to others.
-#[must_use]
-pub fn replacement<K: Child>(desired: &Desired<K>, stored: &Value, wanted: &Value, ignored: &[String]) -> Value {
-    let mut object = stored.clone();
-    if let Some(labels) = object.pointer_mut("/metadata/labels").and_then(Value::as_object_mut)
-        && !labels.contains_key(labels::GROUP_OF)
-    {
-        labels.retain(|key, value| desired.obsolete_labels.get(key).map(String::as_str) != value.as_str());
-    }
-    for (map, keys) in K::copied_before(stored) {
-        for parent in ["/metadata", "/spec/template/metadata"] {
-            if let Some(fields) = object.pointer_mut(&format!("{parent}/{map}")).and_then(Value::as_object_mut) {
-                fields.retain(|key, _| !keys.contains(key));
-            }
-        }
-    }
-    if let Some(annotations) = object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
-        annotations.remove(annotations::COPIED_LABELS);
-    }
-    let mut ignored: Vec<String> = ignored.to_vec();
-    let before = annotation(stored, annotations::POD_TEMPLATE_HASH);
-    let template = annotation(wanted, annotations::POD_TEMPLATE_HASH);
-    let is_new_template = before.is_some() && before != template;
-    if is_new_template {
-        // What is no longer wanted of the pods goes as well.
-        if let Some(spec) = object.pointer_mut("/spec/template/spec") {
-            *spec = Value::Null;
-        }
-    }
-    // What a policy sets is found out anew by each write: the policy may be gone.
-    let keeps_template = annotation(stored, annotations::IGNORED_FIELDS)
-        .is_some_and(|fields| !is_new_template && fields.split(',').any(|field| field == POD_TEMPLATE));
-    if keeps_template || template.is_some() && is_of_first_controller(stored) {
-        ignored.push(POD_TEMPLATE.to_owned());
-    }
-    let hash = stable_hash(wanted);
-    let mut wanted = wanted.clone();
-    if ignored.iter().any(|field| field == POD_TEMPLATE)
-        && let Some(spec) = wanted.get_mut("spec").and_then(Value::as_object_mut)
-    {
-        spec.remove("template");
-    }
-    let mut object = merge::merged(&object, &wanted, &desired.initial, &K::RULES);
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        // The API server keeps its own record of who set what.
-        metadata.remove("managedFields");
-        let annotations = metadata.entry("annotations").or_insert_with(|| Value::Object(serde_json::Map::new()));
-        if let Some(annotations) = annotations.as_object_mut() {
-            annotations.remove(annotations::IGNORED_FIELDS);
-            annotations.remove(annotations::IGNORED_FIELDS_OF);
-            ignored.sort_unstable();
-            ignored.dedup();
-            if !ignored.is_empty() {
-                annotations.insert(annotations::IGNORED_FIELDS.to_owned(), ignored.join(",").into());
-                annotations.insert(annotations::IGNORED_FIELDS_OF.to_owned(), hash.into());
-            }
-        }
-    }
-    object
 }
 
 /// Removes from an object that is adopted what is only true of its former owner: generations of another set say nothing
