@@ -100,7 +100,7 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
     }
     match (written, rollout.again) {
         (Outcome::Failed, _) => Outcome::Failed,
-        _ if failed => Outcome::Failed,
+        _ if failed => trouble.and_then(|trouble| trouble.again).map_or(Outcome::Failed, Outcome::Again),
         (Outcome::Again(wait), Some(again)) => Outcome::Again(wait.min(again)),
         (Outcome::Done, Some(again)) => Outcome::Again(again),
         (outcome, None) => outcome,
