@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::caches::Caches;
 use super::FIELD_MANAGER;
+use super::caches::Caches;
 use super::ensure::{Writer, bounded};
 use super::pacing::Pacing;
 use super::partition::{Memory, Slots};

@@ -377,11 +377,7 @@ fn ownership<K: Child>(desired: &Desired<K>, known: &Known<K::Facts>) -> Result<
     let ours = controller_of(desired.object.meta());
     match (&known.owner, ours) {
         (Some(Owner { kind: of, name: owner, uid }), Some(ours)) if *of == ours.kind && *owner == ours.name => {
-            if *uid == ours.uid && !known.deleting {
-                Ok(Ownership::Ours)
-            } else {
-                Err(Error::Deleting { kind, name })
-            }
+            if *uid == ours.uid && !known.deleting { Ok(Ownership::Ours) } else { Err(Error::Deleting { kind, name }) }
         }
         (Some(owner), _) => {
             Err(Error::Collision { kind, name, owner: format!("belongs to {} {:?}", owner.kind, owner.name) })

@@ -255,7 +255,9 @@ impl Child for ConfigMap {
     fn is_replaced_by_another(stored: &Value, wanted: &Value) -> bool {
         let wanted = wanted.get("data").and_then(Value::as_object).into_iter().flatten();
         stored.get("immutable") == Some(&Value::Bool(true))
-            && wanted.into_iter().any(|(file, text)| stored.pointer("/data").and_then(|data| data.get(file)) != Some(text))
+            && wanted
+                .into_iter()
+                .any(|(file, text)| stored.pointer("/data").and_then(|data| data.get(file)) != Some(text))
     }
 }
 

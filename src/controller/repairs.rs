@@ -36,11 +36,7 @@ impl Recent {
     fn at(self, now: Instant) -> Self {
         let passed = now.saturating_duration_since(self.since).as_secs() / INTERVAL.as_secs();
         let passed = u32::try_from(passed).unwrap_or(u32::MAX);
-        Self {
-            count: self.count.saturating_sub(passed),
-            since: self.since + INTERVAL.saturating_mul(passed),
-            ..self
-        }
+        Self { count: self.count.saturating_sub(passed), since: self.since + INTERVAL.saturating_mul(passed), ..self }
     }
 }
 
@@ -52,7 +48,11 @@ impl Repairs {
     pub fn allow(&self, kind: &'static str, key: &ObjectKey, wish: u64, now: Instant) -> Result<(), Duration> {
         let repairs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(recent) = repairs.get(&(kind, key.clone())).map(|recent| recent.at(now)) else { return Ok(()) };
-        if recent.count < BURST || recent.wish != wish { Ok(()) } else { Err((recent.since + INTERVAL).saturating_duration_since(now)) }
+        if recent.count < BURST || recent.wish != wish {
+            Ok(())
+        } else {
+            Err((recent.since + INTERVAL).saturating_duration_since(now))
+        }
     }
 
     /// Counts that an object was put right, or brought to what is wanted of it by now.
@@ -117,8 +117,9 @@ mod tests {
     #[test]
     fn a_write_of_something_else_that_is_wanted_is_no_repair() {
         let (repairs, key, start) = (Repairs::default(), ObjectKey::new("n", "c"), Instant::now());
-        let written =
-            |wish| repairs.allow("ConfigMap", &key, wish, start).map(|()| repairs.record("ConfigMap", &key, wish, start));
+        let written = |wish| {
+            repairs.allow("ConfigMap", &key, wish, start).map(|()| repairs.record("ConfigMap", &key, wish, start))
+        };
         assert!((0..20).all(|wish| written(wish).is_ok()));
         assert!((0..5).all(|_| written(19).is_ok()));
         assert!(written(19).is_err());

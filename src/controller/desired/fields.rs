@@ -244,7 +244,9 @@ impl Walk<'_, '_> {
                     self.leaf(at, keys);
                 }
             }
-            None if is_ordered(at.field) => self.leaf(at, hash_of(&values.iter().map(Value::to_string).collect::<Vec<_>>())),
+            None if is_ordered(at.field) => {
+                self.leaf(at, hash_of(&values.iter().map(Value::to_string).collect::<Vec<_>>()))
+            }
             None => values.iter().for_each(|value| self.leaf(at, content(value, at.field))),
         }
     }

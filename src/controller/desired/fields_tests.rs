@@ -59,7 +59,10 @@ fn what_is_empty_is_the_same_as_none() {
 
 #[test]
 fn quantities_are_compared_by_value_and_lists_without_a_key_in_any_order() {
-    assert!(has(json!({"limits": {"cpu": 1, "memory": "1024Mi"}}), json!({"limits": {"cpu": "1000m", "memory": "1Gi"}})));
+    assert!(has(
+        json!({"limits": {"cpu": 1, "memory": "1024Mi"}}),
+        json!({"limits": {"cpu": "1000m", "memory": "1Gi"}})
+    ));
     assert!(!has(json!({"limits": {"cpu": "1"}}), json!({"limits": {"cpu": "2"}})));
     let (a, b) = (json!({"key": "a", "values": ["x", "y"]}), json!({"key": "b"}));
     assert!(has(json!({"tolerations": [a, b]}), json!({"tolerations": [b, {"key": "a", "values": ["y", "x"]}]})));
@@ -87,7 +90,8 @@ fn of_the_metadata_only_labels_annotations_and_owners_count() {
 
 #[test]
 fn single_fields_have_the_hashes_that_they_have_in_an_object() {
-    let object = json!({"metadata": {"labels": {"app": "atomix"}, "annotations": {"a": ""}}, "spec": {"selector": {"x": 1}}});
+    let object =
+        json!({"metadata": {"labels": {"app": "atomix"}, "annotations": {"a": ""}}, "spec": {"selector": {"x": 1}}});
     let fields = FieldSet::of(&object, &RULES);
     assert!(fields.contains(metadata_field("labels", "app", "atomix")));
     assert!(fields.contains(metadata_field("annotations", "a", "")));

@@ -181,7 +181,8 @@ mod tests {
     #[test]
     fn initial_fields_are_only_filled_in_where_there_are_none() {
         let stored = json!({"ports": [{"port": 1, "appProtocol": "theirs"}, {"port": 2}], "ip": ""});
-        let initial = json!({"ports": [{"port": 1, "appProtocol": "grpc"}, {"port": 2, "appProtocol": "grpc"}], "ip": "x"});
+        let initial =
+            json!({"ports": [{"port": 1, "appProtocol": "grpc"}, {"port": 2, "appProtocol": "grpc"}], "ip": "x"});
         let mut object = stored;
         fill(&mut object, &initial, "");
         let ports = json!([{"port": 1, "appProtocol": "theirs"}, {"port": 2, "appProtocol": "grpc"}]);

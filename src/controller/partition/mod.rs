@@ -22,8 +22,8 @@ use kube::ResourceExt;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use self::build::{Children, Network};
 pub(super) use self::build::{APP_PROTOCOL, cluster_ip_service, initial_ports, min_ready, port};
+use self::build::{Children, Network};
 use self::eviction::Rolling;
 use self::identity::Identity;
 pub use self::memory::Memory;

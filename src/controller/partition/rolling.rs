@@ -55,7 +55,12 @@ pub(super) fn next(nodes: &Nodes, now: Timestamp) -> Step {
         let message = format!("{outdated} of {} pods are outdated; waiting for pod {what}", nodes.size);
         Step::Wait { quorum, message, after }
     };
-    let evict = |pod: &Node| Step::Evict { name: pod.name.clone(), ordinal: pod.ordinal, uid: pod.facts.uid.clone(), ready: pod.is_ready() };
+    let evict = |pod: &Node| Step::Evict {
+        name: pod.name.clone(),
+        ordinal: pod.ordinal,
+        uid: pod.facts.uid.clone(),
+        ready: pod.is_ready(),
+    };
     if let Some(pod) = nodes.stays_outdated() {
         let message = format!(
             "pod {} was replaced and is outdated again, although its StatefulSet has not changed: another program changes the ControllerRevisions. No more pods are replaced",

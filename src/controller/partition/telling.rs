@@ -3,8 +3,8 @@
 use super::super::Context;
 use super::super::ensure::Done;
 use super::Deed;
-use crate::api::conditions::{self, READY, STALLED};
 use crate::api::Partition;
+use crate::api::conditions::{self, READY, STALLED};
 use crate::events::Severity;
 use crate::watch::key_of;
 

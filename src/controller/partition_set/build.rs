@@ -123,8 +123,9 @@ pub(super) fn slice(
     addresses: &[(String, String)],
     settings: &Settings,
 ) -> EndpointSlice {
-    let own = [(labels::SERVICE_NAME, set.name_any()), (labels::SLICE_MANAGED_BY, labels::slice_manager(&settings.name))]
-        .map(|(key, value)| (key.to_owned(), value));
+    let own =
+        [(labels::SERVICE_NAME, set.name_any()), (labels::SLICE_MANAGED_BY, labels::slice_manager(&settings.name))]
+            .map(|(key, value)| (key.to_owned(), value));
     let endpoints = addresses.iter().map(|(name, address)| Endpoint {
         addresses: vec![address.clone()],
         conditions: Some(EndpointConditions { ready: Some(true), ..EndpointConditions::default() }),

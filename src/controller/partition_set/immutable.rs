@@ -109,8 +109,7 @@ mod tests {
             let known = partition.known();
             (index, Member { known: Arc::new(known), addresses: Vec::new() })
         };
-        let existing =
-            Existing { partitions: partitions.iter().zip(1..).map(member).collect(), ..Existing::default() };
+        let existing = Existing { partitions: partitions.iter().zip(1..).map(member).collect(), ..Existing::default() };
         let mut object = SetObject::from(&set);
         let trouble = keep(&mut object, &existing);
         let message = trouble.map(|trouble| trouble.message.split(": the").next().unwrap().to_owned());

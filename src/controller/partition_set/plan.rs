@@ -113,8 +113,7 @@ pub(super) fn plan(
     let differs = |index: &i64| {
         let member = existing.partitions.get(index);
         let right = member.is_some_and(|member| {
-            foreign(member, settings).is_some()
-                || (!member.known.deleting && template.is_met_by(*index, &member.known))
+            foreign(member, settings).is_some() || (!member.known.deleting && template.is_met_by(*index, &member.known))
         });
         !right
     };

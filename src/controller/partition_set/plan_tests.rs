@@ -264,7 +264,8 @@ fn a_group_that_shrinks_stays_published_where_it_was_also_without_a_service() {
     existing.published = published(&["g-1", "g-2", "g-3"]);
     let plan = planned(&smaller, &existing);
     assert_eq!(endpoint_names(&plan), ["g-1", "g-2"]);
-    let addresses: Vec<_> = plan.endpoints.unwrap().slices[0].object.endpoints.iter().map(|e| e.addresses[0].clone()).collect();
+    let addresses: Vec<_> =
+        plan.endpoints.unwrap().slices[0].object.endpoints.iter().map(|e| e.addresses[0].clone()).collect();
     assert_eq!(addresses, ["10.0.0.1", "10.9.0.2"]);
     existing.published = published(&["g-1", "g-2"]);
     assert!(planned(&smaller, &existing).endpoints.is_none(), "it does not shrink");
@@ -273,7 +274,8 @@ fn a_group_that_shrinks_stays_published_where_it_was_also_without_a_service() {
 #[test]
 fn labels_of_tools_are_not_copied_to_the_service_of_the_group() {
     let mut set = set(1, json!({}));
-    let labels = ["team", "argocd.argoproj.io/instance", "kustomize.toolkit.fluxcd.io/name", "app.kubernetes.io/part-of"];
+    let labels =
+        ["team", "argocd.argoproj.io/instance", "kustomize.toolkit.fluxcd.io/name", "app.kubernetes.io/part-of"];
     set.metadata.labels = Some(labels.map(|key| (key.to_owned(), "x".to_owned())).into());
     let service = planned(&set, &Existing::default()).group_service;
     let keys: Vec<&str> = service.object.labels().keys().map(String::as_str).collect();

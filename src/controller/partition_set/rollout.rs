@@ -95,8 +95,10 @@ pub(super) fn replaces_pods(known: &Known<Partition>, wanted: &Partition) -> boo
             labels(wanted).iter().all(has) && ports(current.metadata.annotations.as_ref()) == new_ports
         }
     };
-    let of_pods = |partition: &Partition| {
-        TemplateSpec { ip_families: None, ip_family_policy: None, ..partition.spec.template.clone() }
+    let of_pods = |partition: &Partition| TemplateSpec {
+        ip_families: None,
+        ip_family_policy: None,
+        ..partition.spec.template.clone()
     };
     !same_metadata || of_pods(current) != of_pods(wanted)
 }

@@ -106,7 +106,10 @@ fn only_what_shows_in_pods_replaces_them() {
     ] {
         assert_eq!(replaces_pods(&current, &partition(patch.clone())), replaces, "{patch}");
     }
-    assert!(replaces_pods(&current, &partition(json!({"/spec/templateMetadata/annotations": {"k8s.atomix.io/member-ports": "split"}}))));
+    assert!(replaces_pods(
+        &current,
+        &partition(json!({"/spec/templateMetadata/annotations": {"k8s.atomix.io/member-ports": "split"}}))
+    ));
     let wanted = partition(json!({}));
     // An earlier version took the labels of the pods from the Partition's own.
     let earlier = |labels: serde_json::Value| {

@@ -27,7 +27,8 @@ fn watch(kubectl: &Kubectl, arguments: &[&str]) -> Watch {
 }
 
 fn stays(pod: &Value) -> bool {
-    condition(pod, "Ready").is_some_and(|ready| ready["status"] == "True") && pod["metadata"]["deletionTimestamp"].is_null()
+    condition(pod, "Ready").is_some_and(|ready| ready["status"] == "True")
+        && pod["metadata"]["deletionTimestamp"].is_null()
 }
 
 /// When a pod was asked to restart, by the annotation of its template.

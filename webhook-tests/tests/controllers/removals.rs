@@ -117,7 +117,8 @@ fn no_partition_is_removed_after_the_consent_was_taken_back() {
 
 /// Each new revision of a StatefulSet is stored as another one than the StatefulSet controller asked for: it makes one more
 /// whenever it looks.
-const ANOTHER_REVISION: &str = r#"[JSONPatch{op: "add", path: "/data/byPolicy", value: "yes"}]"#;
+const ANOTHER_REVISION: &str =
+    r#"[JSONPatch{op: "add", path: "/data/spec/template/metadata/annotations/by-policy", value: "yes"}]"#;
 
 #[test]
 fn pods_that_are_outdated_again_after_they_were_replaced_stop_the_roll() {
@@ -125,11 +126,11 @@ fn pods_that_are_outdated_again_after_they_were_replaced_stop_the_roll() {
     create_ready(&kubectl, &set("w", 1, "log", 3), "w");
     let policy = Policy::mutating(&kubectl, &[("apps", "controllerrevisions")], &["CREATE"], ANOTHER_REVISION);
     patch_template(&kubectl, &json!({"image": "node:2"}));
-    let found = kubectl.wait_until(&["partitionset", "w"], SOON, |found| {
+    let found = kubectl.wait_until(&["partition", "w-1"], SOON, |found| {
         condition(&found[0], "Stalled").is_some_and(|stalled| stalled["reason"] == "PodsStayOutdated")
     });
     let stalled = condition(&found[0], "Stalled").expect("a condition");
-    for word in ["w-1", "was replaced and is outdated again", "ControllerRevisions"] {
+    for word in ["pod w-1-", "was replaced and is outdated again", "ControllerRevisions"] {
         assert!(text(stalled, "/message").contains(word), "{stalled}");
     }
     // It does not go on by itself, while the revision does.

@@ -93,10 +93,14 @@ fn cases() -> Vec<Case> {
         ),
         Case { yaml: EMPTY_VALUES.to_owned(), ..case("empty", |_| vec![], nothing) },
         case("set-by-others", |_| vec![], set_by_others),
-        case("restarted-pods", |_| vec![], |kubectl| {
-            kubectl.ok(&["rollout", "restart", "statefulset/w-1"]);
-            kubectl.wait_until(&["pods"], SOON, |pods| pods.len() == 2 && pods.iter().all(was_restarted));
-        }),
+        case(
+            "restarted-pods",
+            |_| vec![],
+            |kubectl| {
+                kubectl.ok(&["rollout", "restart", "statefulset/w-1"]);
+                kubectl.wait_until(&["pods"], SOON, |pods| pods.len() == 2 && pods.iter().all(was_restarted));
+            },
+        ),
     ]
 }
 
@@ -186,7 +190,10 @@ fn what_a_policy_overrides_in_every_write_is_named_and_left_to_it_over_a_restart
         let object = outcome.of(kind, name);
         assert_eq!(object["metadata"]["labels"][PLATFORM], "platform", "{kind} {name}");
         let ignored = text(object, IGNORED);
-        assert!(ignored.split(',').any(|field| field == format!("metadata.labels.{PLATFORM}")), "{kind} {name}: {ignored}");
+        assert!(
+            ignored.split(',').any(|field| field == format!("metadata.labels.{PLATFORM}")),
+            "{kind} {name}: {ignored}"
+        );
     }
     let stateful_set = outcome.of("StatefulSet", "w-1");
     let ignored = text(stateful_set, IGNORED);

@@ -68,7 +68,8 @@ fn the_budget_keeps_a_quorum_and_one_pod_has_none() {
     assert!(built(raft(1), json!({})).disruption_budget.is_none());
     let log = json!({"size": 5, "protocol": "log", "image": "i"});
     assert_eq!(
-        serde_json::to_value(built(log, json!({})).disruption_budget.unwrap().object.spec.unwrap().max_unavailable).unwrap(),
+        serde_json::to_value(built(log, json!({})).disruption_budget.unwrap().object.spec.unwrap().max_unavailable)
+            .unwrap(),
         json!(1)
     );
 }
@@ -135,7 +136,10 @@ fn new_services_have_the_address_families_of_their_siblings_unless_the_set_says_
         children(&partition, &identity, &settings::fixture(), &network).unwrap().service
     };
     let initial = of(raft(1)).initial["spec"].take();
-    assert_eq!((&initial["ipFamilies"], &initial["ipFamilyPolicy"]), (&json!(["IPv6", "IPv4"]), &json!("PreferDualStack")));
+    assert_eq!(
+        (&initial["ipFamilies"], &initial["ipFamilyPolicy"]),
+        (&json!(["IPv6", "IPv4"]), &json!("PreferDualStack"))
+    );
     assert_eq!(initial["ports"][0]["appProtocol"], "grpc");
     let said = of(json!({"size": 1, "protocol": "raft", "ipFamilyPolicy": "SingleStack"}));
     assert_eq!(said.object.spec.unwrap().ip_family_policy.as_deref(), Some("SingleStack"));

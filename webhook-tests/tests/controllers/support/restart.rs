@@ -23,7 +23,8 @@ pub struct Case {
 }
 
 /// Every kind of object of which the restart may write or replace one.
-const KINDS: &str = "partitionsets,partitions,configmaps,statefulsets,services,poddisruptionbudgets,endpointslices,endpoints,pods";
+const KINDS: &str =
+    "partitionsets,partitions,configmaps,statefulsets,services,poddisruptionbudgets,endpointslices,endpoints,pods";
 
 /// What became of the set.
 pub struct Outcome {
@@ -57,7 +58,10 @@ impl Outcome {
 
 fn objects(kubectl: &Kubectl) -> BTreeMap<String, Value> {
     let objects = items(kubectl, &[KINDS]);
-    objects.into_iter().map(|object| (format!("{}/{}", text(&object, "/kind"), text(&object, "/metadata/name")), object)).collect()
+    objects
+        .into_iter()
+        .map(|object| (format!("{}/{}", text(&object, "/kind"), text(&object, "/metadata/name")), object))
+        .collect()
 }
 
 /// Events of something that was put right.
