@@ -1,7 +1,6 @@
 //! Bringing one object to what it should be: created if it is missing, put right if it lacks what is wanted, left alone
 //! if it has it, and never touched if it is somebody else's.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use tokio::time::Instant;
 use super::FIELD_MANAGER;
 use super::desired::{self, Desired};
 use super::objects::{Child, Known, Owner, controller_of};
-use super::repairs::{Repairs, last_foreign_manager};
+use super::repairs::{Repairs, last_foreign_manager, wish_of};
 use crate::api::names::ObjectKey;
 use crate::api_error::{self, Class};
 use crate::cache::Cache;
@@ -216,7 +215,7 @@ impl Writer {
         mut stored: Value,
         cache: &Cache<Known<K::Facts>>,
     ) -> Result<Done, Error> {
-        let (key, wish) = (key_of(&desired.object), hash_of(wanted));
+        let (key, wish) = (key_of(&desired.object), wish_of(wanted));
         let mut done = Done::Nothing;
         let mut ignored: Vec<String> = Vec::new();
         for _ in 0..ROUNDS {
@@ -313,13 +312,6 @@ impl Writer {
     ) -> kube::Result<T> {
         bounded(self.client.request(request.map_err(kube::Error::BuildRequest)?)).await
     }
-}
-
-/// Tells one state that is wanted of an object from another.
-fn hash_of(wanted: &Value) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    wanted.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// Requests about objects of a kind in a namespace.

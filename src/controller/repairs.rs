@@ -1,10 +1,12 @@
 //! How often an object is put right that another program changes again and again.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::FIELD_MANAGER;
@@ -73,6 +75,14 @@ impl Repairs {
             Recent { wish, count: 0, since: now }
         };
     }
+}
+
+/// Tells one state that is wanted of an object from another.
+#[must_use]
+pub fn wish_of(wanted: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    wanted.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The program that changed an object last, other than this controller, and other than its status.

@@ -167,6 +167,28 @@ pub fn evictions(kubectl: &Kubectl) -> usize {
 }
 
 #[test]
+fn one_edit_after_the_other_is_no_contest() {
+    let (_namespace, kubectl) = sandbox("edits");
+    create_ready(&kubectl, &set("w", 1, "log", 2), "w");
+    let last = 2 * TRIES;
+    for number in 0..=last {
+        label(&kubectl, number);
+        let tried = format!("n{number}");
+        for object in [
+            "partition/w-1",
+            "configmap/w-1-config",
+            "service/w-1",
+            "service/w-1-hs",
+            "statefulset/w-1",
+            "poddisruptionbudget/w-1-pdb",
+        ] {
+            kubectl.wait_until(&[object], SOON, |found| found[0]["metadata"]["labels"]["try"] == *tried);
+        }
+    }
+    assert_recovered(&kubectl);
+}
+
+#[test]
 fn a_set_is_ready_soon_after_a_contest_has_ended() {
     let (_namespace, kubectl) = sandbox("contest-over");
     create_ready(&kubectl, &set("w", 1, "log", 1), "w");
