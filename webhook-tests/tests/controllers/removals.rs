@@ -51,39 +51,44 @@ fn seconds(timestamp: &str) -> f64 {
 }
 
 /// Agrees to shrink a set of many partitions to one, and does something else as soon as the first are gone. Returns the
-/// Partitions that there were then, and how many deletions began after that.
+/// Partitions that there were at first and how many of them were deleted; at most one deletion began after the change.
 fn interrupt(kubectl: &Kubectl, change: impl Fn(&Kubectl)) -> (BTreeMap<String, String>, usize) {
     let many = u32::try_from(MANY).expect("a number");
     create_ready(kubectl, &set("w", many, "log", 1), "w");
+    let before = uids(&items(kubectl, &["partitions"]));
     shrink(kubectl, 1);
     kubectl.wait_until(&["partitions"], SOON, |partitions| uids(partitions).len() < MANY);
     change(kubectl);
     let answered = now();
-    let left = uids(&items(kubectl, &["partitions"]));
     // The answer of the set that is made afterwards comes after all that had begun.
     let (_other, barrier) = sandbox("barrier");
     create_ready(&barrier, &set("w", 1, "log", 1), "w");
     let since = |entry: &&AuditEntry| (seconds(&entry.received) - answered).rem_euclid(24.0 * 3600.0) < 12.0 * 3600.0;
-    let late = deletions(kubectl).iter().filter(since).count();
-    println!("{} partitions were left, {late} deletions began later", left.len());
-    (left, late)
+    let deletions = deletions(kubectl);
+    let late = deletions.iter().filter(since).count();
+    println!("{} of {MANY} partitions were deleted, {late} of them later", deletions.len());
+    // One may have been on its way.
+    assert!(late <= 1, "{late} deletions began after the set said otherwise");
+    assert!(deletions.len() + 1 < MANY, "nothing was left to be kept");
+    (before, deletions.len())
+}
+
+/// How many of these Partitions are not there any more.
+fn gone(kubectl: &Kubectl, before: &BTreeMap<String, String>) -> usize {
+    let now = uids(&items(kubectl, &["partitions"]));
+    before.iter().filter(|(name, uid)| now.get(*name) != Some(uid)).count()
 }
 
 #[test]
 fn partitions_that_the_set_wants_again_while_others_are_removed_stay_as_they_are() {
     let (_namespace, kubectl) = sandbox("wanted-again");
-    let (left, late) = interrupt(&kubectl, |kubectl| {
+    let (before, deleted) = interrupt(&kubectl, |kubectl| {
         kubectl.ok(&["scale", "partitionset", "w", &format!("--replicas={MANY}")]);
     });
-    assert!(left.len() > 1, "nothing was left to be kept");
-    // One may have been on its way.
-    assert!(late <= 1, "{late} deletions began after the set wanted its partitions again");
     let set = await_ready(&kubectl, "w");
     assert_eq!(set["status"]["readyPartitions"], MANY);
-    let now = uids(&items(&kubectl, &["partitions"]));
-    assert_eq!(now.len(), MANY);
-    let replaced: Vec<_> = left.iter().filter(|(name, uid)| now.get(*name) != Some(uid)).collect();
-    assert!(replaced.len() <= late.max(1), "{replaced:?}");
+    assert_eq!(gone(&kubectl, &before), deleted);
+    assert_eq!(items(&kubectl, &["partitions"]).len(), MANY);
     assert_eq!(addresses(&kubectl.get_json(&["endpointslice", "w-ipv4"])).len(), MANY);
     let events = items(&kubectl, &["events.events.k8s.io"]);
     let recreated: Vec<_> = events.iter().filter(|event| event["reason"] == "Recreated").collect();
@@ -93,11 +98,10 @@ fn partitions_that_the_set_wants_again_while_others_are_removed_stay_as_they_are
 #[test]
 fn no_partition_is_removed_after_the_set_was_paused() {
     let (_namespace, kubectl) = sandbox("paused-again");
-    let (left, late) = interrupt(&kubectl, |kubectl| {
+    let (before, deleted) = interrupt(&kubectl, |kubectl| {
         kubectl.ok(&["annotate", "partitionset", "w", "k8s.atomix.io/paused=true"]);
     });
-    assert!(left.len() > 1, "nothing was left to be kept");
-    assert!(late <= 1, "{late} deletions began after the set was paused");
+    assert_eq!(gone(&kubectl, &before), deleted);
     kubectl.ok(&["annotate", "partitionset", "w", "k8s.atomix.io/paused-"]);
     await_ready(&kubectl, "w");
     assert_eq!(items(&kubectl, &["partitions"]).len(), 1);
@@ -106,18 +110,16 @@ fn no_partition_is_removed_after_the_set_was_paused() {
 #[test]
 fn no_partition_is_removed_after_the_consent_was_taken_back() {
     let (_namespace, kubectl) = sandbox("taken-back");
-    let (left, late) = interrupt(&kubectl, |kubectl| {
+    let (before, deleted) = interrupt(&kubectl, |kubectl| {
         kubectl.ok(&["annotate", "partitionset", "w", "k8s.atomix.io/allow-partition-removal-"]);
     });
-    assert!(left.len() > 1, "nothing was left to be kept");
-    assert!(late <= 1, "{late} deletions began after the consent was taken back");
-    let now = uids(&items(&kubectl, &["partitions"]));
-    assert!(left.iter().filter(|(name, uid)| now.get(*name) != Some(uid)).count() <= 1);
+    assert_eq!(gone(&kubectl, &before), deleted);
 }
 
 /// Each new revision of a StatefulSet is stored as another one than the StatefulSet controller asked for: it makes one more
 /// whenever it looks.
-const ANOTHER_REVISION: &str = r#"[JSONPatch{op: "add", path: "/data/byPolicy", value: "yes"}]"#;
+const ANOTHER_REVISION: &str =
+    r#"[JSONPatch{op: "add", path: "/data/spec/template/metadata/annotations/by-policy", value: "yes"}]"#;
 
 #[test]
 fn pods_that_are_outdated_again_after_they_were_replaced_stop_the_roll() {
@@ -125,11 +127,11 @@ fn pods_that_are_outdated_again_after_they_were_replaced_stop_the_roll() {
     create_ready(&kubectl, &set("w", 1, "log", 3), "w");
     let policy = Policy::mutating(&kubectl, &[("apps", "controllerrevisions")], &["CREATE"], ANOTHER_REVISION);
     patch_template(&kubectl, &json!({"image": "node:2"}));
-    let found = kubectl.wait_until(&["partitionset", "w"], SOON, |found| {
+    let found = kubectl.wait_until(&["partition", "w-1"], SOON, |found| {
         condition(&found[0], "Stalled").is_some_and(|stalled| stalled["reason"] == "PodsStayOutdated")
     });
     let stalled = condition(&found[0], "Stalled").expect("a condition");
-    for word in ["w-1", "was replaced and is outdated again", "ControllerRevisions"] {
+    for word in ["pod w-1-", "was replaced and is outdated again", "ControllerRevisions"] {
         assert!(text(stalled, "/message").contains(word), "{stalled}");
     }
     // It does not go on by itself, while the revision does.
