@@ -36,7 +36,10 @@ fn restored(object: &Value) -> Value {
     let metadata = &object["metadata"];
     let mut labels = metadata["labels"].as_object().cloned().unwrap_or_default();
     labels.insert("velero.io/restore-name".to_owned(), "r".into());
-    object["metadata"] = json!({"name": metadata["name"], "annotations": metadata["annotations"], "labels": labels});
+    let mut annotations = metadata["annotations"].as_object().cloned().unwrap_or_default();
+    // The claims get other volumes.
+    annotations.retain(|key, _| !key.starts_with("pv.kubernetes.io/"));
+    object["metadata"] = json!({"name": metadata["name"], "annotations": annotations, "labels": labels});
     if let Some(fields) = object.as_object_mut() {
         fields.remove("status");
     }
