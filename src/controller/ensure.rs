@@ -15,92 +15,13 @@ use super::FIELD_MANAGER;
 use super::desired::{self, Desired};
 use super::objects::{Child, Known, Owner, controller_of};
 use super::repairs::{Repairs, last_foreign_manager};
+use super::write_error::{Error, failed};
 use crate::api::names::ObjectKey;
 use crate::api_error::{self, Class};
 use crate::cache::Cache;
 use crate::calls::within;
 use crate::metrics::Metrics;
 use crate::watch::{key_of, version_in, version_of};
-
-/// Why an object is not as it should be.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum Error {
-    /// An object of that name exists and belongs to somebody else.
-    #[error("{kind} {name:?} exists and {owner}: it is left alone; delete or rename it")]
-    Collision {
-        /// Kind of the object.
-        kind: String,
-        /// Name of the object.
-        name: String,
-        /// Whose it is.
-        owner: String,
-    },
-    /// The object, or a former one of that name, is being deleted.
-    #[error("{kind} {name:?} is being deleted")]
-    Deleting {
-        /// Kind of the object.
-        kind: String,
-        /// Name of the object.
-        name: String,
-    },
-    /// The API server finds the object invalid.
-    #[error("{kind} {name:?} is refused by the API server: {message}")]
-    Invalid {
-        /// Kind of the object.
-        kind: String,
-        /// Name of the object.
-        name: String,
-        /// What the API server says.
-        message: String,
-    },
-    /// A policy or a webhook of the cluster denies the write.
-    #[error("{kind} {name:?} is refused: {message}")]
-    Denied {
-        /// Kind of the object.
-        kind: String,
-        /// Name of the object.
-        name: String,
-        /// What the API server says: which policy, and its words.
-        message: String,
-    },
-    /// A quota of the namespace forbids it.
-    #[error("{kind} {name:?} is refused: {message}")]
-    Quota {
-        /// Kind of the object.
-        kind: String,
-        /// Name of the object.
-        name: String,
-        /// What the API server says: which quota, and how much of it is used.
-        message: String,
-    },
-    /// The namespace is being deleted, and nothing may be made in it any more.
-    #[error("the namespace is being deleted")]
-    NamespaceEnds,
-    /// Another program changes the object again and again.
-    #[error(
-        "{kind} {name:?} is changed again and again by {by:?}: it is put right a few times a minute until that ends"
-    )]
-    Contested {
-        /// Kind of the object.
-        kind: String,
-        /// Name of the object.
-        name: String,
-        /// The field manager that was last seen to change it.
-        by: String,
-        /// When it is put right again.
-        again: Duration,
-    },
-    /// Any other failure, which may pass: a conflict, an API server that is away.
-    #[error("writing {kind} {name:?}: {message}")]
-    Failed {
-        /// Kind of the object.
-        kind: String,
-        /// Name of the object.
-        name: String,
-        /// What went wrong.
-        message: String,
-    },
-}
 
 /// What was done for an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -387,39 +308,4 @@ fn ownership<K: Child>(desired: &Desired<K>, known: &Known<K::Facts>) -> Result<
 
 fn failure<K: Child>(desired: &Desired<K>, error: &kube::Error) -> Error {
     failed(kind::<K>(), &desired.object.name_any(), error)
-}
-
-/// What a failed write of an object means.
-pub(super) fn failed(kind: &str, name: &str, error: &kube::Error) -> Error {
-    let (kind, name, message) = (kind.to_owned(), name.to_owned(), api_error::message(error).into_owned());
-    match api_error::classify(error) {
-        Class::Invalid => Error::Invalid { kind, name, message },
-        Class::Denied => Error::Denied { kind, name, message },
-        Class::NamespaceTerminating => Error::NamespaceEnds,
-        Class::Quota => Error::Quota { kind, name, message },
-        _ => Error::Failed { kind, name, message },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn of(status: Value) -> Error {
-        failed("Service", "g-1", &kube::Error::Api(Box::new(serde_json::from_value(status).unwrap())))
-    }
-
-    #[test]
-    fn what_the_api_server_refuses_is_told_apart_by_what_helps() {
-        let ending = json!({"code": 403, "message": "forbidden", "reason": "Forbidden",
-            "details": {"causes": [{"reason": "NamespaceTerminating", "message": "m", "field": "metadata.namespace"}]}});
-        assert!(matches!(of(ending), Error::NamespaceEnds));
-        let quota =
-            json!({"code": 403, "message": "services \"g-1\" is forbidden: exceeded quota: q", "reason": "Forbidden"});
-        assert!(matches!(of(quota), Error::Quota { .. }));
-        assert!(matches!(of(json!({"code": 403, "reason": "Forbidden", "message": "no"})), Error::Failed { .. }));
-        assert!(matches!(of(json!({"code": 422, "reason": "Invalid", "message": "bad"})), Error::Invalid { .. }));
-    }
 }

@@ -14,6 +14,7 @@ pub mod pods;
 mod repairs;
 pub mod settings;
 mod trouble;
+mod write_error;
 
 pub use caches::Caches;
 pub use context::Context;

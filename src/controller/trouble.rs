@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::ensure::Error;
 use super::partition::identity::NotAPartition;
+use super::write_error::Error;
 use crate::rules::{Violation, violation};
 
 /// Reason of trouble that nobody is told of: all of it is on its way out.

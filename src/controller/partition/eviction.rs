@@ -12,8 +12,9 @@ use kube::core::Status;
 use tokio::time::Instant;
 
 use super::super::Context;
-use super::super::ensure::{bounded, failed};
+use super::super::ensure::bounded;
 use super::super::trouble::Trouble;
+use super::super::write_error::failed;
 use super::memory::EVICTION_SHOWS;
 use super::nodes::Nodes;
 use super::rolling::{self, Step};

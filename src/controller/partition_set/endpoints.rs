@@ -5,8 +5,8 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 
 use super::super::context::Context;
-use super::super::ensure::Error;
 use super::super::trouble::Trouble;
+use super::super::write_error::Error;
 use super::plan::GroupEndpoints;
 use super::{FAMILIES, slice_key};
 use crate::api::PartitionSet;
