@@ -172,7 +172,7 @@ pub trait Child:
 
 /// A selector has no keys but ours: each more would select fewer pods, or none. A Service has no ports but ours: each
 /// more would double the answers of DNS.
-const SERVICE: Rules = Rules { exact: &["spec.selector"], closed: &["spec.ports"], whole: &[], uncompared: &[] };
+const SERVICE: Rules = Rules { exact: &["spec.selector"], closed: &["spec.ports"], whole: &[] };
 
 /// What the StatefulSet controller has made of a StatefulSet. How many pods there are is read off the pods themselves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -193,7 +193,7 @@ pub type Published = BTreeMap<String, String>;
 impl Child for StatefulSet {
     type Facts = Rollout;
 
-    const RULES: Rules = Rules { exact: &[], closed: &[], whole: &["spec.updateStrategy"], uncompared: &[] };
+    const RULES: Rules = Rules { exact: &[], closed: &[], whole: &["spec.updateStrategy"] };
 
     fn facts(&self) -> Rollout {
         let containers = self.spec.iter().flat_map(|spec| spec.template.spec.iter().flat_map(|spec| &spec.containers));
@@ -234,7 +234,7 @@ impl Child for EndpointSlice {
     /// Address of each partition by name: what a deleted Service of a partition is asked to come back with.
     type Facts = Published;
 
-    const RULES: Rules = Rules { exact: &["endpoints", "ports"], closed: &[], whole: &[], uncompared: &[] };
+    const RULES: Rules = Rules { exact: &["endpoints", "ports"], closed: &[], whole: &[] };
 
     fn facts(&self) -> Published {
         let endpoints = self.endpoints.iter();
@@ -247,7 +247,7 @@ impl Child for EndpointSlice {
 impl Child for ConfigMap {
     type Facts = ();
 
-    const RULES: Rules = Rules { exact: &[], closed: &[], whole: &[], uncompared: &[] };
+    const RULES: Rules = Rules { exact: &[], closed: &[], whole: &[] };
 
     fn facts(&self) {}
 
@@ -265,7 +265,7 @@ impl Child for Endpoints {
     /// As for EndpointSlices.
     type Facts = Published;
 
-    const RULES: Rules = Rules { exact: &["subsets"], closed: &[], whole: &[], uncompared: &[] };
+    const RULES: Rules = Rules { exact: &["subsets"], closed: &[], whole: &[] };
 
     fn facts(&self) -> Published {
         let subsets = self.subsets.iter().flatten();
@@ -277,8 +277,7 @@ impl Child for Endpoints {
 impl Child for PodDisruptionBudget {
     type Facts = ();
 
-    const RULES: Rules =
-        Rules { exact: &["spec.selector", "spec.minAvailable"], closed: &[], whole: &[], uncompared: &[] };
+    const RULES: Rules = Rules { exact: &["spec.selector", "spec.minAvailable"], closed: &[], whole: &[] };
 
     fn facts(&self) {}
 }
@@ -288,7 +287,7 @@ impl Child for Partition {
     /// which it is recognised.
     type Facts = Partition;
 
-    const RULES: Rules = Rules { exact: &["spec"], closed: &[], whole: &[], uncompared: &[] };
+    const RULES: Rules = Rules { exact: &["spec"], closed: &[], whole: &[] };
 
     fn facts(&self) -> Partition {
         let meta = &self.metadata;

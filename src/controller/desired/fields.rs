@@ -27,8 +27,6 @@ pub struct Rules {
     /// Fields that are replaced whole where they differ, since what others added to them may contradict what is wanted:
     /// another handler of a probe, another source of a value.
     pub whole: &'static [&'static str],
-    /// Top-level fields that are not compared.
-    pub uncompared: &'static [&'static str],
 }
 
 /// Top-level fields that no object is compared by.
@@ -188,16 +186,15 @@ const fn shortened(hash: u64) -> u32 {
     hash as u32
 }
 
-struct Walk<'r, 'v> {
+struct Walk<'v> {
     exact: Vec<u64>,
     closed: Vec<u64>,
-    rules: &'r Rules,
     visit: &'v mut dyn FnMut(&dyn fmt::Display, u32),
 }
 
 fn walk(object: &Value, rules: &Rules, visit: &mut dyn FnMut(&dyn fmt::Display, u32)) {
     let hashes = |paths: &[&str]| paths.iter().map(|path| path_hash(path)).collect();
-    let mut walk = Walk { exact: hashes(rules.exact), closed: hashes(rules.closed), rules, visit };
+    let mut walk = Walk { exact: hashes(rules.exact), closed: hashes(rules.closed), visit };
     // A note that is no longer wanted must be absent: what it names goes with it.
     let note = ["metadata", "annotations", annotations::COPIED_LABELS];
     let hash = note.iter().fold(ROOT, |path, step| stepped(path, step));
@@ -210,7 +207,7 @@ fn walk(object: &Value, rules: &Rules, visit: &mut dyn FnMut(&dyn fmt::Display, 
     walk.exact.push(hash);
     let Value::Object(fields) = object else { return };
     for (name, value) in fields {
-        if NEVER_COMPARED.contains(&name.as_str()) || walk.rules.uncompared.contains(&name.as_str()) {
+        if NEVER_COMPARED.contains(&name.as_str()) {
             continue;
         }
         let path = Path::Field(&Path::Root, name);
@@ -225,7 +222,7 @@ fn walk(object: &Value, rules: &Rules, visit: &mut dyn FnMut(&dyn fmt::Display, 
     }
 }
 
-impl Walk<'_, '_> {
+impl Walk<'_> {
     fn field(&mut self, at: Place<'_>, name: &str, value: &Value) {
         let path = Path::Field(at.path, name);
         self.value(Place { path: &path, hash: stepped(at.hash, name), field: name, parent: at.field }, value);

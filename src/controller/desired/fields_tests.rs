@@ -4,8 +4,7 @@ use serde_json::json;
 
 use super::*;
 
-const RULES: Rules =
-    Rules { exact: &["spec.selector", "spec.absent"], closed: &["spec.ports"], whole: &[], uncompared: &["rest"] };
+const RULES: Rules = Rules { exact: &["spec.selector", "spec.absent"], closed: &["spec.ports"], whole: &[] };
 
 fn lacks(wanted: Value, stored: Value) -> Vec<String> {
     let spec = |spec: Value| json!({ "spec": spec });
@@ -80,7 +79,7 @@ fn a_closed_list_has_no_other_elements_and_an_exact_field_no_other_content() {
 
 #[test]
 fn of_the_metadata_only_labels_annotations_and_owners_count() {
-    let wanted = json!({"metadata": {"name": "a", "labels": {"a": "b"}}, "rest": 1, "status": {"x": 1}, "kind": "A"});
+    let wanted = json!({"metadata": {"name": "a", "labels": {"a": "b"}}, "status": {"x": 1}, "kind": "A"});
     let stored = json!({"metadata": {"uid": "u", "labels": {"a": "b", "theirs": "x"}}});
     assert!(missing(&wanted, &RULES, &FieldSet::of(&stored, &RULES)).is_empty());
     let owners = |controller: bool| json!({"metadata": {"ownerReferences": [{"uid": "u", "controller": controller}]}});

@@ -120,12 +120,8 @@ mod tests {
 
     use super::*;
 
-    const RULES: Rules = Rules {
-        exact: &["spec.selector", "spec.absent"],
-        closed: &["spec.ports"],
-        whole: &["spec.strategy"],
-        uncompared: &[],
-    };
+    const RULES: Rules =
+        Rules { exact: &["spec.selector", "spec.absent"], closed: &["spec.ports"], whole: &["spec.strategy"] };
 
     fn of(stored: Value, wanted: Value) -> Value {
         merged(&json!({ "spec": stored }), &json!({ "spec": wanted }), &Value::Null, &RULES)["spec"].take()
