@@ -12,7 +12,7 @@ use super::FIELD_MANAGER;
 use super::caches::Caches;
 use super::ensure::{Writer, bounded};
 use super::pacing::Pacing;
-use super::partition::{Memory, Slots};
+use super::partition::{Judged, Memory, Slots};
 use super::partition_set::RemovedPartitions;
 use super::settings::Settings;
 use crate::api::names::ObjectKey;
@@ -41,6 +41,8 @@ pub struct Context {
     pub partitions: Trigger,
     /// When the status of which object was last written.
     pub pacing: Pacing,
+    /// Which partitions have been found right in all their objects.
+    pub judged: Judged,
     /// What is remembered of the pods of each partition.
     pub memory: Memory,
     /// Which partitions of each set may give up pods.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::ensure::Writer;
 use super::pacing::Pacing;
-use super::partition::{Memory, Slots};
+use super::partition::{Judged, Memory, Slots};
 use super::partition_set::RemovedPartitions;
 use super::{Caches, Context, FIELD_MANAGER, Settings, partition, partition_set};
 use crate::events::Events;
@@ -71,6 +71,7 @@ impl Manager {
             sets: self.sets,
             partitions: self.partitions,
             pacing: Pacing::default(),
+            judged: Judged::default(),
             memory: Memory::default(),
             slots: Slots::default(),
             removed: RemovedPartitions::default(),

@@ -196,10 +196,12 @@ fn walk(object: &Value, rules: &Rules, visit: &mut dyn FnMut(&dyn fmt::Display, 
     let hashes = |paths: &[&str]| paths.iter().map(|path| path_hash(path)).collect();
     let mut walk = Walk { exact: hashes(rules.exact), closed: hashes(rules.closed), visit };
     // A note that is no longer wanted must be absent: what it names goes with it.
-    let note = ["metadata", "annotations", annotations::COPIED_LABELS];
-    let hash = note.iter().fold(ROOT, |path, step| stepped(path, step));
-    let value = note.iter().try_fold(object, |value, step| value.get(step)).unwrap_or(&Value::Null);
-    (walk.visit)(&note.join("."), shortened(hash_of(&(hash, content(value, "")))));
+    let steps = ["metadata", "annotations", annotations::COPIED_LABELS];
+    let hash = steps.iter().fold(ROOT, |path, step| stepped(path, step));
+    let value = steps.iter().try_fold(object, |value, step| value.get(step)).unwrap_or(&Value::Null);
+    let parent = Path::Field(&Path::Root, steps[0]);
+    let note = Path::Field(&parent, steps[1]);
+    (walk.visit)(&Path::Field(&note, steps[2]), shortened(hash_of(&(hash, content(value, "")))));
     for (path, hash) in rules.exact.iter().zip(walk.exact.clone()) {
         let value = path.split('.').try_fold(object, |value, step| value.get(step)).unwrap_or(&Value::Null);
         (walk.visit)(path, shortened(hash_of(&(hash, content(value, "")))));

@@ -4,6 +4,7 @@ mod build;
 mod claims;
 mod eviction;
 pub mod identity;
+mod judged;
 mod memory;
 mod nodes;
 mod rolling;
@@ -26,6 +27,8 @@ pub(super) use self::build::{APP_PROTOCOL, cluster_ip_service, initial_ports, mi
 use self::build::{Children, Network};
 use self::eviction::Rolling;
 use self::identity::Identity;
+pub use self::judged::Judged;
+use self::judged::Versions;
 pub use self::memory::Memory;
 use self::nodes::Nodes;
 pub use self::slots::Slots;
@@ -40,7 +43,7 @@ use super::trouble::Trouble;
 use super::write_error::Error;
 use crate::api::labels::annotations;
 use crate::api::names::{self, ObjectKey};
-use crate::api::{DEFAULT_COUNT, Partition, PartitionStatus, Protocol};
+use crate::api::{DEFAULT_COUNT, Partition, PartitionSet, PartitionStatus, Protocol};
 use crate::events::Severity;
 use crate::queue::Outcome;
 use crate::watch::{key_of, version_of};
@@ -58,6 +61,7 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
         context.pacing.forget(&key);
         context.memory.forget(&key);
         context.removed.forget(&key);
+        context.judged.forget(&key);
         eviction::give_slot_back(context, &key);
         return Outcome::Done;
     };
@@ -76,15 +80,16 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
                 // Whoever resumes the set asks at once; unless the pause was so short that nobody has seen it.
                 return Outcome::Again(PAUSED_LOOK);
             }
-            let network = network(context, &identity);
-            match build::children(partition, &identity, &context.settings, &network, set.as_deref()) {
-                Err(violations) => Applied::nothing(violations.into()),
-                Ok(children) => {
-                    let retained = claims::retained(context, partition, &children.stateful_set.object).await;
-                    let applied = Box::pin(apply(context, children)).await;
-                    telling::tell_of_claims(context, partition, &retained, &applied.deeds);
-                    applied
+            // As they are before anything is written: what changes meanwhile is judged anew.
+            let versions = Versions::of(&context.caches, &key, &known);
+            if versions.as_ref().is_some_and(|versions| context.judged.contains(&key, versions)) {
+                Applied::RIGHT
+            } else {
+                let applied = build_and_apply(context, partition, &identity, set.as_deref()).await;
+                if let Some(versions) = versions.filter(|_| applied.is_right()) {
+                    context.judged.record(&key, versions);
                 }
+                applied
             }
         }
     };
@@ -139,6 +144,25 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
     }
 }
 
+/// Writes what the objects of a partition lack of what they should be.
+async fn build_and_apply(
+    context: &Context,
+    partition: &Partition,
+    identity: &Identity,
+    set: Option<&PartitionSet>,
+) -> Applied {
+    let network = network(context, identity);
+    match build::children(partition, identity, &context.settings, &network, set) {
+        Err(violations) => Applied::nothing(violations.into()),
+        Ok(children) => {
+            let retained = claims::retained(context, partition, &children.stateful_set.object).await;
+            let applied = Box::pin(apply(context, children)).await;
+            telling::tell_of_claims(context, partition, &retained, &applied.deeds);
+            applied
+        }
+    }
+}
+
 /// The pods of a partition as they are known now.
 fn gather(context: &Context, key: &ObjectKey, partition: &Partition) -> Nodes {
     let spec = &partition.spec.template;
@@ -184,6 +208,14 @@ struct Applied {
 }
 
 impl Applied {
+    /// All objects were right.
+    const RIGHT: Self = Self { deeds: Vec::new(), trouble: None, pods_may_go: true };
+
+    /// Whether all objects were right already.
+    fn is_right(&self) -> bool {
+        self.trouble.is_none() && self.pods_may_go && self.deeds.iter().all(|(_, _, done)| *done == Done::Nothing)
+    }
+
     const fn nothing(trouble: Trouble) -> Self {
         Self { deeds: Vec::new(), trouble: Some(trouble), pods_may_go: false }
     }
