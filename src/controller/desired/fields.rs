@@ -247,14 +247,19 @@ impl Walk<'_> {
     fn list(&mut self, at: Place<'_>, values: &[Value]) {
         match merge_key(at.field) {
             Some(key_of) => {
-                for value in values {
-                    let key = key_of(value);
-                    let path = Path::Element(at.path, &key);
-                    let hash = stepped(at.hash, &key);
+                let keys: Vec<String> = values.iter().map(key_of).collect();
+                // Of two variables of one name, the last is the one that a container gets.
+                let is_last = |index: usize, key: &String| keys.iter().skip(index + 1).all(|later| later != key);
+                for (index, (value, key)) in values.iter().zip(&keys).enumerate() {
+                    if !is_last(index, key) {
+                        continue;
+                    }
+                    let path = Path::Element(at.path, key);
+                    let hash = stepped(at.hash, key);
                     self.value(Place { path: &path, hash, field: at.field, parent: at.parent }, value);
                 }
                 if self.closed.contains(&at.hash) {
-                    let keys = values.iter().fold(0_u64, |sum, value| sum.wrapping_add(hash_of(&key_of(value))));
+                    let keys = keys.iter().fold(0_u64, |sum, key| sum.wrapping_add(hash_of(key)));
                     self.leaf(at, keys);
                 }
             }

@@ -46,6 +46,14 @@ fn every_field_that_differs_is_named_as_kubernetes_names_it() {
 }
 
 #[test]
+fn of_elements_with_one_key_the_last_is_the_one_that_counts() {
+    let (ours, theirs) = (json!({"name": "A", "value": "ours"}), json!({"name": "A", "value": "theirs"}));
+    let wanted = json!({ "env": [ours] });
+    assert!(has(wanted.clone(), json!({ "env": [theirs, ours] })));
+    assert_eq!(lacks(wanted, json!({ "env": [ours, {"name": "B"}, theirs] })), ["spec.env[A].value"]);
+}
+
+#[test]
 fn what_is_empty_is_the_same_as_none() {
     let empty = json!({
         "tolerations": [], "nodeSelector": {}, "env": [{"name": "E", "value": ""}], "resources": {"limits": {}},

@@ -13,6 +13,12 @@ const WHOLE_ELEMENTS: [&str; 2] = ["env", "volumes"];
 pub fn merged(stored: &Value, wanted: &Value, initial: &Value, rules: &Rules) -> Value {
     let mut object = stored.clone();
     put(&mut object, wanted, "", "", rules);
+    // A ConfigMap has each file once, as text or as bytes.
+    if let (Some(bytes), Some(texts)) = (object.get_mut("binaryData"), wanted.get("data"))
+        && let (Some(bytes), Some(texts)) = (bytes.as_object_mut(), texts.as_object())
+    {
+        bytes.retain(|file, _| !texts.contains_key(file));
+    }
     for path in rules.exact.iter().filter(|path| lookup(wanted, path).is_none_or(Value::is_null)) {
         remove(&mut object, path);
     }
@@ -76,7 +82,16 @@ fn put_elements(values: &mut Vec<Value>, wanted: &[Value], path: &str, field: &s
     if rules.closed.contains(&path) {
         values.retain(|value| wanted.iter().any(|wanted| key_of(wanted) == key_of(value)));
     }
+    if field == "ports" {
+        // Each name can be had once.
+        let has_name =
+            |value: &Value, wanted: &Value| wanted.get("name").is_some_and(|name| value.get("name") == Some(name));
+        let is_taken = |value: &Value| wanted.iter().any(|wanted| has_name(value, wanted));
+        values.retain(|value| !is_taken(value) || wanted.iter().any(|wanted| key_of(wanted) == key_of(value)));
+    }
     for wanted in wanted {
+        let mut is_first = true;
+        values.retain(|value| key_of(value) != key_of(wanted) || std::mem::take(&mut is_first));
         let known = values.iter_mut().find(|value| key_of(value) == key_of(wanted));
         match known {
             Some(value) if WHOLE_ELEMENTS.contains(&field) => {
@@ -172,6 +187,23 @@ mod tests {
         let mut expected = wanted.clone();
         expected["env"] = json!([{"name": "A", "value": "ours"}, {"name": "B", "value": "theirs"}]);
         assert_eq!(of(stored, wanted), expected);
+    }
+
+    #[test]
+    fn what_others_added_goes_where_it_excludes_or_hides_what_is_wanted() {
+        let ours = json!({"name": "A", "value": "ours"});
+        let stored = json!({"env": [ours, {"name": "B"}, {"name": "A", "value": "theirs"}]});
+        assert_eq!(of(stored, json!({"env": [ours]})), json!({"env": [ours, {"name": "B"}]}));
+        let port = |name: &str, port: u16| json!({"name": name, "containerPort": port});
+        let stored = json!({"of": {"ports": [port("x", 1), port("api", 9), port("theirs", 8)]}});
+        let wanted = json!({"of": {"ports": [port("api", 1)]}});
+        assert_eq!(of(stored, wanted), json!({"of": {"ports": [port("api", 1), port("theirs", 8)]}}));
+        let stored = json!({"of": {"ports": [port("b", 1), port("a", 2)]}});
+        let wanted = json!({"of": {"ports": [port("a", 1), port("b", 2)]}});
+        assert_eq!(of(stored, wanted.clone()), wanted);
+        let stored = json!({"data": {"c": "d"}, "binaryData": {"a": "AAAA", "b": "AAAA"}});
+        let object = merged(&stored, &json!({"data": {"a": "text"}}), &Value::Null, &Rules::default());
+        assert_eq!(object, json!({"data": {"a": "text", "c": "d"}, "binaryData": {"b": "AAAA"}}));
     }
 
     #[test]

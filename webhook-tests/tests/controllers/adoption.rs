@@ -113,3 +113,26 @@ fn all_that_a_partition_left_behind_is_adopted_by_the_next_one_and_its_pods_run_
     now.remove("Partition w-1");
     assert_eq!(now, before);
 }
+
+#[test]
+fn what_loses_its_owner_while_the_set_is_there_is_adopted_at_once() {
+    let (_namespace, kubectl) = sandbox("disowned");
+    create_ready(&kubectl, &set("w", 1, "raft", 3), "w");
+    let before = uids(&kubectl);
+    let disown = json!({"metadata": {"ownerReferences": null}}).to_string();
+    let of_partition: [&[&str]; 5] = [
+        &["statefulset", "w-1"],
+        &["service", "w-1"],
+        &["service", "w-1-hs"],
+        &["configmap", "w-1-config"],
+        &["poddisruptionbudget", "w-1-pdb"],
+    ];
+    for object in of_partition.into_iter().chain(ORPHANS.into_iter().skip(1)) {
+        kubectl.ok(&[&["patch"], object, &["--type=merge", "-p", &disown]].concat());
+        kubectl.wait_until(object, SOON, |found| {
+            found.iter().all(|object| object["metadata"]["ownerReferences"][0]["controller"] == true)
+        });
+    }
+    await_ready(&kubectl, "w");
+    assert_eq!(uids(&kubectl), before);
+}
