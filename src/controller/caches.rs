@@ -297,21 +297,21 @@ impl<K: Child> Sink<K> for Children {
 
     fn changed(&self, key: &ObjectKey, known: &Known<K::Facts>) {
         if let Some(owner) = &known.owner {
-            self.tell::<K>(key, owner);
+            self.notify::<K>(key, owner);
         }
     }
 
     /// An object that has lost its owner is adopted by it.
     fn replaced(&self, key: &ObjectKey, before: &Known<K::Facts>, kept: &Known<K::Facts>) {
         if let Some(former) = before.owner.as_ref().filter(|former| kept.owner.as_ref() != Some(*former)) {
-            self.tell::<K>(key, former);
+            self.notify::<K>(key, former);
         }
         Sink::<K>::changed(self, key, kept);
     }
 }
 
 impl Children {
-    fn tell<K: Child>(&self, key: &ObjectKey, owner: &Owner) {
+    fn notify<K: Child>(&self, key: &ObjectKey, owner: &Owner) {
         let Self(route) = self;
         let owner_key = ObjectKey::new(key.namespace.as_str(), owner.name.as_str());
         match owner.kind.as_str() {
@@ -358,6 +358,7 @@ impl Sink<Pod> for Pods {
             self.0.partitions.after(ObjectKey::new(key.namespace.as_str(), pod.owner.as_str()), CHILD_DELAY);
         }
     }
+
     /// A partition has a pod less when its StatefulSet gives the pod up, for want of a label.
     fn replaced(&self, key: &ObjectKey, before: &PodFacts, kept: &PodFacts) {
         if before.owner != kept.owner {

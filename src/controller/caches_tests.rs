@@ -10,20 +10,20 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::queue::Outcome;
 
-/// The partitions that are looked at after what `tell` tells.
-async fn partitions_told(tell: impl FnOnce(Route)) -> Vec<String> {
+/// The partitions that are reconciled after `change`.
+async fn partitions_notified(change: impl FnOnce(Route)) -> Vec<String> {
     let route = Route { sets: Trigger::default(), partitions: Trigger::default() };
     let queue = route.partitions.open();
-    tell(route);
-    let told = Mutex::new(Vec::new());
+    change(route);
+    let notified = Mutex::new(Vec::new());
     let work = queue.run(4, CancellationToken::new(), |key| {
-        told.lock().unwrap().push(key.name);
+        notified.lock().unwrap().push(key.name);
         async { Outcome::Done }
     });
     drop(timeout(Duration::from_secs(1), work).await);
-    let mut told = told.into_inner().unwrap();
-    told.sort_unstable();
-    told
+    let mut notified = notified.into_inner().unwrap();
+    notified.sort_unstable();
+    notified
 }
 
 fn owners(kind: &str, name: Option<&str>) -> Value {
@@ -54,21 +54,21 @@ const CASES: [(Option<&str>, Option<&str>, &[&str]); 4] = [
 ];
 
 #[tokio::test(start_paused = true)]
-async fn the_partition_that_a_child_had_is_told_when_it_has_another_or_none() {
+async fn the_partition_that_a_child_had_is_notified_when_it_has_another_or_none() {
     for (before, after, expected) in CASES {
         let key = ObjectKey::new("ns", "w-1-config");
-        let tell = |route| {
+        let change = |route| {
             Sink::<ConfigMap>::replaced(&Children(route), &key, &config_map(before), &config_map(after));
         };
-        assert_eq!(partitions_told(tell).await, expected, "{before:?} {after:?}");
+        assert_eq!(partitions_notified(change).await, expected, "{before:?} {after:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_partition_that_a_pod_had_is_told_when_it_has_another_or_none() {
+async fn the_partition_that_a_pod_had_is_notified_when_it_has_another_or_none() {
     for (before, after, expected) in CASES {
         let key = ObjectKey::new("ns", "w-1-0");
-        let tell = |route| Pods(route).replaced(&key, &pod(before), &pod(after));
-        assert_eq!(partitions_told(tell).await, expected, "{before:?} {after:?}");
+        let change = |route| Pods(route).replaced(&key, &pod(before), &pod(after));
+        assert_eq!(partitions_notified(change).await, expected, "{before:?} {after:?}");
     }
 }
