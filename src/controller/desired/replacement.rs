@@ -70,7 +70,9 @@ fn keeps_template(stored: &Value, wanted: &Value) -> bool {
         return false;
     }
     let fields = annotation(stored, annotations::IGNORED_FIELDS).unwrap_or_default();
-    let was_kept = fields.split(',').any(|field| field == POD_TEMPLATE);
+    // Both notes are the controller's; one alone was written by hand.
+    let is_noted = annotation(stored, annotations::IGNORED_FIELDS_OF).is_some();
+    let was_kept = is_noted && fields.split(',').any(|field| field == POD_TEMPLATE);
     let labelled = stored.pointer("/metadata/labels").and_then(|labels| labels.get(labels::MANAGED_BY));
     let is_of_first_controller = labelled.is_none() && annotation(stored, annotations::POD_TEMPLATE_HASH).is_none();
     was_kept || is_of_first_controller

@@ -154,6 +154,15 @@ fn a_stateful_set_of_the_first_controller_keeps_its_template_until_another_is_wa
 }
 
 #[test]
+fn a_template_that_somebody_asks_to_be_left_alone_is_not() {
+    let mut stored = wanted("a", "stranger");
+    stored["metadata"]["annotations"]["k8s.atomix.io/ignored-fields"] = json!("spec.template");
+    let object = replaced(&stored, &wanted("a", "i"), &[]);
+    assert_eq!(object["spec"]["template"]["spec"]["containers"][0]["image"], "i");
+    assert_eq!(annotation(&object, annotations::IGNORED_FIELDS), None);
+}
+
+#[test]
 fn a_stateful_set_of_an_earlier_version_is_brought_to_what_is_wanted() {
     let mut stored = wanted("", "i");
     stored["metadata"]["annotations"] = json!({});
