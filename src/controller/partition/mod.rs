@@ -3,6 +3,7 @@
 mod build;
 mod claims;
 mod eviction;
+mod former_address;
 pub mod identity;
 mod judged;
 mod memory;
@@ -20,7 +21,6 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use serde_json::Value;
 use tokio::time::Instant;
 
 pub(super) use self::build::{APP_PROTOCOL, cluster_ip_service, initial_ports, min_ready, port};
@@ -47,10 +47,6 @@ use crate::api::{DEFAULT_COUNT, Partition, PartitionSet, PartitionStatus, Protoc
 use crate::events::Severity;
 use crate::queue::Outcome;
 use crate::watch::{key_of, version_of};
-
-/// Milliseconds to wait before a deleted Service is asked for again at the address that it had: the API server tells of the deletion
-/// before it gives the address free.
-const FORMER_ADDRESS_RETRIES: [u64; 5] = [50, 100, 200, 400, 800];
 
 /// How often a partition of a paused set is looked at.
 const PAUSED_LOOK: Duration = Duration::from_secs(60);
@@ -156,7 +152,7 @@ async fn build_and_apply(
         Err(violations) => Applied::nothing(violations.into()),
         Ok(children) => {
             let retained = claims::retained(context, partition, &children.stateful_set.object).await;
-            let applied = Box::pin(apply(context, children)).await;
+            let applied = Box::pin(apply(context, children, &network.former_addresses)).await;
             telling::tell_of_claims(context, partition, &retained, &applied.deeds);
             applied
         }
@@ -223,7 +219,7 @@ impl Applied {
 
 /// Writes what has to be written. The client Service goes first and beside the rest, since the API server allocates
 /// addresses one at a time; the StatefulSet waits for the ConfigMap, or a new pod would start with the old files.
-async fn apply(context: &Context, children: Children) -> Applied {
+async fn apply(context: &Context, children: Children, former_addresses: &[IpAddr]) -> Applied {
     let Children { config_map, service, headless_service, stateful_set, disruption_budget } = children;
     let (writer, caches) = (&context.writer, &*context.caches);
     let nodes = async {
@@ -242,27 +238,7 @@ async fn apply(context: &Context, children: Children) -> Applied {
             None => remove_budget(context, &stateful_set).await,
         }
     };
-    let client_service = async {
-        let mut service = service;
-        let mut result = writer.ensure(&service, &caches.services).await;
-        for wait in FORMER_ADDRESS_RETRIES {
-            if !service.existed || !matches!(result, Err(Error::Invalid { .. })) {
-                return result;
-            }
-            tokio::time::sleep(Duration::from_millis(wait)).await;
-            result = writer.ensure(&service, &caches.services).await;
-        }
-        match result {
-            // Somebody else has the former address by now.
-            Err(Error::Invalid { .. }) if service.existed => {
-                if let Some(spec) = service.initial.get_mut("spec").and_then(Value::as_object_mut) {
-                    spec.retain(|field, _| field != "clusterIP" && field != "clusterIPs");
-                }
-                writer.ensure(&service, &caches.services).await
-            }
-            result => result,
-        }
-    };
+    let client_service = former_address::ensure(context, service, former_addresses);
     let (client_service, (files, headless, pods), budget) = tokio::join!(client_service, nodes, budget);
     let name = stateful_set.object.name_any();
     let pods_may_go = matches!(pods, Some(Ok(_))) && !matches!(budget, Some(Err(_)));
