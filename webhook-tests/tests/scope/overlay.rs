@@ -108,7 +108,10 @@ fn the_rights_are_those_of_the_manifest_and_bound_where_they_are_needed() {
         if rule["apiGroups"] == json!(["admissionregistration.k8s.io"]) {
             assert_eq!(rule["resourceNames"], json!(["team-a-atomix"]));
         } else {
-            assert_eq!(rule, json!({"apiGroups": ["networking.k8s.io"], "resources": ["ipaddresses"], "verbs": ["get"]}));
+            assert_eq!(
+                rule,
+                json!({"apiGroups": ["networking.k8s.io"], "resources": ["ipaddresses"], "verbs": ["get"]})
+            );
         }
     }
 
