@@ -111,9 +111,9 @@ pub async fn run(options: Run) -> Result<(), Error> {
 
 async fn run_until(options: Run, metrics: Arc<Metrics>, supervisor: &Supervisor) -> Result<(), Error> {
     let readiness = Readiness::new();
-    let webhook_listener = listen(options.webhook_address).await?;
-    let health_listener = listen(options.metrics_address).await?;
-    let grpc_listener = listen(options.grpc_address).await?;
+    let webhook_listener = listen(options.webhook_address)?;
+    let health_listener = listen(options.metrics_address)?;
+    let grpc_listener = listen(options.grpc_address)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         webhooks = %options.webhook_address,
@@ -391,8 +391,8 @@ async fn learn_username(client: Client, own_username: Arc<OnceLock<String>>, gat
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })
+fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
+    connections::listen(address).map_err(|source| Error::Listen { address, source })
 }
 
 fn on_signals(supervisor: &Supervisor, abandon: CancellationToken) -> Result<(), Error> {

@@ -83,16 +83,17 @@ pub struct Run {
     #[arg(long, env = "POD_NAME")]
     pub pod_name: Option<String>,
 
-    /// Address to serve the admission webhooks on, over TLS.
-    #[arg(long, env = "WEBHOOK_ADDRESS", default_value = "0.0.0.0:9443")]
+    /// Address to serve the admission webhooks on, over TLS. `[::]` is every address of IPv4 and IPv6, here and below, and
+    /// of IPv4 alone where IPv6 is off.
+    #[arg(long, env = "WEBHOOK_ADDRESS", default_value = "[::]:9443")]
     pub webhook_address: SocketAddr,
 
     /// Address to serve /metrics, /livez and /readyz on, in plain HTTP.
-    #[arg(long, env = "METRICS_ADDRESS", default_value = "0.0.0.0:8080")]
+    #[arg(long, env = "METRICS_ADDRESS", default_value = "[::]:8080")]
     pub metrics_address: SocketAddr,
 
     /// Address to serve the Atomix API on, over gRPC; in the clear without --grpc-certificate.
-    #[arg(long, env = "GRPC_ADDRESS", default_value = "0.0.0.0:5679")]
+    #[arg(long, env = "GRPC_ADDRESS", default_value = "[::]:5679")]
     pub grpc_address: SocketAddr,
 
     /// Refuse to create or delete partition groups over gRPC. Nodes may elect their primaries all the same.

@@ -2,6 +2,7 @@
 //! there are too many.
 
 mod files;
+mod listen;
 mod places;
 mod stream;
 mod wait;
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use files::raise_limit;
+pub use listen::listen;
 pub use places::{Place, Places};
 pub use stream::Followed;
 pub use wait::Wait;
@@ -103,6 +105,8 @@ pub(crate) async fn accept<T: Tenant>(
         match accepted {
             Ok((stream, peer)) => {
                 pause = ACCEPT_PAUSE.0;
+                // One that came over IPv4 to a socket of both families is logged as such.
+                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                 let tenant = Arc::new(newcomer());
                 let Some(Some(place)) = stop.run_until_cancelled(places.take(tenant)).await else { return };
                 // Without it an answer waits up to 40 ms for an acknowledgement.

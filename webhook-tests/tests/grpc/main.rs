@@ -3,6 +3,7 @@
 mod auth;
 mod command;
 mod examples;
+mod families;
 mod groups;
 mod groups_faults;
 mod hostile;
