@@ -1,14 +1,14 @@
 //! The composition root: what the process consists of, in which order it starts and stops.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::{HeaderValue, USER_AGENT};
 use kube::{Client, Config};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{SetOnce, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{self, Admission, identity, server};
@@ -17,7 +17,7 @@ use crate::api::names::ObjectKey;
 use crate::certificates;
 use crate::cli::{GrpcAuth, Run};
 use crate::connections;
-use crate::controller::caches::{Synced, Told};
+use crate::controller::caches::Told;
 use crate::controller::{Caches, KnownPartitions, Manager};
 use crate::election::sweeper::Sweeper;
 use crate::election::{Hub, Store};
@@ -30,6 +30,7 @@ use crate::replicas::{NoRandomness, Presence, ReplicaId};
 use crate::sets::Sets;
 use crate::tasks::{Failure, Supervisor, Tasks};
 use crate::tls::{self, Tls};
+use crate::watch::FirstLists;
 
 /// Longest silence on a connection to the API server that is waited for: that of two bookmarks of a watch, which come
 /// every minute. A connection that has gone dead without a word is noticed by nothing else.
@@ -136,13 +137,13 @@ async fn run_until(options: Run, metrics: Arc<Metrics>, supervisor: &Supervisor)
     serving.spawn("presence", Arc::clone(&presence).run(serving.stopping().clone()));
     let tls = certificates::start(&options, &client, (&presence, &readiness, &metrics), &serving)?;
     let caches = Arc::new(Caches::default());
-    let own_username = Arc::new(OnceLock::new());
+    let own_username = Arc::new(SetOnce::new());
     let account = readiness.gate("own account");
     serving.spawn_finite("own account", learn_username(client.clone(), Arc::clone(&own_username), account));
 
     let alive = readiness.alive("webhook server");
     let admission =
-        Admission { sets: Arc::new(KnownSets(Arc::clone(&caches))), own_username, metrics: Arc::clone(&metrics) };
+        Admission { sets: Arc::new(KnownSets(Arc::clone(&caches))), own_username: Arc::clone(&own_username), metrics: Arc::clone(&metrics) };
     let webhooks = server::serve(
         webhook_listener,
         tls.server_config(),
@@ -190,7 +191,8 @@ async fn run_until(options: Run, metrics: Arc<Metrics>, supervisor: &Supervisor)
         supervisor: supervisor.clone(),
     };
     let led = Led { manager, sweeper, tls: tls.clone() };
-    draining.spawn("elector", stand(options, presence.id(), led, synced, draining.stopping().clone()));
+    let able = able_to_lead(synced, own_username);
+    draining.spawn("elector", stand(options, presence.id(), led, able, draining.stopping().clone()));
     assembled.open();
     supervisor.stopping().cancelled().await;
     readiness.drain();
@@ -323,11 +325,14 @@ fn start_watches(
     tasks: &Tasks,
 ) -> mpsc::Receiver<()> {
     let (synced, all_synced) = mpsc::channel::<()>(1);
-    let gate = |kind: &str| -> Synced {
-        let (gate, synced) = (readiness.gate(format!("cache: {kind}")), synced.clone());
-        Box::new(move || {
-            gate.open();
-            drop(synced);
+    let gate = |kind: &str| -> FirstLists {
+        let (gate, mut synced) = (readiness.gate(format!("cache: {kind}")), Some(synced.clone()));
+        Box::new(move |heard| match heard {
+            Ok(()) => {
+                gate.open();
+                synced = None;
+            }
+            Err(why) => gate.explain(&why),
         })
     };
     let from = (client, &options.scope());
@@ -344,11 +349,10 @@ struct Led {
     tls: Tls,
 }
 
-/// Stands for election, and does what the leader does while elected.
-async fn stand(options: Run, id: ReplicaId, work: Led, synced: mpsc::Receiver<()>, stop: CancellationToken) {
+/// Stands for election once this replica is `able` to lead, and does what the leader does while elected.
+async fn stand(options: Run, id: ReplicaId, work: Led, able: impl Future<Output = ()>, stop: CancellationToken) {
     let Led { manager, sweeper, tls } = work;
-    // Reconciling against half a cache would try to create what exists.
-    if stop.run_until_cancelled(first_lists(synced)).await.is_none() {
+    if stop.run_until_cancelled(able).await.is_none() {
         return;
     }
     let elector = Elector::new(
@@ -370,22 +374,29 @@ async fn stand(options: Run, id: ReplicaId, work: Led, synced: mpsc::Receiver<()
     elector.run(stop, lead).await;
 }
 
-/// Waits until every sender is gone: each watch drops its own with its first list.
-async fn first_lists(mut all_synced: mpsc::Receiver<()>) {
+/// Waits until every watch has its first list, with which it drops its sender, and the own user name is known. A leader
+/// with half a cache would try to create what exists; one whose webhook does not know it would have each of its
+/// Partitions refused.
+async fn able_to_lead(mut all_synced: mpsc::Receiver<()>, own_username: Arc<SetOnce<String>>) {
     while all_synced.recv().await.is_some() {}
+    own_username.wait().await;
 }
 
 /// Learns by which name the API server knows this process: only that user may write Partitions.
-async fn learn_username(client: Client, own_username: Arc<OnceLock<String>>, gate: Gate) {
+async fn learn_username(client: Client, own_username: Arc<SetOnce<String>>, gate: Gate) {
     loop {
         match identity::own_username(client.clone()).await {
             Ok(name) => {
                 tracing::info!(user = name, "the API server knows this controller by name");
-                own_username.get_or_init(|| name);
+                // It was not known before: nothing else sets it.
+                drop(own_username.set(name));
                 gate.open();
                 return;
             }
-            Err(error) => tracing::warn!(%error, "own user name unknown, asking again"),
+            Err(error) => {
+                tracing::warn!(%error, "own user name unknown, asking again");
+                gate.explain(&error);
+            }
         }
         tokio::time::sleep(IDENTITY_RETRY).await;
     }

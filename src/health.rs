@@ -3,12 +3,13 @@
 //! Ready is a fact, not a flag: each part of the process holds a named gate until it has done what readiness waits
 //! for, or a check that looks at the thing itself.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::future::Future;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use arc_swap::ArcSwapOption;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri, header};
@@ -47,14 +48,24 @@ struct Inner {
 #[derive(Clone, Default)]
 pub struct Readiness(Arc<Inner>);
 
-/// Holds readiness back until it is opened. If it is dropped closed, the process never becomes ready.
-#[derive(Debug)]
-pub struct Gate(Arc<AtomicBool>);
+/// Holds readiness back until it is opened. If it is dropped closed, the process never becomes ready. Clones are the same
+/// gate.
+#[derive(Clone, Debug)]
+pub struct Gate(Arc<ArcSwapOption<String>>);
 
 impl Gate {
+    fn closed() -> Self {
+        Self(Arc::new(ArcSwapOption::from_pointee("not yet".to_owned())))
+    }
+
     /// Says that what readiness waited for has come.
     pub fn open(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.store(None);
+    }
+
+    /// Says why a gate that is still closed has not been opened.
+    pub fn explain(&self, why: &dyn Display) {
+        self.0.rcu(|known| known.as_ref().map(|_| Arc::new(format!("not yet: {why}"))));
     }
 }
 
@@ -87,12 +98,12 @@ impl Readiness {
     /// Adds a gate that the first readiness waits for.
     #[must_use]
     pub fn gate(&self, name: impl Into<String>) -> Gate {
-        let open = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&open);
+        let gate = Gate::closed();
+        let seen = gate.clone();
         self.check(name, Counts::UntilReady, move || {
-            if seen.load(Ordering::Acquire) { Ok(()) } else { Err("not yet".to_owned()) }
+            seen.0.load().as_deref().map_or(Ok(()), |why| Err(why.clone()))
         });
-        Gate(open)
+        gate
     }
 
     /// Adds a check that fails for good once the returned value is dropped.
@@ -236,6 +247,10 @@ mod tests {
         let (status, text) = get(&readiness, "/readyz").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(text, "[-] caches: partitions: not yet\nnot ready\n");
+        partitions.explain(&"partitions is forbidden");
+        sets.explain(&"is open already");
+        let text = get(&readiness, "/readyz").await.1;
+        assert_eq!(text, "[-] caches: partitions: not yet: partitions is forbidden\nnot ready\n");
         partitions.open();
         assert_eq!(get(&readiness, "/readyz").await, (StatusCode::OK, "ok\n".to_owned()));
         let (_, text) = get(&readiness, "/readyz?verbose").await;

@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use crate::api::names::ObjectKey;
+use crate::api_error::message;
 use crate::cache::Cache;
 use crate::lenient::{Lenient, Unreadable};
 use crate::scope::Scope;
@@ -116,43 +117,44 @@ pub(crate) fn version_in(text: Option<&str>) -> u64 {
     text.and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
-/// Watches the objects of `scope` that `labels` selects and keeps `cache` equal to them, for ever; `synced` is called
-/// when the first list of every namespace is in. Errors are logged and retried with back-off; an object that cannot be
+/// Called with each error until the first list of every namespace is in, and then once more.
+pub type FirstLists = Box<dyn FnMut(Result<(), &str>) + Send>;
+
+/// Watches the objects of `scope` that `labels` selects and keeps `cache` equal to them, for ever; `first` hears of the
+/// first list of every namespace. Errors are logged and retried with back-off; an object that cannot be
 /// read is logged and left out, and never stops the others.
 pub async fn run<K, S>(
     (client, scope): (&Client, &Scope),
     labels: &str,
     cache: &Cache<S::Kept>,
     sink: S,
-    synced: impl FnOnce() + Send,
+    first: FirstLists,
 ) where
     K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + 'static,
     K::DynamicType: Default + Clone + Eq + std::hash::Hash + Send,
     S: Sink<K> + Sync,
 {
     let apis = scope.apis(client);
-    let missing = Mutex::new((apis.len(), Some(synced)));
-    let listed = || {
+    let missing = Mutex::new((apis.len(), first));
+    let heard = |result: Result<(), &str>| {
         let mut missing = missing.lock().unwrap_or_else(PoisonError::into_inner);
-        missing.0 -= 1;
-        if missing.0 == 0
-            && let Some(synced) = missing.1.take()
-        {
-            synced();
+        missing.0 -= usize::from(result.is_ok());
+        if missing.0 == 0 || result.is_err() {
+            (missing.1)(result);
         }
     };
-    let (sink, listed) = (&sink, &listed);
-    join_all(apis.into_iter().map(|(namespace, api)| follow(api, namespace, labels, cache, sink, listed))).await;
+    let (sink, heard) = (&sink, &heard);
+    join_all(apis.into_iter().map(|(namespace, api)| follow(api, namespace, labels, cache, sink, heard))).await;
 }
 
-/// The same for one namespace, or for all if that is none.
+/// The same for one namespace, or for all if that is none. `heard` is called until its first list is in.
 async fn follow<K, S>(
     api: Api<Lenient<K>>,
     namespace: Option<String>,
     labels: &str,
     cache: &Cache<S::Kept>,
     sink: &S,
-    synced: impl FnOnce() + Send,
+    heard: impl Fn(Result<(), &str>) + Send,
 ) where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     K::DynamicType: Default + Clone + Eq + std::hash::Hash + Send,
@@ -166,7 +168,7 @@ async fn follow<K, S>(
     let events = watcher(api, config).filter(move |event| future::ready(!begins(event)));
     let mut events = events.backoff(sink.pace().backoff()).boxed();
     let mut listed = HashSet::new();
-    let mut synced = Some(synced);
+    let mut synced = false;
     let mut failed = None;
     loop {
         let event = match events.try_next().await {
@@ -179,6 +181,9 @@ async fn follow<K, S>(
                     tracing::debug!(kind, namespace, %error, "watch still interrupted");
                 }
                 failed = Some(Instant::now());
+                if !synced {
+                    heard(Err(&cause_of(&error)));
+                }
                 listed.clear();
                 sink.interrupted(namespace);
                 continue;
@@ -197,9 +202,10 @@ async fn follow<K, S>(
                 }
                 listed = HashSet::new();
                 sink.listed(namespace);
-                if let Some(synced) = synced.take() {
+                if !synced {
                     tracing::debug!(kind, namespace, "watch synced");
-                    synced();
+                    synced = true;
+                    heard(Ok(()));
                 }
             }
             Event::Apply(object) => drop(take(object, cache, sink, &kind)),
@@ -219,6 +225,17 @@ async fn follow<K, S>(
                 }
             }
         }
+    }
+}
+
+/// The API server's own words, if it gave the error.
+fn cause_of(error: &watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(cause)
+        | watcher::Error::WatchStartFailed(cause)
+        | watcher::Error::WatchFailed(cause) => message(cause).into_owned(),
+        watcher::Error::WatchError(status) => status.message.clone(),
+        watcher::Error::NoResourceVersion => error.to_string(),
     }
 }
 

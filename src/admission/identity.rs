@@ -7,6 +7,8 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use tokio::time::timeout;
 
+use crate::api_error::message;
+
 /// How long an answer is waited for: the API server has nothing to look up for it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -14,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The API server refused or was not reached.
-    #[error("asking the API server for the controller's own user name: {0}")]
+    #[error("asking the API server for the controller's own user name: {}", message(.0))]
     Api(#[from] kube::Error),
     /// The API server took the request and did not answer.
     #[error("asking the API server for the controller's own user name: no answer")]

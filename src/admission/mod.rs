@@ -17,7 +17,9 @@ pub mod server;
 mod uid;
 mod validate;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+
+use tokio::sync::SetOnce;
 
 pub use response::{Response, Status};
 pub use review::{Operation, Request};
@@ -38,7 +40,7 @@ pub struct Admission {
     /// The watch cache.
     pub sets: Arc<dyn Sets>,
     /// Name that the API server knows this controller's own account by; empty until it was learnt.
-    pub own_username: Arc<OnceLock<String>>,
+    pub own_username: Arc<SetOnce<String>>,
     /// Where decisions are counted.
     pub metrics: Arc<Metrics>,
 }

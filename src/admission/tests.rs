@@ -31,7 +31,7 @@ impl Sets for Fixed {
 pub(super) const OWN: &str = "system:serviceaccount:home:keeper";
 
 pub(super) fn admission(sets: &[Value]) -> Admission {
-    let own_username = Arc::new(OnceLock::new());
+    let own_username = Arc::new(SetOnce::new());
     own_username.set(OWN.to_owned()).unwrap();
     Admission { sets: Arc::new(Fixed::of(sets)), own_username, metrics: Metrics::new() }
 }

@@ -16,13 +16,14 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::peer;
+use super::rights::Account;
 use super::seen::{Look, Seen, Served, Webhook, mode_of};
 use crate::calls::within;
 use crate::tls::source::Source;
 use crate::tls::{Mode, Names, canary};
 
 /// Longest that anything is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Label that a namespace has with its name.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 /// Port of a webhook that names none.
@@ -49,13 +50,24 @@ pub async fn gather(client: &Client, names: &Names, address: Option<&str>, canar
         }),
     ];
     let judged = configurations[0].found().into_iter().flatten().find_map(|webhook| webhook.namespace.as_deref());
+    let account = Account {
+        name: account_of(deployment.found()).unwrap_or(names.controller()),
+        namespace: judged,
+        mode: &mode,
+    };
     let canaries_in = canaries_in.or(judged).unwrap_or(names.namespace()).to_owned();
-    let (secret, served, canary) = tokio::join!(
+    let (rights, secret, served, canary) = tokio::join!(
+        account.missing(client, names),
         secret(client, names, &mode),
         served(names, address, service.found(), configurations[0].found()),
         canary::ask(client.clone(), canaries_in),
     );
-    Seen { mode, secret, service, slices, configurations, served, canary }
+    Seen { rights, mode, secret, service, slices, configurations, served, canary }
+}
+
+/// The `ServiceAccount` of its pods.
+fn account_of(deployment: Option<&Deployment>) -> Option<&str> {
+    deployment?.spec.as_ref()?.template.spec.as_ref()?.service_account_name.as_deref()
 }
 
 async fn get<K>(client: &Client, namespace: &str, name: &str) -> Look<K>

@@ -12,13 +12,15 @@ use webpki::EndEntityCert;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::report::{Finding, Layer, Report};
-use super::seen::{Look, Seen, Served, Webhook};
+use super::seen::{Look, Rights, Seen, Served, Webhook};
 use crate::tls::authority::{Authority, Phase};
 use crate::tls::rotation::Canary;
 use crate::tls::source::{Found, Material, Pair, Source};
 use crate::tls::stored::{self, Damage};
 use crate::tls::{Mode, Names, verify};
 
+/// What puts the objects of the manifest right.
+const APPLY: &str = "apply the manifest of the controller again";
 /// How kube-apiserver says that a user lacks a right.
 const NO_RIGHT: &str = "cannot create resource";
 
@@ -34,12 +36,13 @@ pub fn judge(seen: &Seen, names: &Names, now: SystemTime) -> Report {
         Look::Found(webhooks) => bundles(layer, webhooks, (chain, stored.as_ref()), &seen.mode, names, now),
         Look::Missing => {
             let message = format!("there is no webhook configuration {}: no set is judged", names.configuration());
-            Finding::failed(layer, message, "apply the manifest of the controller again")
+            Finding::failed(layer, message, APPLY)
         }
         Look::Forbidden(why) => forbidden(layer, why),
         Look::Failed(why) => unanswered(layer, why),
     };
     Report::of(vec![
+        rights(&seen.rights),
         secret(seen, names, now),
         service(seen, names),
         certificate(&seen.served, names, now),
@@ -61,6 +64,22 @@ fn unanswered(layer: Layer, why: &str) -> Finding {
 fn authority(seen: &Seen, names: &Names) -> Option<Authority> {
     let secret = seen.secret.found().filter(|_| seen.mode == Mode::SelfSigned)?;
     stored::judge(secret.data.as_ref()?, names).authority
+}
+
+fn rights(rights: &Look<Rights>) -> Finding {
+    let layer = Layer::Rights;
+    match rights {
+        Look::Found(Rights { user, missing }) if missing.is_empty() => {
+            Finding::ok(layer, format!("{user} may do what a replica needs to become ready"))
+        }
+        Look::Found(Rights { user, missing }) => {
+            Finding::failed(layer, format!("{user} may not {}", missing.join(", ")), APPLY)
+        }
+        // Every API server that authorizes has it.
+        Look::Missing => Finding::skipped(layer, "this API server does not review access"),
+        Look::Forbidden(why) => forbidden(layer, why),
+        Look::Failed(why) => unanswered(layer, why),
+    }
 }
 
 fn secret(seen: &Seen, names: &Names, now: SystemTime) -> Finding {
@@ -135,7 +154,7 @@ fn service(seen: &Seen, names: &Names) -> Finding {
         Look::Found(service) => service,
         Look::Missing => {
             let message = format!("there is no Service {name} in {namespace}");
-            return Finding::failed(layer, message, "apply the manifest of the controller again");
+            return Finding::failed(layer, message, APPLY);
         }
         Look::Forbidden(why) => return forbidden(layer, why),
         Look::Failed(why) => return unanswered(layer, why),
@@ -145,7 +164,7 @@ fn service(seen: &Seen, names: &Names) -> Finding {
     let stray = called.clone().find(|(_, (ns, other, _))| (ns.as_str(), other.as_str()) != (namespace, name));
     if let Some((webhook, (other_namespace, other, _))) = stray {
         let message = format!("webhook {} calls the Service {other} in {other_namespace}", webhook.name);
-        return Finding::failed(layer, message, "apply the manifest of the controller again");
+        return Finding::failed(layer, message, APPLY);
     }
     let spec = service.spec.as_ref();
     if let Some(alias) = spec.and_then(|spec| spec.external_name.as_deref()) {
@@ -154,7 +173,7 @@ fn service(seen: &Seen, names: &Names) -> Finding {
     let has = |port: i32| spec.is_some_and(|spec| spec.ports.iter().flatten().any(|known| known.port == port));
     if let Some((webhook, (.., port))) = called.find(|(_, (.., port))| !has(*port)) {
         let message = format!("webhook {} calls port {port}, which {name} does not have", webhook.name);
-        return Finding::failed(layer, message, "apply the manifest of the controller again");
+        return Finding::failed(layer, message, APPLY);
     }
     match &seen.slices {
         Look::Found(slices) => endpoints(slices, service, names),
@@ -253,7 +272,7 @@ fn bundles(
     };
     if webhooks.is_empty() {
         let message = format!("the configuration {} has no webhooks", names.configuration());
-        return Finding::failed(layer, message, "apply the manifest of the controller again");
+        return Finding::failed(layer, message, APPLY);
     }
     for webhook in webhooks {
         let name = &webhook.name;

@@ -30,6 +30,7 @@ fn healthy() -> (Seen, Authority) {
         {"addresses": ["10.0.0.1"], "conditions": {"ready": true}}, {"addresses": ["10.0.0.2"], "conditions": {"ready": false}},
     ]});
     let seen = Seen {
+        rights: Look::Found(Rights { user: "system:serviceaccount:home:keeper".to_owned(), missing: Vec::new() }),
         mode: Mode::SelfSigned,
         secret: Look::Found(secret),
         service: Look::Found(serde_json::from_value(service).unwrap()),
@@ -65,6 +66,18 @@ fn nothing_is_wrong_with_what_is_right() {
     let text = report.to_string();
     assert!(text.contains("holds CA 3, stable, valid until 2033-08-16T03:33:20Z"), "{text}");
     assert!(text.contains("keeper has 1 ready endpoints") && text.contains("(2 of 2 webhooks)"), "{text}");
+}
+
+#[test]
+fn a_right_that_the_controller_lacks_is_named() {
+    let (mut seen, _) = healthy();
+    if let Look::Found(rights) = &mut seen.rights {
+        rights.missing = vec!["create selfsubjectreviews".to_owned(), "watch pods".to_owned()];
+    }
+    let says = "system:serviceaccount:home:keeper may not create selfsubjectreviews, watch pods. To do: apply";
+    only(&seen, Layer::Rights, Outcome::Failed, says);
+    seen.rights = Look::Forbidden("no reviews".to_owned());
+    only(&seen, Layer::Rights, Outcome::Skipped, "forbidden: no reviews");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod gather;
 mod judge;
 mod peer;
 pub mod report;
+mod rights;
 mod seen;
 
 use std::io::{self, Write};

@@ -8,6 +8,8 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Layer {
+    /// What the controller's own account may do.
+    Rights,
     /// Where the CA, or the certificate, is kept.
     Secret,
     /// What the webhook configurations name, and what stands behind it.
@@ -25,6 +27,7 @@ pub enum Layer {
 impl fmt::Display for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            Self::Rights => "rights",
             Self::Secret => "secret",
             Self::Service => "service",
             Self::Certificate => "certificate",

@@ -87,9 +87,20 @@ pub enum Served {
     NoAddress,
 }
 
+/// What the API server says of the rights of the controller's own account.
+#[derive(Clone, Debug, Default)]
+pub struct Rights {
+    /// How the API server calls the account.
+    pub user: String,
+    /// What it may not do and has to, such as `watch pods`.
+    pub missing: Vec<String>,
+}
+
 /// Everything.
 #[derive(Clone, Debug)]
 pub struct Seen {
+    /// What the controller may do.
+    pub rights: Look<Rights>,
     /// Where certificates come from.
     pub mode: Mode,
     /// Where the CA, or the certificate, is kept.

@@ -24,7 +24,7 @@ use crate::cache::Cache;
 use crate::queue::Trigger;
 use crate::scope::Scope;
 use crate::sets::Currency;
-use crate::watch::{self, Pace, Sink};
+use crate::watch::{self, FirstLists, Pace, Sink};
 
 /// Annotation in which kubectl keeps a copy of what was applied: nothing here reads it.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -34,8 +34,6 @@ const MIRRORING_CONTROLLER: &str = "endpointslicemirroring-controller.k8s.io";
 
 /// Told of every change of a Partition, after the cache has it.
 pub type Told = Arc<dyn Fn(&ObjectKey) + Send + Sync>;
-/// Called when one watch has its first list.
-pub type Synced = Box<dyn FnOnce() + Send>;
 
 /// One cache a kind.
 #[derive(Default)]
@@ -74,13 +72,13 @@ pub struct SliceOf {
 
 impl Caches {
     /// What watches everything in `scope`, for ever: one task a kind, with its name. `controller` selects the children;
-    /// `told` is told of Partitions; `gate` makes, for each kind, what is called when its first list is in.
+    /// `told` is told of Partitions; `gate` makes, for each kind, what hears of its first lists.
     pub fn watches(
         self: &Arc<Self>,
         (client, scope): (&Client, &Scope),
         controller: &str,
         (sets, partitions, told): (Trigger, Trigger, Told),
-        mut gate: impl FnMut(&'static str) -> Synced,
+        mut gate: impl FnMut(&'static str) -> FirstLists,
     ) -> Vec<(&'static str, BoxFuture<'static, ()>)> {
         // A policy of the cluster may rewrite the labels under app.kubernetes.io: objects are selected by others, and are
         // known by their owner.
@@ -98,10 +96,12 @@ impl Caches {
         let route = Route { sets, partitions };
         let children = || Children(route.clone());
         let from = Source { caches: self, client, scope };
-        let (sets_listed, caches) = (gate("partitionsets"), Arc::clone(self));
-        let sets_synced = Box::new(move || {
-            caches.sets_currency.synced();
-            sets_listed();
+        let (mut sets_listed, caches) = (gate("partitionsets"), Arc::clone(self));
+        let sets_synced: FirstLists = Box::new(move |heard| {
+            if heard.is_ok() {
+                caches.sets_currency.synced();
+            }
+            sets_listed(heard);
         });
         let (sets, partitions) = (Sets(route.clone(), Arc::clone(self)), Partitions { route: route.clone(), told });
         vec![
@@ -187,7 +187,7 @@ impl Source<'_> {
         labels: &str,
         cache: fn(&Caches) -> &Cache<S::Kept>,
         sink: S,
-        synced: Synced,
+        first: FirstLists,
     ) -> BoxFuture<'static, ()>
     where
         K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + 'static,
@@ -196,7 +196,7 @@ impl Source<'_> {
     {
         let (caches, client, scope) = (Arc::clone(self.caches), self.client.clone(), self.scope.clone());
         let labels = labels.to_owned();
-        async move { watch::run::<K, S>((&client, &scope), &labels, cache(&caches), sink, synced).await }.boxed()
+        async move { watch::run::<K, S>((&client, &scope), &labels, cache(&caches), sink, first).await }.boxed()
     }
 }
 

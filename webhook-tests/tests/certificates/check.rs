@@ -9,7 +9,7 @@ use webhook_tests::{Output, binaries};
 use crate::support::{CONFIGURATIONS, Ground, SECRET, SOON, ground};
 
 /// Runs it as the user of a kubeconfig, or as the administrator.
-fn check(ground: &Ground, kubeconfig: Option<&PathBuf>, arguments: &[&str]) -> Output {
+pub fn check(ground: &Ground, kubeconfig: Option<&PathBuf>, arguments: &[&str]) -> Output {
     let kubeconfig = kubeconfig.map_or(ground.control_plane.kubeconfig(), PathBuf::as_path);
     let mut command = Command::new(binaries::controller().expect("a controller"));
     let ended = command.arg("check").args(arguments).env("KUBECONFIG", kubeconfig).output().expect("a process");
@@ -20,7 +20,7 @@ fn check(ground: &Ground, kubeconfig: Option<&PathBuf>, arguments: &[&str]) -> O
 /// The lines of layers that are not `ok`, with what it has ended with.
 fn odd(ground: &Ground) -> (Option<i32>, Vec<String>) {
     let output = check(ground, None, &[]);
-    assert_eq!((output.stdout.lines().count(), output.stderr.as_str()), (6, ""), "{}", output.stdout);
+    assert_eq!((output.stdout.lines().count(), output.stderr.as_str()), (7, ""), "{}", output.stdout);
     let odd = output.stdout.lines().filter(|line| !line.starts_with("ok "));
     (output.status.code(), odd.map(str::to_owned).collect())
 }
@@ -31,7 +31,7 @@ fn a_healthy_installation_has_nothing_to_fault_and_nobody_has_to_be_an_administr
     let _replicas = ground.replicas(2);
     assert_eq!(odd(&ground), (Some(0), Vec::new()));
     let report: Value = serde_json::from_str(&check(&ground, None, &["-o", "json"]).stdout).expect("JSON");
-    assert_eq!((&report["ok"], &report["layers"][0]["layer"]), (&json!(true), &json!("secret")), "{report:#}");
+    assert_eq!((&report["ok"], &report["layers"][0]["layer"]), (&json!(true), &json!("rights")), "{report:#}");
 
     // A user who may do nothing is told so, and that is no fault.
     let kubectl = ground.kubectl();
@@ -46,7 +46,7 @@ fn a_healthy_installation_has_nothing_to_fault_and_nobody_has_to_be_an_administr
         check(&ground, Some(&file), &["--address", &format!("localhost:{}", ground.installation.webhook_port())]);
     kubectl.ok(&["delete", "serviceaccount", "nobody"]);
     let skipped = output.stdout.lines().filter(|line| line.starts_with("skipped") && line.contains("forbidden: "));
-    assert_eq!((output.status.code(), skipped.count()), (Some(0), 5), "{}", output.stdout);
+    assert_eq!((output.status.code(), skipped.count()), (Some(0), 6), "{}", output.stdout);
     assert!(output.stdout.contains("ok       certificate"), "{}", output.stdout);
 }
 

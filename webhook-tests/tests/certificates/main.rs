@@ -7,6 +7,7 @@ mod check;
 mod clients;
 mod clocks;
 mod given;
+mod hardened;
 mod killed;
 #[path = "../replicas/load.rs"]
 mod load;

@@ -1,0 +1,111 @@
+//! Asks the API server what the controller's own account may do.
+
+use futures::future::join_all;
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use kube::api::PostParams;
+use kube::{Api, Client};
+
+use super::gather::PATIENCE;
+use super::seen::{Look, Rights};
+use crate::api::GROUP;
+use crate::calls::within;
+use crate::tls::{Mode, Names};
+
+const WEBHOOKS: &str = "admissionregistration.k8s.io";
+
+/// What is watched in the namespaces that are looked after: group and resource.
+const WATCHED: [(&str, &str); 9] = [
+    (GROUP, "partitionsets"),
+    (GROUP, "partitions"),
+    ("", "configmaps"),
+    ("apps", "statefulsets"),
+    ("", "pods"),
+    ("", "services"),
+    ("policy", "poddisruptionbudgets"),
+    ("discovery.k8s.io", "endpointslices"),
+    ("", "endpoints"),
+];
+
+/// Whose rights are looked at, and where they are needed.
+pub(super) struct Account<'a> {
+    /// Name of the `ServiceAccount`, in the controller's own namespace.
+    pub(super) name: &'a str,
+    /// A namespace that is looked after; none for all.
+    pub(super) namespace: Option<&'a str>,
+    /// Where certificates come from.
+    pub(super) mode: &'a Mode,
+}
+
+impl Account<'_> {
+    /// How the API server calls the account.
+    fn user(&self, names: &Names) -> String {
+        format!("system:serviceaccount:{}:{}", names.namespace(), self.name)
+    }
+
+    /// The rights without which no replica becomes ready or leads.
+    fn needed(&self, names: &Names) -> Vec<ResourceAttributes> {
+        let right = |(group, resource): (&str, &str), verb: &str, namespace: Option<&str>, name: Option<&str>| {
+            ResourceAttributes {
+                group: Some(group.to_owned()),
+                resource: Some(resource.to_owned()),
+                verb: Some(verb.to_owned()),
+                namespace: namespace.map(str::to_owned),
+                name: name.map(str::to_owned),
+                ..ResourceAttributes::default()
+            }
+        };
+        let (home, configuration) = (Some(names.namespace()), Some(names.configuration()));
+        let mut needed = vec![right(("authentication.k8s.io", "selfsubjectreviews"), "create", None, None)];
+        let verbs = || ["list", "watch"].into_iter();
+        needed.extend(WATCHED.iter().flat_map(|kind| verbs().map(|verb| right(*kind, verb, self.namespace, None))));
+        for kind in ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"] {
+            needed.extend(verbs().map(|verb| right((WEBHOOKS, kind), verb, None, configuration)));
+            if *self.mode == Mode::SelfSigned {
+                needed.push(right((WEBHOOKS, kind), "patch", None, configuration));
+            }
+        }
+        if *self.mode == Mode::SelfSigned {
+            needed.extend(["watch", "update"].map(|verb| right(("", "secrets"), verb, home, Some(&names.secret()))));
+        }
+        let leases = ("coordination.k8s.io", "leases");
+        needed.extend(["watch", "update"].map(|verb| right(leases, verb, home, Some(names.controller()))));
+        needed
+    }
+
+    /// Which of them the account lacks, in words.
+    pub(super) async fn missing(&self, client: &Client, names: &Names) -> Look<Rights> {
+        let reviews: Api<SubjectAccessReview> = Api::all(client.clone());
+        let user = self.user(names);
+        let asked = self.needed(names).into_iter().map(|right| {
+            let spec = SubjectAccessReviewSpec {
+                user: Some(user.clone()),
+                groups: Some(groups(names.namespace())),
+                resource_attributes: Some(right.clone()),
+                ..SubjectAccessReviewSpec::default()
+            };
+            let (reviews, review) = (reviews.clone(), SubjectAccessReview { spec, ..SubjectAccessReview::default() });
+            async move {
+                let answer = within(PATIENCE, reviews.create(&PostParams::default(), &review)).await?;
+                let allowed = answer.status.is_some_and(|status| status.allowed);
+                kube::Result::Ok((!allowed).then(|| text(&right)))
+            }
+        });
+        let answers: kube::Result<Vec<Option<String>>> = join_all(asked).await.into_iter().collect();
+        Look::from(answers.map(Some)).map(|lacking| Rights { user, missing: lacking.into_iter().flatten().collect() })
+    }
+}
+
+/// The groups of every `ServiceAccount` of a namespace.
+fn groups(namespace: &str) -> Vec<String> {
+    let of_namespace = format!("system:serviceaccounts:{namespace}");
+    vec!["system:serviceaccounts".to_owned(), of_namespace, "system:authenticated".to_owned()]
+}
+
+fn text(right: &ResourceAttributes) -> String {
+    let part = |part: &Option<String>| part.as_deref().filter(|text| !text.is_empty()).map(str::to_owned);
+    let (verb, resource) = (part(&right.verb).unwrap_or_default(), part(&right.resource).unwrap_or_default());
+    let group = part(&right.group).map(|group| format!(".{group}")).unwrap_or_default();
+    let name = part(&right.name).map(|name| format!(" {name}")).unwrap_or_default();
+    let namespace = part(&right.namespace).map(|namespace| format!(" in {namespace}")).unwrap_or_default();
+    format!("{verb} {resource}{group}{name}{namespace}")
+}
