@@ -12,7 +12,7 @@ use webhook_tests::{ControlPlane, Kubectl, MANIFEST, binaries};
 use crate::support::{SOON, items, text};
 
 /// What kubectl says of each object, in the order of the file.
-const CREATED: [&str; 13] = [
+const CREATED: [&str; 15] = [
     "customresourcedefinition.apiextensions.k8s.io/partitionsets.k8s.atomix.io created",
     "customresourcedefinition.apiextensions.k8s.io/partitions.k8s.atomix.io created",
     "clusterrole.rbac.authorization.k8s.io/atomix-controller created",
@@ -21,6 +21,8 @@ const CREATED: [&str; 13] = [
     "rolebinding.rbac.authorization.k8s.io/atomix-controller created",
     "serviceaccount/atomix-controller created",
     "secret/atomix-controller-webhook-ca created",
+    "lease.coordination.k8s.io/atomix-controller created",
+    "lease.coordination.k8s.io/atomix-controller-replicas created",
     "service/atomix-controller created",
     "deployment.apps/atomix-controller created",
     "poddisruptionbudget.policy/atomix-controller created",

@@ -320,9 +320,11 @@ fn is_for_others(resource: &str, verb: &str) -> bool {
     let of_other_objects = (resource, verb) == ("services", "delete");
     // By the one of two controllers that comes second, to the empty Secret or to the Lease.
     let of_a_race = matches!((resource, verb), ("secrets" | "leases", "get"));
+    // The manifest has the Leases; they are made again if somebody deletes them.
+    let of_an_accident = (resource, verb) == ("leases", "create");
     // Nobody calls it here; the tests of the API do.
     let of_the_grpc_api = resource == "partitionsets" && ["get", "create", "delete"].contains(&verb);
-    asked_by_openshift || of_other_settings || of_other_objects || of_a_race || of_the_grpc_api
+    asked_by_openshift || of_other_settings || of_other_objects || of_a_race || of_an_accident || of_the_grpc_api
 }
 
 /// Lets the controller do all that it ever does.
