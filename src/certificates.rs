@@ -30,7 +30,7 @@ pub fn start(
         client: client.clone(),
         names: Names::new(&options.controller_name, &options.controller_namespace, &options.cluster_domain),
         periods: options.periods(),
-        canaries_in: options.canary_namespace().to_owned(),
+        canaries_in: options.canary_namespaces(),
         peers: Arc::clone(presence) as Arc<dyn Peers>,
         events: Events::start(client.clone(), FIELD_MANAGER, options.pod_name.clone(), recorder),
         metrics: Arc::clone(metrics),

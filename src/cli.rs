@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use crate::api::canary;
 use crate::check::Check;
 use crate::client::Groups;
 use crate::controller::{Images, Settings};
@@ -205,10 +206,14 @@ impl Run {
         Scope::of(&self.namespaces)
     }
 
-    /// A namespace whose sets the webhooks judge.
+    /// Namespaces whose sets the webhooks judge, as far as nothing exempts them: those that are looked after, or one's own
+    /// and one that every cluster has.
     #[must_use]
-    pub fn canary_namespace(&self) -> &str {
-        self.namespaces.first().unwrap_or(&self.controller_namespace)
+    pub fn canary_namespaces(&self) -> Vec<String> {
+        if self.namespaces.is_empty() {
+            return vec![self.controller_namespace.clone(), canary::EVERYWHERE.to_owned()];
+        }
+        self.namespaces.clone()
     }
 
     /// How long the webhooks' certificates last.

@@ -6,6 +6,9 @@ use serde_json::Value;
 /// Annotation that makes an object a canary. Its value is part of the answer.
 pub const ANNOTATION: &str = "k8s.atomix.io/canary";
 
+/// A namespace that every cluster has and no cloud exempts from webhooks.
+pub const EVERYWHERE: &str = "default";
+
 /// Longest value that is repeated.
 const LONGEST: usize = 64;
 

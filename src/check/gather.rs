@@ -18,8 +18,10 @@ use tokio::time::timeout;
 use super::peer;
 use super::rights::Account;
 use super::seen::{Look, Seen, Served, Webhook, mode_of};
+use crate::api::canary::EVERYWHERE;
 use crate::calls::within;
 use crate::tls::source::Source;
+use crate::tls::rotation::Canary;
 use crate::tls::{Mode, Names, canary};
 
 /// Longest that anything is waited for.
@@ -55,14 +57,29 @@ pub async fn gather(client: &Client, names: &Names, address: Option<&str>, canar
         namespace: judged,
         mode: &mode,
     };
-    let canaries_in = canaries_in.or(judged).unwrap_or(names.namespace()).to_owned();
-    let (rights, secret, served, canary) = tokio::join!(
+    let first = canaries_in.or(judged).unwrap_or(names.namespace());
+    // Where a person has named a namespace, that one is meant.
+    let other = canaries_in.is_none().then_some(EVERYWHERE);
+    let (rights, secret, served, (canary, exempt)) = tokio::join!(
         account.missing(client, names),
         secret(client, names, &mode),
         served(names, address, service.found(), configurations[0].found()),
-        canary::ask(client.clone(), canaries_in),
+        canaries(client, first, other),
     );
-    Seen { rights, mode, secret, service, slices, configurations, served, canary }
+    Seen { rights, mode, secret, service, slices, configurations, served, canary, exempt }
+}
+
+/// What the API server says in the namespace `first`; if no webhook is asked there and those of `other` are, what it says
+/// there, and of which namespace it does not ask.
+async fn canaries(client: &Client, first: &str, other: Option<&str>) -> (canary::Verdict, Option<String>) {
+    let verdict = canary::ask_in(client, first).await;
+    let Some(other) = other.filter(|other| verdict.0 == Canary::NotAsked && *other != first) else {
+        return (verdict, None);
+    };
+    match canary::ask_in(client, other).await {
+        (Canary::NotAsked, _) => (verdict, None),
+        asked => (asked, Some(first.to_owned())),
+    }
 }
 
 /// The `ServiceAccount` of its pods.

@@ -48,7 +48,7 @@ pub fn judge(seen: &Seen, names: &Names, now: SystemTime) -> Report {
         certificate(&seen.served, names, now),
         bundle(Layer::MutatingBundle, &seen.configurations[0]),
         bundle(Layer::ValidatingBundle, &seen.configurations[1]),
-        reachability(&seen.canary),
+        reachability(&seen.canary, seen.exempt.as_deref()),
     ])
 }
 
@@ -303,11 +303,16 @@ fn has_certificate(bundle: &[u8]) -> bool {
         .any(|certificate| certificate.is_ok_and(|certificate| webpki::anchor_from_trusted_cert(&certificate).is_ok()))
 }
 
-fn reachability((canary, why): &(Canary, Option<String>)) -> Finding {
+fn reachability((canary, why): &(Canary, Option<String>), exempt: Option<&str>) -> Finding {
     let layer = Layer::Reachability;
     let why = why.as_deref().unwrap_or_default();
     match canary {
-        Canary::Proven => Finding::ok(layer, "the API server reaches both webhooks and trusts them"),
+        Canary::Proven => {
+            let exempt = exempt.map_or_else(String::new, |exempt| {
+                format!("; about {exempt} it does not ask them, by their namespaceSelector or an exemption of its own: sets there are judged by their schema alone")
+            });
+            Finding::ok(layer, format!("the API server reaches both webhooks and trusts them{exempt}"))
+        }
         Canary::NotAsked if why.contains(NO_RIGHT) => forbidden(layer, why),
         Canary::NotAsked => Finding::failed(
             layer,

@@ -38,6 +38,7 @@ fn healthy() -> (Seen, Authority) {
         configurations: [Look::Found(vec![webhook("m")]), Look::Found(vec![webhook("v"), webhook("w")])],
         served: Served::Chain("10.1.1.1:443".to_owned(), chain),
         canary: (Canary::Proven, None),
+        exempt: None,
     };
     (seen, authority)
 }
@@ -66,6 +67,14 @@ fn nothing_is_wrong_with_what_is_right() {
     let text = report.to_string();
     assert!(text.contains("holds CA 3, stable, valid until 2033-08-16T03:33:20Z"), "{text}");
     assert!(text.contains("keeper has 1 ready endpoints") && text.contains("(2 of 2 webhooks)"), "{text}");
+}
+
+#[test]
+fn a_namespace_that_is_exempt_from_webhooks_is_named_and_no_fault() {
+    let (mut seen, _) = healthy();
+    seen.exempt = Some("home".to_owned());
+    let (outcome, text) = found(&seen, Layer::Reachability);
+    assert!(outcome == Outcome::Ok && text.contains("about home it does not ask them"), "{text}");
 }
 
 #[test]

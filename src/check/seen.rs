@@ -115,6 +115,8 @@ pub struct Seen {
     pub served: Served,
     /// What the API server says to objects that only the webhooks refuse.
     pub canary: (Canary, Option<String>),
+    /// A namespace about which the API server does not ask the webhooks, while it does about others.
+    pub exempt: Option<String>,
 }
 
 /// Where certificates come from, as the Deployment says. What it does not say, or says in a way that is not understood,

@@ -85,8 +85,8 @@ pub struct Options {
     pub names: Names,
     /// How long everything lasts.
     pub periods: Periods,
-    /// A namespace whose sets the webhooks judge: canaries are sent there.
-    pub canaries_in: String,
+    /// Namespaces whose sets the webhooks should judge: canaries are sent to the first one that is.
+    pub canaries_in: Vec<String>,
     /// The other replicas.
     pub peers: Arc<dyn Peers>,
     /// Where events are handed in.

@@ -72,7 +72,7 @@ pub(super) struct Keeper {
     pub(super) names: Names,
     pub(super) periods: Periods,
     /// Where canaries are created.
-    pub(super) canaries_in: String,
+    pub(super) canaries_in: Vec<String>,
     pub(super) authority: watch::Sender<Option<Arc<Authority>>>,
     pub(super) lead: watch::Receiver<Option<Lead>>,
     pub(super) bundles: [Arc<bundle::Known>; 2],

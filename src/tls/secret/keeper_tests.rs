@@ -77,7 +77,7 @@ fn keeper(stored: &Arc<Mutex<Stored>>, held: Option<Authority>, others: bool) ->
     let keeper = Keeper {
         names: names(),
         periods: Periods::default(),
-        canaries_in: "home".to_owned(),
+        canaries_in: vec!["home".to_owned()],
         authority: watch::Sender::new(held.map(Arc::new)),
         lead: watch::channel(None).1,
         bundles: Default::default(),

@@ -6,6 +6,7 @@ mod bundles;
 mod check;
 mod clients;
 mod clocks;
+mod exempt;
 mod given;
 mod hardened;
 mod killed;
