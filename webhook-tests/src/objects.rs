@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use crate::kubectl::Kubectl;
@@ -41,4 +43,46 @@ pub fn items(kubectl: &Kubectl, arguments: &[&str]) -> Vec<Value> {
 pub fn removal_consent(kubectl: &Kubectl, set: &str, partitions: u32) -> Value {
     let generation = &kubectl.get_json(&["partitionset", set])["metadata"]["generation"];
     json!({"k8s.atomix.io/allow-partition-removal": format!("{partitions}@{generation}")})
+}
+
+/// The objects of a manifest as the cluster has them, without what the API
+/// server and the controllers write there.
+///
+/// # Panics
+///
+/// If kubectl fails.
+#[must_use]
+pub fn live(kubectl: &Kubectl, manifest: &Path) -> Vec<Value> {
+    let written = [
+        "/status",
+        "/data",
+        "/metadata/uid",
+        "/metadata/resourceVersion",
+        "/metadata/creationTimestamp",
+        "/metadata/generation",
+        "/metadata/managedFields",
+        "/metadata/annotations/deployment.kubernetes.io~1revision",
+        "/spec/clusterIP",
+        "/spec/clusterIPs",
+    ];
+    let mut objects = items(kubectl, &["-f", &manifest.to_string_lossy()]);
+    for object in &mut objects {
+        written.iter().for_each(|pointer| remove(object, pointer));
+        (0..3).for_each(|webhook| remove(object, &format!("/webhooks/{webhook}/clientConfig/caBundle")));
+        if object["kind"] == "Lease" {
+            remove(object, "/spec");
+        }
+        if object["metadata"]["annotations"] == json!({}) {
+            remove(object, "/metadata/annotations");
+        }
+    }
+    objects
+}
+
+/// Removes what a JSON pointer names, if it is there.
+fn remove(object: &mut Value, pointer: &str) {
+    let Some((parent, field)) = pointer.rsplit_once('/') else { return };
+    if let Some(parent) = object.pointer_mut(parent).and_then(Value::as_object_mut) {
+        parent.remove(&field.replace("~1", "/"));
+    }
 }

@@ -1,4 +1,6 @@
 //! What the documents say of removing, moving and upgrading an installation, done by their commands.
 
+mod elsewhere;
 mod removal;
 mod support;
+mod upgrade;
