@@ -42,16 +42,17 @@ use crate::metrics::{Metrics, ReasonLabel};
 
 /// Longest message that is read, in bytes. The largest request has options of 16 KiB.
 pub const MAX_MESSAGE: usize = 64 * 1024;
-/// Calls at a time on one connection. A client has a few; proxies put the streams of many nodes on one.
-const MAX_STREAMS: u32 = 256;
 /// Bytes of a call's headers: a bearer token is the longest of them.
 const MAX_HEADERS: u32 = 16 * 1024;
 /// Bytes that a client may send ahead, on one call and on all of its connection.
 const WINDOW: (u32, u32) = (64 * 1024, 128 * 1024);
 /// Bytes of an answer that wait for a client that does not take them.
 const MAX_SEND_BUFFER: usize = 32 * 1024;
-/// Calls that a client may have reset before they were looked at. More are an attack.
-const MAX_RESETS: usize = 20;
+/// Calls of one connection that were reset before they were looked at. A mesh puts the calls of many clients on one
+/// connection, which ends for all of them when there are more; so many at once are an attack.
+const MAX_RESETS: usize = 256;
+/// Streams of one connection, in its whole life, that had to be reset because a client broke the protocol.
+const MAX_ERRORS: usize = 1024;
 
 /// How much, and how long, the server puts up with.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +88,15 @@ pub struct Limits {
     pub late: Duration,
     /// After the drain, for the calls that are under way.
     pub stop: Duration,
+}
+
+impl Limits {
+    /// Streams that one connection may have open: more than there is room for on all connections together. So a call too
+    /// many is refused at once, and none waits in its client, or in a mesh, until another stream ends.
+    fn streams(&self) -> u32 {
+        let all = [self.calls, self.waiting, self.looks, self.stands].into_iter().fold(1, usize::saturating_add);
+        u32::try_from(all).unwrap_or(u32::MAX)
+    }
 }
 
 impl Default for Limits {
@@ -242,13 +252,13 @@ fn builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .keep_alive_interval(limits.ping.0)
         .keep_alive_timeout(limits.ping.1)
-        .max_concurrent_streams(MAX_STREAMS)
+        .max_concurrent_streams(limits.streams())
         .max_header_list_size(MAX_HEADERS)
         .initial_stream_window_size(WINDOW.0)
         .initial_connection_window_size(WINDOW.1)
         .max_send_buf_size(MAX_SEND_BUFFER)
         .max_pending_accept_reset_streams(MAX_RESETS)
-        .max_local_error_reset_streams(MAX_RESETS * 5);
+        .max_local_error_reset_streams(MAX_ERRORS);
     builder
 }
 

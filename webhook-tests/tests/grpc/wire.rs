@@ -110,6 +110,7 @@ pub fn head(path: &str, more: &[(&str, &str)]) -> Vec<u8> {
 }
 
 pub const CHECK: &str = "/grpc.health.v1.Health/Check";
+pub const WATCH: &str = "/grpc.health.v1.Health/Watch";
 pub const GET: &str = "/atomix.controller.ControllerService/GetPartitionGroups";
 
 /// An empty message as gRPC sends it.

@@ -59,3 +59,21 @@ async fn a_client_that_answers_no_ping_is_gone() {
     server.until_connections(1).await;
     stands.get().await;
 }
+
+#[tokio::test]
+async fn one_connection_has_room_for_the_elections_of_a_whole_mesh_and_refuses_one_too_many_at_once() {
+    let server = start(Limits { stands: 273, ..no_drain() }).await;
+    let mut mesh = server.client().await;
+    let all = async {
+        let mut elections = Vec::new();
+        for member in 0..273 {
+            let mut election = mesh.begin("EnterElection", &[], enter(&member.to_string()).into()).await.unwrap();
+            first(&mut election).await;
+            elections.push(election);
+        }
+        let refused = mesh.call("EnterElection", enter("one too many")).await;
+        mesh.get().await;
+        refused.0
+    };
+    assert_eq!(timeout(Duration::from_secs(60), all).await.expect("a call waits unseen"), 14);
+}
