@@ -330,7 +330,7 @@ fn start_watches(
         Box::new(move |heard| match heard {
             Ok(()) => {
                 gate.open();
-                synced = None;
+                drop(synced.take());
             }
             Err(why) => gate.explain(&why),
         })

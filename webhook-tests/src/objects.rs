@@ -67,8 +67,12 @@ pub fn live(kubectl: &Kubectl, manifest: &Path) -> Vec<Value> {
     ];
     let mut objects = items(kubectl, &["-f", &manifest.to_string_lossy()]);
     for object in &mut objects {
-        written.iter().for_each(|pointer| remove(object, pointer));
-        (0..3).for_each(|webhook| remove(object, &format!("/webhooks/{webhook}/clientConfig/caBundle")));
+        for pointer in written {
+            remove(object, pointer);
+        }
+        for webhook in 0..3 {
+            remove(object, &format!("/webhooks/{webhook}/clientConfig/caBundle"));
+        }
         if object["kind"] == "Lease" {
             remove(object, "/spec");
         }
