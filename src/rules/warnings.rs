@@ -34,6 +34,7 @@ pub(super) fn set(new: &SetObject, old: Option<&SetObject>) -> Vec<String> {
         ));
     }
     template(&new.spec.template.spec, &mut warnings);
+    replaced_defaults(&new.spec.template.spec, &mut warnings);
     metadata(new, &mut warnings);
     warnings
 }
@@ -80,6 +81,19 @@ fn template(spec: &TemplateSpec, warnings: &mut Vec<String>) {
             ));
         }
         _ => {}
+    }
+}
+
+/// A default of a whole structure goes with all that is in it when the structure is set.
+fn replaced_defaults(spec: &TemplateSpec, warnings: &mut Vec<String>) {
+    let spreads = spec.topology_spread_constraints.as_ref().is_some_and(|constraints| !constraints.is_empty());
+    let apart = spec.affinity.as_ref().is_none_or(|affinity| affinity.pod_anti_affinity.is_some());
+    if !apart && !spreads && spec.size.unwrap_or(DEFAULT_COUNT) > 1 {
+        warnings.push("spec.template.spec.affinity: replaces the default, by which pods of a partition prefer different nodes; without podAntiAffinity or topologySpreadConstraints all may run on one".to_owned());
+    }
+    let owned = spec.pod_security_context.as_ref().is_none_or(|context| context.fs_group.is_some());
+    if !owned && spec.storage_size.is_some() {
+        warnings.push("spec.template.spec.podSecurityContext: replaces the default, fsGroup 65534 of the volumes; without fsGroup, nodes that do not run as root may be unable to write to them, unless the cluster sets one, as OpenShift does".to_owned());
     }
 }
 

@@ -81,6 +81,32 @@ fn claims_that_were_retained_are_found_again() {
 }
 
 #[test]
+fn structures_that_replace_a_default_lose_all_of_it() {
+    let spec = |fields: &[(&str, Value)]| {
+        let field = |set, (name, value): &(&str, Value)| with(set, &format!("/spec/template/spec/{name}"), value.clone());
+        fields.iter().fold(raft("raft"), field)
+    };
+    let together = "spec.template.spec.affinity: replaces the default, by which pods of a partition prefer different \
+        nodes; without podAntiAffinity or topologySpreadConstraints all may run on one";
+    let unowned = "spec.template.spec.podSecurityContext: replaces the default, fsGroup 65534 of the volumes; without \
+        fsGroup, nodes that do not run as root may be unable to write to them, unless the cluster sets one, as OpenShift \
+        does";
+    let claims = "spec.template.spec.storageSize: new partitions use again any PersistentVolumeClaims that were retained \
+        for their pods (data-raft-1-0 and so on), with the data on them";
+    let spread = json!([{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}]);
+    let storage = || ("storageSize", json!("1Gi"));
+    warns(&[
+        (spec(&[("affinity", json!({}))]), &[together]),
+        (spec(&[("affinity", json!({"nodeAffinity": {}}))]), &[together]),
+        (spec(&[("affinity", json!({"podAntiAffinity": {}}))]), &[]),
+        (spec(&[("affinity", json!({})), ("topologySpreadConstraints", spread)]), &[]),
+        (spec(&[("podSecurityContext", json!({"runAsNonRoot": true}))]), &[]),
+        (spec(&[("podSecurityContext", json!({})), storage()]), &[claims, unowned]),
+        (spec(&[("podSecurityContext", json!({"fsGroup": 1000})), storage()]), &[claims]),
+    ]);
+}
+
+#[test]
 fn labels_and_annotations_of_the_controller_cannot_be_chosen() {
     let labels = json!({"app": "mine", "app.kubernetes.io/name": "mine", "tier": "one"});
     let set = with(raft("raft"), "/spec/template/metadata/labels", labels);

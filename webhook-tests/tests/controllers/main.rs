@@ -18,6 +18,7 @@ mod restarts;
 mod restore;
 mod rolling;
 mod rollout;
+mod security;
 mod services;
 mod shrinking;
 mod status;
