@@ -25,6 +25,7 @@ use crate::grpc;
 use crate::health::{self, Gate, Readiness};
 use crate::leader::{Elector, Term};
 use crate::metrics::Metrics;
+use crate::proxy;
 use crate::queue::Trigger;
 use crate::replicas::{NoRandomness, Presence, ReplicaId};
 use crate::sets::Sets;
@@ -54,6 +55,9 @@ pub enum Error {
     /// There is no usable way to the API server.
     #[error("finding the API server")]
     Client(#[from] kube::Error),
+    /// The way to the API server is one that this program cannot go.
+    #[error(transparent)]
+    Proxied(#[from] proxy::Proxied),
     /// An address cannot be listened on.
     #[error("listening on {address}")]
     Listen {
@@ -142,8 +146,11 @@ async fn run_until(options: Run, metrics: Arc<Metrics>, supervisor: &Supervisor)
     serving.spawn_finite("own account", learn_username(client.clone(), Arc::clone(&own_username), account));
 
     let alive = readiness.alive("webhook server");
-    let admission =
-        Admission { sets: Arc::new(KnownSets(Arc::clone(&caches))), own_username: Arc::clone(&own_username), metrics: Arc::clone(&metrics) };
+    let admission = Admission {
+        sets: Arc::new(KnownSets(Arc::clone(&caches))),
+        own_username: Arc::clone(&own_username),
+        metrics: Arc::clone(&metrics),
+    };
     let webhooks = server::serve(
         webhook_listener,
         tls.server_config(),
@@ -222,6 +229,9 @@ fn serve_health(
 /// decide, and every caller has a back-off of its own. The API server's audit log shows which replica asked.
 async fn connect(options: &Run) -> Result<Client, Error> {
     let mut config = Config::infer().await.map_err(kube::Error::InferConfig)?;
+    if let Some(variable) = proxy::bypass(&mut config)? {
+        tracing::warn!(variable, "a proxy is named and not used: the API server is connected to directly");
+    }
     config.default_retry = false;
     // Longer than any watch is silent. Without it, a list of an API server that takes requests and answers none would
     // be waited for without an end.

@@ -100,9 +100,7 @@ impl Readiness {
     pub fn gate(&self, name: impl Into<String>) -> Gate {
         let gate = Gate::closed();
         let seen = gate.clone();
-        self.check(name, Counts::UntilReady, move || {
-            seen.0.load().as_deref().map_or(Ok(()), |why| Err(why.clone()))
-        });
+        self.check(name, Counts::UntilReady, move || seen.0.load().as_deref().map_or(Ok(()), |why| Err(why.clone())));
         gate
     }
 

@@ -23,6 +23,7 @@ pub mod leader;
 pub mod lenient;
 pub mod metrics;
 pub mod offline;
+pub mod proxy;
 pub mod queue;
 pub mod replicas;
 pub mod rules;

@@ -20,8 +20,8 @@ use super::rights::Account;
 use super::seen::{Look, Seen, Served, Webhook, mode_of};
 use crate::api::canary::EVERYWHERE;
 use crate::calls::within;
-use crate::tls::source::Source;
 use crate::tls::rotation::Canary;
+use crate::tls::source::Source;
 use crate::tls::{Mode, Names, canary};
 
 /// Longest that anything is waited for.
@@ -52,11 +52,8 @@ pub async fn gather(client: &Client, names: &Names, address: Option<&str>, canar
         }),
     ];
     let judged = configurations[0].found().into_iter().flatten().find_map(|webhook| webhook.namespace.as_deref());
-    let account = Account {
-        name: account_of(deployment.found()).unwrap_or(names.controller()),
-        namespace: judged,
-        mode: &mode,
-    };
+    let account =
+        Account { name: account_of(deployment.found()).unwrap_or(names.controller()), namespace: judged, mode: &mode };
     let first = canaries_in.or(judged).unwrap_or(names.namespace());
     // Where a person has named a namespace, that one is meant.
     let other = canaries_in.is_none().then_some(EVERYWHERE);

@@ -20,6 +20,7 @@ use kube::{Client, Config};
 pub use self::args::Check;
 use self::args::Output;
 use self::report::Report;
+use crate::proxy;
 use crate::tls::Names;
 
 /// Why nothing could be looked at.
@@ -34,6 +35,9 @@ pub enum Error {
     /// There is no usable way to the API server.
     #[error("finding the API server: {0}")]
     Client(#[from] kube::Error),
+    /// The way to the API server is one that this program cannot go.
+    #[error(transparent)]
+    Proxied(#[from] proxy::Proxied),
     /// The findings cannot be written as JSON.
     #[error("writing JSON: {0}")]
     Json(#[from] serde_json::Error),
@@ -61,6 +65,9 @@ pub fn run(options: &Check) -> Result<ExitCode, Error> {
 
 async fn check(options: &Check) -> Result<Report, Error> {
     let mut config = connection(options).await?;
+    if let Some(variable) = proxy::bypass(&mut config)? {
+        eprintln!("{variable} names a proxy, which is not used: the API server is connected to directly");
+    }
     config.default_retry = false;
     let client = Client::try_from(config)?;
     let names = Names::new(&options.controller_name, &options.controller_namespace, &options.cluster_domain);

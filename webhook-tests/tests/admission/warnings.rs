@@ -83,7 +83,8 @@ fn claims_that_were_retained_are_found_again() {
 #[test]
 fn structures_that_replace_a_default_lose_all_of_it() {
     let spec = |fields: &[(&str, Value)]| {
-        let field = |set, (name, value): &(&str, Value)| with(set, &format!("/spec/template/spec/{name}"), value.clone());
+        let field =
+            |set, (name, value): &(&str, Value)| with(set, &format!("/spec/template/spec/{name}"), value.clone());
         fields.iter().fold(raft("raft"), field)
     };
     let together = "spec.template.spec.affinity: replaces the default, by which pods of a partition prefer different \
@@ -93,7 +94,8 @@ fn structures_that_replace_a_default_lose_all_of_it() {
         does";
     let claims = "spec.template.spec.storageSize: new partitions use again any PersistentVolumeClaims that were retained \
         for their pods (data-raft-1-0 and so on), with the data on them";
-    let spread = json!([{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}]);
+    let spread =
+        json!([{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}]);
     let storage = || ("storageSize", json!("1Gi"));
     warns(&[
         (spec(&[("affinity", json!({}))]), &[together]),

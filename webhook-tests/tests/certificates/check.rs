@@ -115,3 +115,30 @@ fn the_layer_that_is_wrong_is_named() {
     let reach = lines.iter().find(|line| line.contains("reachability")).unwrap_or_else(|| panic!("{lines:#?}"));
     assert!(reach.contains("cannot route to service") && reach.contains("the line about the service"), "{reach}");
 }
+
+/// kubectl goes through a proxy there; this program says that it does not.
+#[test]
+fn a_proxy_is_not_used_and_that_is_said() {
+    let ground = ground();
+    let run = |kubeconfig: &std::path::Path, proxy: &str| {
+        let mut command = Command::new(binaries::controller().expect("a controller"));
+        command.args(["check", "-o", "json"]).env("KUBECONFIG", kubeconfig).env("HTTPS_PROXY", proxy);
+        let ended = command.output().expect("a process");
+        (String::from_utf8_lossy(&ended.stdout).into_owned(), String::from_utf8_lossy(&ended.stderr).into_owned())
+    };
+    // Nothing listens on that port.
+    let (printed, said) = run(ground.control_plane.kubeconfig(), "http://127.0.0.1:9");
+    assert!(printed.contains("\"rights\""), "{printed}{said}");
+    assert!(said.starts_with("HTTPS_PROXY names a proxy, which is not used"), "{said}");
+
+    let mut config: Value =
+        serde_json::from_str(&ground.kubectl().ok(&["config", "view", "--raw", "-o", "json"])).expect("a kubeconfig");
+    config["clusters"][0]["cluster"]["proxy-url"] = json!("socks5://127.0.0.1:9");
+    let file = ground.control_plane.dir().join("proxied.kubeconfig");
+    std::fs::write(&file, config.to_string()).expect("a file");
+    let (printed, said) = run(&file, "");
+    assert!(
+        printed.is_empty() && said.contains("names the proxy socks5://127.0.0.1:9/ (proxy-url)"),
+        "{printed}{said}"
+    );
+}

@@ -16,7 +16,8 @@ fn selectors(ground: &Ground) -> Vec<Value> {
 
 fn select(ground: &Ground, selector: &Value) {
     for (kind, webhooks) in CONFIGURATIONS.into_iter().zip([1, 2]) {
-        let field = |webhook| json!({"op": "add", "path": format!("/webhooks/{webhook}/namespaceSelector"), "value": selector});
+        let field =
+            |webhook| json!({"op": "add", "path": format!("/webhooks/{webhook}/namespaceSelector"), "value": selector});
         let patch: Vec<Value> = (0..webhooks).map(field).collect();
         let patch = Value::Array(patch).to_string();
         let manager = "--field-manager=admissionsenforcer";

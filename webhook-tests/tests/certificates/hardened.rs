@@ -45,7 +45,8 @@ fn the_controller_knows_its_name_by_its_own_right_and_says_what_is_missing_witho
     let rules = kubectl.get_json(&ROLE)["rules"].as_array().expect("rules").clone();
     let granted = |rule: &serde_json::Value| rule["apiGroups"] == json!(["authentication.k8s.io"]);
     let index = rules.iter().position(granted).expect("the right");
-    let patch = |operation| kubectl.ok(&["patch", ROLE[0], ROLE[1], "--type=json", "-p", &json!([operation]).to_string()]);
+    let patch =
+        |operation| kubectl.ok(&["patch", ROLE[0], ROLE[1], "--type=json", "-p", &json!([operation]).to_string()]);
     patch(json!({"op": "remove", "path": format!("/rules/{index}")}));
     await_refusal(&ground, "kube-system:atomix-controller");
     let mut controller = ground.installation.start_with(quick(&[])).expect("a controller");

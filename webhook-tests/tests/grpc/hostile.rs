@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use webhook_tests::Controller;
 
 use crate::wire::{
-    WATCH, CHECK, CONTINUATION, DATA, EMPTY, END_HEADERS, END_STREAM, GET, HEADERS, PING, PREFACE, RST_STREAM, Raw, SETTINGS,
-    await_metric, await_true, frame, head, metric, start,
+    CHECK, CONTINUATION, DATA, EMPTY, END_HEADERS, END_STREAM, GET, HEADERS, PING, PREFACE, RST_STREAM, Raw, SETTINGS,
+    WATCH, await_metric, await_true, frame, head, metric, start,
 };
 
 /// More than the pod's idle needs, and far less than it may have.

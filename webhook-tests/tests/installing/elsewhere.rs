@@ -25,7 +25,8 @@ fn in_another_namespace_it_is_the_same_and_needs_nothing_of_kube_system() {
         objects
     };
     let manifest = printed("-f", &binaries::workspace().join(MANIFEST).to_string_lossy());
-    let mut wanted: Vec<Value> = serde_json::from_str(&json!(manifest).to_string().replace("kube-system", HOME)).expect("JSON");
+    let mut wanted: Vec<Value> =
+        serde_json::from_str(&json!(manifest).to_string().replace("kube-system", HOME)).expect("JSON");
     for object in wanted.iter_mut().filter(|object| object["kind"] == "Deployment") {
         let pod = object["spec"]["template"]["spec"].as_object_mut().expect("a pod");
         assert!(pod.remove("priorityClassName").is_some());

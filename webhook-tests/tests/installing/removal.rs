@@ -14,7 +14,11 @@ const GONE: [&[&str]; 4] = [
     &[],
     &["deployment/atomix-controller", "service/atomix-controller"],
     &["clusterrole/atomix-controller", "role/atomix-controller", "serviceaccount/atomix-controller"],
-    &["secret/atomix-controller-webhook-ca", "lease/atomix-controller", "mutatingwebhookconfiguration/atomix-controller"],
+    &[
+        "secret/atomix-controller-webhook-ca",
+        "lease/atomix-controller",
+        "mutatingwebhookconfiguration/atomix-controller",
+    ],
 ];
 
 #[test]
