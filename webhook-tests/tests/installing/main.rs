@@ -1,5 +1,6 @@
 //! What the documents say of removing, moving and upgrading an installation, done by their commands.
 
+mod addresses;
 mod elsewhere;
 mod removal;
 mod support;
