@@ -142,6 +142,13 @@ const EVERYWHERE: &[Grant] = &[
         why: "the trust of the API server in our certificates",
     },
     Grant {
+        group: "networking.k8s.io",
+        resources: &["ipaddresses"],
+        verbs: &["get"],
+        names: &[],
+        why: "a deleted Service comes back when its address is free",
+    },
+    Grant {
         group: "authentication.k8s.io",
         resources: &["selfsubjectreviews"],
         verbs: &["create"],
@@ -320,8 +327,8 @@ fn is_for_others(resource: &str, verb: &str) -> bool {
     let of_other_objects = (resource, verb) == ("services", "delete");
     // By the one of two controllers that comes second, to the empty Secret or to the Lease.
     let of_a_race = matches!((resource, verb), ("secrets" | "leases", "get"));
-    // The manifest has the Leases; they are made again if somebody deletes them.
-    let of_an_accident = (resource, verb) == ("leases", "create");
+    // The manifest has the Leases; they are made again if somebody deletes them. So are Services, at their addresses.
+    let of_an_accident = matches!((resource, verb), ("leases", "create") | ("ipaddresses", "get"));
     // Nobody calls it here; the tests of the API do.
     let of_the_grpc_api = resource == "partitionsets" && ["get", "create", "delete"].contains(&verb);
     asked_by_openshift || of_other_settings || of_other_objects || of_a_race || of_an_accident || of_the_grpc_api

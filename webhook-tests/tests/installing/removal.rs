@@ -42,10 +42,17 @@ fn nothing_is_left_whatever_was_gone_and_the_next_installation_leads_at_once() {
             let label = r#"{"metadata": {"labels": {"a": "b"}}}"#;
             let refused = inside.fails(&["patch", "partitionset", "w", "--type=merge", "-p", label]);
             assert!(refused.contains("failed calling webhook"), "{refused}");
-            // The garbage collector takes the owner off the Partition.
+            // The garbage collector takes the owner off the Partition, or deletes it if it had not heard of its kind yet.
             let orphan = ["delete", "partitionset", "orphaning", "--cascade=orphan", "--timeout=60s"];
             inside.ok(&orphan);
-            inside.ok(&["delete", "partition", "orphaning-1", "--cascade=foreground", "--timeout=60s"]);
+            inside.ok(&[
+                "delete",
+                "--ignore-not-found",
+                "partition",
+                "orphaning-1",
+                "--cascade=foreground",
+                "--timeout=60s",
+            ]);
         }
 
         let removed = kubectl.shell(&removal);
