@@ -39,14 +39,16 @@ fn texts(violations: &[Violation]) -> Vec<String> {
 /// The object with what defaulting fills in, as the API server would have it.
 fn defaulted(object: &Value) -> Value {
     let verdict = partition_set(object, None, &alone);
-    verdict.filled.iter().fold(object.clone(), |object, filled| with(object, filled.pointer, filled.value.clone()))
+    let mut object = object.clone();
+    verdict.edits.iter().for_each(|edit| edit.apply(&mut object));
+    object
 }
 
 #[test]
 fn the_seed_documents_set_is_legal() {
     let verdict = partition_set(&raft(), None, &alone);
     assert!(verdict.violations.is_empty() && verdict.warnings.is_empty(), "{verdict:?}");
-    let pointers: Vec<_> = verdict.filled.iter().map(|filled| filled.pointer).collect();
+    let pointers: Vec<_> = verdict.edits.iter().map(|edit| &*edit.pointer).collect();
     assert_eq!(
         pointers,
         ["/spec/maxUnavailablePartitions", "/spec/partitionSize", "/spec/persistentVolumeClaimRetentionPolicy"]
@@ -366,7 +368,7 @@ fn what_was_wrong_before_is_not_held_against_an_update() {
 fn a_set_that_is_being_deleted_is_not_judged() {
     let object = with(raft(), "/metadata/deletionTimestamp", json!("2020-01-01T00:00:00Z"));
     let verdict = partition_set(&with(object, "/spec/partitions", json!(0)), Some(&raft()), &alone);
-    assert!(verdict.violations.is_empty() && verdict.filled.is_empty() && verdict.warnings.is_empty());
+    assert!(verdict.violations.is_empty() && verdict.edits.is_empty() && verdict.warnings.is_empty());
 }
 
 #[test]
@@ -509,7 +511,7 @@ proptest! {
     #[test]
     fn defaulting_is_idempotent_and_only_adds(object in plausible()) {
         let once = defaulted(&object);
-        prop_assert!(partition_set(&once, None, &alone).filled.is_empty());
+        prop_assert!(partition_set(&once, None, &alone).edits.is_empty());
         for field in FIELDS {
             if let Some(given) = object.pointer(field).filter(|given| !given.is_object()) {
                 prop_assert_eq!(once.pointer(field), Some(given));
@@ -522,7 +524,7 @@ proptest! {
         let once = defaulted(&object);
         if partition_set(&object, None, &alone).violations.is_empty() {
             let again = partition_set(&once, Some(&once), &alone);
-            prop_assert!(again.violations.is_empty() && again.filled.is_empty() && again.warnings.is_empty());
+            prop_assert!(again.violations.is_empty() && again.edits.is_empty() && again.warnings.is_empty());
         }
     }
 

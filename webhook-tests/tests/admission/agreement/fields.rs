@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::corpus::Expected::{self, Illegal, IllegalForFunctions, Legal, Same};
+use super::corpus::Expected::{self, Illegal, IllegalForFunctions, Legal, LegalOnceEdited, Same};
 
 /// A place in a set, what is expected of it, and values to put there.
 type Field = (&'static str, Expected, Vec<Value>);
@@ -228,6 +228,7 @@ fn of_containers() -> Vec<Field> {
                 json!({"requests": {"cpu": "0.1", "memory": "1e3"}, "claims": [{"name": "c"}]}),
             ],
         ),
+        ("/spec/template/spec/resources", LegalOnceEdited, vec![json!({"requests": {"cpu": 0.5}})]),
         (
             "/spec/template/spec/resources",
             Illegal,
@@ -237,7 +238,6 @@ fn of_containers() -> Vec<Field> {
                 json!({"limits": {"cpu": "much"}}),
                 json!({"limits": {"cpu": ""}}),
                 json!({"limits": {"cpu": true}}),
-                json!({"requests": {"cpu": 0.5}}),
                 json!({"limits": {"memory": "1Gb"}}),
                 json!({"limits": ["cpu"]}),
             ],
