@@ -206,7 +206,12 @@ fn of_containers() -> Vec<Field> {
         (
             "/spec/template/spec/env",
             IllegalForFunctions,
-            vec![json!([{"name": ""}]), json!([{"name": "A=B"}]), json!([{"name": "é"}])],
+            vec![
+                json!([{"name": ""}]),
+                json!([{"name": "A=B"}]),
+                json!([{"name": "é"}]),
+                json!([{"name": "A", "valueFrom": {"configMapKeyRef": {"key": "k"}}}]),
+            ],
         ),
         (
             "/spec/template/spec/env",
@@ -214,7 +219,6 @@ fn of_containers() -> Vec<Field> {
             vec![
                 json!([{"name": "A", "valueFrom": {"fieldRef": {}}}]),
                 json!([{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s"}}}]),
-                json!([{"name": "A", "valueFrom": {"configMapKeyRef": {"key": "k"}}}]),
                 json!([{"name": "A", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": 1}}}]),
             ],
         ),
@@ -225,7 +229,7 @@ fn of_containers() -> Vec<Field> {
                 json!({}),
                 json!(null),
                 json!({"limits": {"cpu": 2, "memory": "1Gi", "example.com/gpu": "1"}}),
-                json!({"requests": {"cpu": "0.1", "memory": "1e3"}, "claims": [{"name": "c"}]}),
+                json!({"requests": {"cpu": "0.1", "memory": "1e3"}}),
             ],
         ),
         ("/spec/template/spec/resources", LegalOnceEdited, vec![json!({"requests": {"cpu": 0.5}})]),
@@ -245,13 +249,15 @@ fn of_containers() -> Vec<Field> {
         (
             "/spec/template/spec/resources",
             IllegalForFunctions,
-            vec![json!({"limits": {"cpu": "-1"}}), json!({"limits": {"cpu": "1e99"}}), json!({"limits": {"cpu": -1}})],
+            vec![
+                json!({"limits": {"cpu": "-1"}}),
+                json!({"limits": {"cpu": "1e99"}}),
+                json!({"limits": {"cpu": -1}}),
+                json!({"claims": [{"name": "c"}]}),
+                json!({"claims": [{"name": "a"}, {"name": "a"}]}),
+            ],
         ),
-        (
-            "/spec/template/spec/resources",
-            Same,
-            vec![json!({"claims": [{}]}), json!({"claims": [{"name": "a"}, {"name": "a"}]})],
-        ),
+        ("/spec/template/spec/resources", Same, vec![json!({"claims": [{}]})]),
         (
             "/spec/template/spec/securityContext",
             Legal,
@@ -290,7 +296,12 @@ fn of_pods() -> Vec<Field> {
         (
             "/spec/template/spec/tolerations",
             Legal,
-            vec![json!([]), json!([{}]), json!([{"key": "k", "operator": "Exists", "tolerationSeconds": 5}])],
+            vec![json!([]), json!([{"key": "k", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5}])],
+        ),
+        (
+            "/spec/template/spec/tolerations",
+            IllegalForFunctions,
+            vec![json!([{}]), json!([{"key": "k", "operator": "Exists", "tolerationSeconds": 5}])],
         ),
         (
             "/spec/template/spec/tolerations",

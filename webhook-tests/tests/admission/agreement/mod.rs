@@ -5,6 +5,8 @@
 
 mod corpus;
 mod fields;
+mod fragments;
+mod pods;
 
 use atomix_controller::api::PartitionSet;
 use atomix_controller::rules::{self, SetVerdict};
