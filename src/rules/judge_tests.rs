@@ -40,7 +40,9 @@ fn texts(violations: &[Violation]) -> Vec<String> {
 fn defaulted(object: &Value) -> Value {
     let verdict = partition_set(object, None, &alone);
     let mut object = object.clone();
-    verdict.edits.iter().for_each(|edit| edit.apply(&mut object));
+    for edit in &verdict.edits {
+        edit.apply(&mut object);
+    }
     object
 }
 

@@ -90,7 +90,7 @@ fn field_ref(reference: &ObjectFieldSelector, path: &str, report: &mut Report<'_
         return;
     }
     let mut unconvertible = |detail: String| {
-        report.add(Violation::invalid(field.clone(), &given, format!("error converting fieldPath: {detail}")))
+        report.add(Violation::invalid(field.clone(), &given, format!("error converting fieldPath: {detail}")));
     };
     if version != "v1" {
         return unconvertible(format!("unsupported pod version: {version}"));

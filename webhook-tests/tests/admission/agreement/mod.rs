@@ -108,7 +108,9 @@ fn disagreement(case: &Case, functions: &SetVerdict, schema: &Result<(), String>
 /// The object as the mutating webhook would leave it.
 fn filled(object: &Value, verdict: &SetVerdict) -> Value {
     let mut object = object.clone();
-    verdict.edits.iter().for_each(|edit| edit.apply(&mut object));
+    for edit in &verdict.edits {
+        edit.apply(&mut object);
+    }
     object
 }
 

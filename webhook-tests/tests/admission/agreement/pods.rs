@@ -46,10 +46,8 @@ async fn judge(client: &Client, sets: &str, fragment: &Fragment) -> Option<Strin
     let ours = rules::partition_set(&set, None, &alone).violations;
     let theirs = create(client, sets, &stateful_set(&fragment.template)).await;
     let agreed = match (&theirs, fragment.unknown) {
-        (Ok(()), None | Some(Unknown::Words)) => ours.is_empty(),
-        (Err(_), Some(Unknown::Words)) => !ours.is_empty(),
-        (_, Some(Unknown::Accepted)) => ours.is_empty(),
-        (_, Some(Unknown::Refused)) => !ours.is_empty(),
+        (Ok(()), None | Some(Unknown::Words)) | (_, Some(Unknown::Accepted)) => ours.is_empty(),
+        (Err(_), Some(Unknown::Words)) | (_, Some(Unknown::Refused)) => !ours.is_empty(),
         (Err(status), None) => {
             let causes = causes(status);
             let known = |violation: &rules::Violation| causes.iter().any(|cause| same(violation, cause));
