@@ -20,7 +20,7 @@ impl Edit {
     }
 
     /// Removes a field.
-    pub(super) fn remove(pointer: String) -> Self {
+    pub(super) fn remove(pointer: impl Into<Cow<'static, str>>) -> Self {
         Self { pointer: pointer.into(), value: None }
     }
 

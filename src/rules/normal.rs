@@ -2,7 +2,8 @@
 //!
 //! A `null` means that the field is absent. The API server drops it from what is created, replaced or patched, and not
 //! from what is applied by server-side apply, which it then refuses. A quantity may be a number with a fraction in the
-//! API of pods (`cpu: 0.5`), and has to be a text in a custom resource.
+//! API of pods (`cpu: 0.5`), and has to be a text in a custom resource. An empty text means that the field is left out, as
+//! it does in Kubernetes' own objects; where a schema lists the values that there are, it is removed.
 
 use std::borrow::Cow;
 
@@ -13,6 +14,14 @@ use super::shape;
 
 const SPEC: &str = "/spec";
 const TEMPLATE: &str = "/spec/template/spec";
+/// Fields that have one of a list of values, and that may be left out.
+const CHOICES: [&str; 5] = [
+    "/spec/persistentVolumeClaimRetentionPolicy/whenDeleted",
+    "/spec/persistentVolumeClaimRetentionPolicy/whenScaled",
+    "/spec/template/spec/imagePullPolicy",
+    "/spec/template/spec/pullPolicy",
+    "/spec/template/spec/ipFamilyPolicy",
+];
 
 /// The set in the schema's way, and the changes that this takes.
 pub(super) fn normalise(set: &Value) -> (Cow<'_, Value>, Vec<Edit>) {
@@ -23,11 +32,15 @@ pub(super) fn normalise(set: &Value) -> (Cow<'_, Value>, Vec<Edit>) {
     if let Some(template) = set.pointer(TEMPLATE) {
         shape::fractions(template, TEMPLATE, &mut edits);
     }
+    let empty = CHOICES.into_iter().filter(|choice| set.pointer(choice).is_some_and(|value| *value == ""));
+    edits.extend(empty.map(Edit::remove));
     if edits.is_empty() {
         return (Cow::Borrowed(set), edits);
     }
     let mut set = set.clone();
-    edits.iter().for_each(|edit| edit.apply(&mut set));
+    for edit in &edits {
+        edit.apply(&mut set);
+    }
     (Cow::Owned(set), edits)
 }
 
@@ -67,6 +80,8 @@ mod tests {
                 "env": [{"name": "A", "value": null}, null],
                 "resources": {"requests": {"cpu": 0.5, "memory": 1}, "limits": {"cpu": 1.0}},
                 "storageSize": 1.5,
+                "pullPolicy": "",
+                "image": "",
             },
         }}});
         let (normal, edits) = normalise(&set);
@@ -78,10 +93,11 @@ mod tests {
                     "env": [{"name": "A"}, null],
                     "resources": {"requests": {"cpu": "0.5", "memory": 1}, "limits": {"cpu": 1.0}},
                     "storageSize": "1.5",
+                    "image": "",
                 },
             }}})
         );
-        assert_eq!(edits.len(), 5);
+        assert_eq!(edits.len(), 6);
         assert!(matches!(normalise(&normal), (Cow::Borrowed(_), edits) if edits.is_empty()));
     }
 }

@@ -253,7 +253,7 @@ pub(super) fn template_change(new: &TemplateSpec, old: &TemplateSpec, path: &str
         violations.push(Violation::invalid(format!("{path}.ipFamilies[0]"), &new, detail));
     }
     let detail = format!("{IMMUTABLE}: the claim templates of a StatefulSet cannot change");
-    if new.storage_class.as_deref().unwrap_or_default() != old.storage_class.as_deref().unwrap_or_default() {
+    if new.claimed_class() != old.claimed_class() {
         violations.push(Violation::forbidden(format!("{path}.storageClass"), &detail));
     }
     let amount = |spec: &TemplateSpec| spec.storage_size.as_ref().map(|size| Quantity::parse(&size.0));

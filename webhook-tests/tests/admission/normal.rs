@@ -1,11 +1,12 @@
-//! What may be written in another way than the schema has it: `null` for what is absent, and numbers for quantities.
+//! What may be written in another way than the schema has it: `null` and empty texts for what is absent, and numbers for
+//! quantities.
 
 use atomix_controller::api::crds;
 use serde_json::{Map, Value, json};
 use webhook_tests::Kubectl;
 
 use crate::manifests::{set, with};
-use crate::verdicts::{accepts, invalid, namespace};
+use crate::verdicts::{accepts, invalid, namespace, patches, refuses};
 
 /// Where the schema of a set's spec stands in its CRD.
 const SPEC: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
@@ -81,7 +82,7 @@ fn written(kubectl: &Kubectl, object: &dyn Fn(&str) -> Value) -> Vec<Value> {
     for (index, arguments) in CREATING.iter().enumerate() {
         let name = format!("s{index}");
         if arguments[0] == "replace" {
-            accepts(kubectl, &set(&name, json!({"template": {"spec": {"protocol": "raft"}}})));
+            accepts(kubectl, &stripped(object(&name)));
         }
         kubectl.feed_ok(arguments, &object(&name).to_string());
         specs.push(kubectl.get_json(&["pset", &name])["spec"].clone());
@@ -131,4 +132,33 @@ fn a_number_with_a_fraction_is_a_quantity_however_a_set_is_written() {
         let template = &spec["template"]["spec"];
         assert_eq!(template["resources"], json!({"requests": {"cpu": "0.5"}, "limits": {"cpu": "1.25"}}));
     }
+}
+
+#[test]
+fn an_empty_text_is_absent_but_for_a_storage_class_however_a_set_is_written() {
+    let namespace = namespace("empty");
+    let kubectl = namespace.kubectl();
+    let object = |name: &str| {
+        let texts = json!({"protocol": "raft", "image": "", "imagePullPolicy": "", "pullPolicy": "", "config": "",
+            "priorityClassName": "", "serviceAccountName": "", "ipFamilyPolicy": "", "storageClass": "",
+            "storageSize": "1Gi"});
+        let retention = json!({"whenDeleted": "", "whenScaled": "Delete"});
+        set(name, json!({"persistentVolumeClaimRetentionPolicy": retention, "template": {"spec": texts}}))
+    };
+    for spec in written(&kubectl, &object) {
+        let retention = &spec["persistentVolumeClaimRetentionPolicy"];
+        assert_eq!(*retention, json!({"whenDeleted": "Retain", "whenScaled": "Delete"}));
+        let template = &spec["template"]["spec"];
+        for choice in ["imagePullPolicy", "pullPolicy", "ipFamilyPolicy"] {
+            assert!(template[choice].is_null(), "{choice}: {template}");
+        }
+        assert_eq!(template["storageClass"], "");
+    }
+    // "No class" is not "the default class", as soon as there are claims.
+    accepts(&kubectl, &object("s"));
+    let class = "spec.template.spec.storageClass: Forbidden: field is immutable: the claim templates of a StatefulSet \
+                 cannot change";
+    refuses(&kubectl, "s", &json!({"spec": {"template": {"spec": {"storageClass": null}}}}), &invalid("s", class));
+    accepts(&kubectl, &set("memory", json!({"template": {"spec": {"protocol": "raft", "storageClass": ""}}})));
+    patches(&kubectl, "memory", &json!({"spec": {"template": {"spec": {"storageClass": null}}}}));
 }
