@@ -14,7 +14,7 @@ use crate::controller::{Images, Settings};
 use crate::grpc::Access;
 use crate::grpc::tls::Sources;
 use crate::rules::duration;
-use crate::rules::labels::{is_dns_1035_label, is_dns_1123_subdomain};
+use crate::rules::syntax::{is_dns_1035_label, is_dns_1123_subdomain};
 use crate::scope::Scope;
 use crate::tls::source::Source;
 use crate::tls::{ClientAuthentication, Mode, Periods};

@@ -1,11 +1,11 @@
-//! `/mutate`: fills in what the user left out.
+//! `/mutate`: fills in what the user left out, and writes the rest in the way of the schema.
 
 use super::response::{Response, Subject};
 use super::review::Request;
 use super::{Admission, validate};
 use crate::rules;
 
-/// Fills a `PartitionSet` that is created or updated, or denies it at once.
+/// Completes a `PartitionSet` that is created or updated, or denies it at once.
 ///
 /// The schema is checked between the two webhooks, so whatever it rejects never reaches the validating one. Denying
 /// here as well shows the user everything that is wrong in one answer, and a patch is only ever made for a set that is
@@ -14,7 +14,7 @@ pub(super) fn partition_set(admission: &Admission, request: &Request) -> Respons
     let partitions_of = |name: &str| admission.partitions_of(&request.namespace, name);
     let verdict = rules::partition_set(&request.object, request.old(), &partitions_of);
     if verdict.violations.is_empty() {
-        Response::fill(&request.uid, &verdict.filled)
+        Response::patch(&request.uid, &verdict.edits)
     } else {
         let subject = Subject { name: request.display_name(), ..validate::SET };
         Response::invalid(&request.uid, subject, &verdict.violations)

@@ -11,8 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::review::{API_VERSION, KIND};
-use crate::rules::defaults::Filled;
-use crate::rules::{Violation, violation};
+use crate::rules::{Edit, Violation, violation};
 
 /// Longest warning that the API server passes on whole, in characters.
 const MAX_WARNING: usize = 256;
@@ -113,15 +112,12 @@ impl Response {
         Self { uid: uid.to_owned(), allowed: true, ..Self::default() }
     }
 
-    /// The request may go on with what was filled in, in that order.
+    /// The request may go on with these changes, made in this order.
     #[must_use]
-    pub fn fill(uid: &str, filled: &[Filled]) -> Self {
+    pub fn patch(uid: &str, edits: &[Edit]) -> Self {
         let mut response = Self::allow(uid);
-        if !filled.is_empty() {
-            let operations: Vec<Value> = filled
-                .iter()
-                .map(|Filled { pointer, value }| serde_json::json!({ "op": "add", "path": pointer, "value": value }))
-                .collect();
+        if !edits.is_empty() {
+            let operations: Vec<Value> = edits.iter().map(operation).collect();
             response.patch = Some(STANDARD.encode(Value::Array(operations).to_string()));
             response.patch_type = Some("JSONPatch");
         }
@@ -215,6 +211,14 @@ impl Response {
     /// Only if an answer cannot be written as JSON, which holds nothing but text and numbers.
     pub fn render(&self) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec(&ReviewOut { api_version: API_VERSION, kind: KIND, response: self })
+    }
+}
+
+/// An operation of a JSON patch: `add` replaces a field that is there.
+fn operation(edit: &Edit) -> Value {
+    match &edit.value {
+        Some(value) => serde_json::json!({ "op": "add", "path": edit.pointer, "value": value }),
+        None => serde_json::json!({ "op": "remove", "path": edit.pointer }),
     }
 }
 

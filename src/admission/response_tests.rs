@@ -47,13 +47,22 @@ fn a_denial_has_the_form_that_kubectl_prints_by_cause() {
 
 #[test]
 fn a_patch_is_base64_and_no_patch_is_no_field() {
-    let filled = [Filled { pointer: "/spec/partitions", value: json!(1) }];
-    let response = rendered(&Response::fill("u", &filled));
+    let edits = [
+        Edit { pointer: "/spec/partitions".into(), value: Some(json!(1)) },
+        Edit { pointer: "/spec/template/metadata".into(), value: None },
+    ];
+    let response = rendered(&Response::patch("u", &edits));
     assert_eq!(response["response"]["patchType"], "JSONPatch");
     let patch = STANDARD.decode(response["response"]["patch"].as_str().unwrap()).unwrap();
     let patch: Value = serde_json::from_slice(&patch).unwrap();
-    assert_eq!(patch, json!([{ "op": "add", "path": "/spec/partitions", "value": 1 }]));
-    let nothing = rendered(&Response::fill("u", &[]));
+    assert_eq!(
+        patch,
+        json!([
+            { "op": "add", "path": "/spec/partitions", "value": 1 },
+            { "op": "remove", "path": "/spec/template/metadata" },
+        ])
+    );
+    let nothing = rendered(&Response::patch("u", &[]));
     assert_eq!(nothing["response"], json!({ "uid": "u", "allowed": true }));
 }
 

@@ -162,7 +162,8 @@ pub struct TemplateSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
 
-    /// Storage class of the nodes' volumes. Needs `storageSize`. Immutable.
+    /// Storage class of the nodes' volumes. Needs `storageSize`. Immutable. An empty text is no class: only volumes that
+    /// exist and have none are bound, and none is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub storage_class: Option<String>,
@@ -230,6 +231,16 @@ pub struct TemplateSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = schema::at_least(0)))]
     pub termination_grace_period_seconds: Option<i64>,
+}
+
+impl TemplateSpec {
+    /// The storage class that the nodes' claims name. An empty one says that no volume is to be made for them; without
+    /// claims it says nothing.
+    #[must_use]
+    pub fn claimed_class(&self) -> Option<&str> {
+        let class = self.storage_class.as_deref();
+        class.filter(|class| !class.is_empty() || self.storage_size.is_some())
+    }
 }
 
 /// Replication protocol of a partition.

@@ -85,6 +85,12 @@ pub(super) fn template_spec() -> Value {
 
 fn template_spec_rules() -> Vec<Value> {
     let text = |owner: &str, field: &str| format!("(has({owner}.{field}) ? {owner}.{field} : '')");
+    // An empty class says something of claims alone.
+    let class = |owner: &str| {
+        format!(
+            "(has({owner}.storageClass) && ({owner}.storageClass != '' || has({owner}.storageSize)) ? 'of ' + {owner}.storageClass : '')"
+        )
+    };
     let quantity = |owner: &str| format!("(has({owner}.storageSize) ? string({owner}.storageSize) : '')");
     vec![
         json!({
@@ -102,7 +108,7 @@ fn template_spec_rules() -> Vec<Value> {
             }),
         ),
         json!({
-            "rule": format!("{} == {}", text("self", "storageClass"), text("oldSelf", "storageClass")),
+            "rule": format!("{} == {}", class("self"), class("oldSelf")),
             "message": "field is immutable: the claim templates of a StatefulSet cannot change",
             "reason": "FieldValueForbidden",
             "fieldPath": ".storageClass"

@@ -193,7 +193,8 @@ pub type Published = BTreeMap<String, String>;
 impl Child for StatefulSet {
     type Facts = Rollout;
 
-    const RULES: Rules = Rules { exact: &[], closed: &[], whole: &["spec.updateStrategy"] };
+    const RULES: Rules =
+        Rules { exact: &[], closed: &[], whole: &["spec.updateStrategy", "spec.volumeClaimTemplates"] };
 
     fn facts(&self) -> Rollout {
         let containers = self.spec.iter().flat_map(|spec| spec.template.spec.iter().flat_map(|spec| &spec.containers));

@@ -6,7 +6,7 @@ use super::proto::controller::{PartitionGroupId, PartitionId};
 use super::status;
 use crate::api::names::ObjectKey;
 use crate::rules::Violation;
-use crate::rules::labels::is_dns_1123_subdomain;
+use crate::rules::syntax::is_dns_1123_subdomain;
 use crate::scope::Scope;
 
 /// Namespace of an id that names none (contract, section 6).

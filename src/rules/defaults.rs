@@ -3,19 +3,11 @@
 //! Only absent fields are filled, and of two names of one field the one that was left alone follows the other. Nothing
 //! that a user wrote is touched otherwise, so applying a manifest again changes nothing.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::edit::Edit;
 use super::violation::Violation;
 use crate::api::{DEFAULT_COUNT, PartitionSetSpec, TemplateSpec};
-
-/// A value that was filled in.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Filled {
-    /// JSON pointer of the field.
-    pub pointer: &'static str,
-    /// Its value.
-    pub value: Value,
-}
 
 const TEMPLATE: &str = "spec.template.spec";
 const RETENTION: &str = "/spec/persistentVolumeClaimRetentionPolicy";
@@ -24,7 +16,7 @@ const RETENTION: &str = "/spec/persistentVolumeClaimRetentionPolicy";
 ///
 /// # Errors
 /// Conflicts between two names of one field, which no default can settle. What can be filled is filled all the same.
-pub fn fill(spec: &mut PartitionSetSpec, old: Option<&PartitionSetSpec>) -> (Vec<Filled>, Vec<Violation>) {
+pub fn fill(spec: &mut PartitionSetSpec, old: Option<&PartitionSetSpec>) -> (Vec<Edit>, Vec<Violation>) {
     let mut filled = Vec::new();
     let mut violations = Vec::new();
     number(&mut spec.partitions, "/spec/partitions", &mut filled);
@@ -35,17 +27,17 @@ pub fn fill(spec: &mut PartitionSetSpec, old: Option<&PartitionSetSpec>) -> (Vec
     (filled, violations)
 }
 
-fn number(field: &mut Option<i64>, pointer: &'static str, filled: &mut Vec<Filled>) {
+fn number(field: &mut Option<i64>, pointer: &'static str, filled: &mut Vec<Edit>) {
     if field.is_none() {
         *field = Some(DEFAULT_COUNT);
-        filled.push(Filled { pointer, value: DEFAULT_COUNT.into() });
+        filled.push(Edit::set(pointer, DEFAULT_COUNT));
     }
 }
 
 fn size(
     spec: &mut PartitionSetSpec,
     old: Option<&PartitionSetSpec>,
-    filled: &mut Vec<Filled>,
+    filled: &mut Vec<Edit>,
     violations: &mut Vec<Violation>,
 ) {
     let before = old.map(|old| (old.template.spec.size, old.partition_size));
@@ -57,11 +49,11 @@ fn size(
         }
         Doubled::FirstFollows(size) => {
             spec.template.spec.size = Some(size);
-            filled.push(Filled { pointer: "/spec/template/spec/size", value: size.into() });
+            filled.push(Edit::set("/spec/template/spec/size", size));
         }
         Doubled::SecondFollows(size) => {
             spec.partition_size = Some(size);
-            filled.push(Filled { pointer: "/spec/partitionSize", value: size.into() });
+            filled.push(Edit::set("/spec/partitionSize", size));
         }
         Doubled::Conflict { first, second } => violations.push(Violation::invalid(
             "spec.partitionSize",
@@ -75,18 +67,18 @@ fn pull_policy(
     spec: &mut TemplateSpec,
     old: Option<&TemplateSpec>,
     path: &str,
-    filled: &mut Vec<Filled>,
+    filled: &mut Vec<Edit>,
     violations: &mut Vec<Violation>,
 ) {
     let before = old.map(|old| (old.image_pull_policy.clone(), old.pull_policy.clone()));
     match doubled((spec.image_pull_policy.clone(), spec.pull_policy.clone()), before) {
         Doubled::Same => {}
         Doubled::FirstFollows(policy) => {
-            filled.push(Filled { pointer: "/spec/template/spec/imagePullPolicy", value: policy.as_str().into() });
+            filled.push(Edit::set("/spec/template/spec/imagePullPolicy", policy.as_str()));
             spec.image_pull_policy = Some(policy);
         }
         Doubled::SecondFollows(policy) => {
-            filled.push(Filled { pointer: "/spec/template/spec/pullPolicy", value: policy.as_str().into() });
+            filled.push(Edit::set("/spec/template/spec/pullPolicy", policy.as_str()));
             spec.pull_policy = Some(policy);
         }
         Doubled::Conflict { first, second } => violations.push(Violation::invalid(
@@ -99,7 +91,7 @@ fn pull_policy(
     }
 }
 
-fn retention(spec: &mut PartitionSetSpec, filled: &mut Vec<Filled>) {
+fn retention(spec: &mut PartitionSetSpec, filled: &mut Vec<Edit>) {
     const RETAIN: &str = "Retain";
     let given = spec.persistent_volume_claim_retention_policy.is_some();
     let policy = spec.persistent_volume_claim_retention_policy.get_or_insert_default();
@@ -107,14 +99,14 @@ fn retention(spec: &mut PartitionSetSpec, filled: &mut Vec<Filled>) {
     policy.when_deleted.get_or_insert_with(|| RETAIN.to_owned());
     policy.when_scaled.get_or_insert_with(|| RETAIN.to_owned());
     if !given {
-        filled.push(Filled { pointer: RETENTION, value: json!({ "whenDeleted": RETAIN, "whenScaled": RETAIN }) });
+        filled.push(Edit::set(RETENTION, json!({ "whenDeleted": RETAIN, "whenScaled": RETAIN })));
         return;
     }
     if absent.0 {
-        filled.push(Filled { pointer: "/spec/persistentVolumeClaimRetentionPolicy/whenDeleted", value: RETAIN.into() });
+        filled.push(Edit::set("/spec/persistentVolumeClaimRetentionPolicy/whenDeleted", RETAIN));
     }
     if absent.1 {
-        filled.push(Filled { pointer: "/spec/persistentVolumeClaimRetentionPolicy/whenScaled", value: RETAIN.into() });
+        filled.push(Edit::set("/spec/persistentVolumeClaimRetentionPolicy/whenScaled", RETAIN));
     }
 }
 
@@ -167,7 +159,8 @@ mod tests {
         let mut spec = set(None, None);
         let (filled, violations) = fill(&mut spec, None);
         assert!(violations.is_empty());
-        let filled: Vec<_> = filled.iter().map(|f| (f.pointer, f.value.to_string())).collect();
+        let filled: Vec<_> =
+            filled.iter().map(|f| (&*f.pointer, f.value.clone().unwrap_or_default().to_string())).collect();
         let one = "1".to_owned();
         assert_eq!(
             filled,

@@ -2,11 +2,12 @@
 
 use serde_json::Value;
 
-use super::defaults::{self, Filled};
+use super::edit::Edit;
 use super::fields::Fields;
+use super::normal::normalise;
 use super::read::{self, SetObject};
 use super::violation::Violation;
-use super::{validate, warnings};
+use super::{defaults, validate, warnings};
 use crate::api::{PartitionSpec, TemplateSpec};
 
 /// How many partitions the PartitionSet of a name has in the namespace in question, if there is such a set.
@@ -17,8 +18,9 @@ pub type PartitionsOf<'a> = &'a dyn Fn(&str) -> Option<i64>;
 pub struct SetVerdict {
     /// The set with its defaults.
     pub set: SetObject,
-    /// What defaulting filled in.
-    pub filled: Vec<Filled>,
+    /// What admission changes: absent fields are filled in, `null`s go, and numbers become quantities. To be made in
+    /// this order.
+    pub edits: Vec<Edit>,
     /// Everything that forbids it; none if it is legal.
     pub violations: Vec<Violation>,
     /// What is legal and unwise.
@@ -31,13 +33,19 @@ pub struct SetVerdict {
 /// defaulted nor judged, or its finalizers could never go.
 #[must_use]
 pub fn partition_set(new: &Value, old: Option<&Value>, partitions_of: PartitionsOf<'_>) -> SetVerdict {
+    let (object, mut edits) = normalise(new);
     let mut unreadable = Vec::new();
-    let new = SetObject::read(new, &mut unreadable);
+    let new = SetObject::read(&object, &mut unreadable);
     let old = old.map(|old| {
         let mut unreadable = Vec::new();
         (SetObject::read(old, &mut unreadable), unreadable)
     });
-    set_object(new, unreadable, old, partitions_of)
+    let mut verdict = set_object(new, unreadable, old, partitions_of);
+    if !verdict.set.deleting {
+        edits.append(&mut verdict.edits);
+        verdict.edits = edits;
+    }
+    verdict
 }
 
 /// Judges a change of the number of partitions by the `scale` subresource, of which `old` is what it scales.
@@ -86,7 +94,7 @@ fn set_object(
     validate::collisions(&new, old.as_ref(), partitions_of, &mut violations);
     let changed = old.as_ref().is_none_or(|old| old.spec != new.spec || old.annotations != new.annotations);
     let warnings = if changed { warnings::set(&new, old.as_ref()) } else { Vec::new() };
-    SetVerdict { set: new, filled, violations, warnings }
+    SetVerdict { set: new, edits: filled, violations, warnings }
 }
 
 /// Judges the spec of a Partition as JSON that is created, or updated from `old`.

@@ -39,14 +39,18 @@ fn texts(violations: &[Violation]) -> Vec<String> {
 /// The object with what defaulting fills in, as the API server would have it.
 fn defaulted(object: &Value) -> Value {
     let verdict = partition_set(object, None, &alone);
-    verdict.filled.iter().fold(object.clone(), |object, filled| with(object, filled.pointer, filled.value.clone()))
+    let mut object = object.clone();
+    for edit in &verdict.edits {
+        edit.apply(&mut object);
+    }
+    object
 }
 
 #[test]
 fn the_seed_documents_set_is_legal() {
     let verdict = partition_set(&raft(), None, &alone);
     assert!(verdict.violations.is_empty() && verdict.warnings.is_empty(), "{verdict:?}");
-    let pointers: Vec<_> = verdict.filled.iter().map(|filled| filled.pointer).collect();
+    let pointers: Vec<_> = verdict.edits.iter().map(|edit| &*edit.pointer).collect();
     assert_eq!(
         pointers,
         ["/spec/maxUnavailablePartitions", "/spec/partitionSize", "/spec/persistentVolumeClaimRetentionPolicy"]
@@ -103,7 +107,7 @@ fn each_broken_rule_has_its_words() {
         ("/spec/template/spec/resources", json!({"limits": {"cpu": "much"}}), r#"spec.template.spec.resources.limits[cpu]: Invalid value: "much": must be a quantity, for instance 500m or 2Gi"#.to_owned()),
         ("/spec/template/spec/imagePullPolicy", json!("Sometimes"), r#"spec.template.spec.imagePullPolicy: Unsupported value: "Sometimes": supported values: "Always", "IfNotPresent", "Never""#.to_owned()),
         ("/spec/template/metadata", json!({"annotations": {"k8s.atomix.io/member-ports": "both"}}), r#"spec.template.metadata.annotations[k8s.atomix.io/member-ports]: Unsupported value: "both": supported values: "split", "shared""#.to_owned()),
-        ("/spec/template/metadata", json!({"labels": {"a": "-"}}), r#"spec.template.metadata.labels[a]: Invalid value: "-": a label value must have at most 63 letters, digits, '-', '_' or '.', and start and end with a letter or digit"#.to_owned()),
+        ("/spec/template/metadata", json!({"labels": {"a": "-"}}), r#"spec.template.metadata.labels[a]: Invalid value: "-": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"#.to_owned()),
         ("/spec/persistentVolumeClaimRetentionPolicy", json!({"whenScaled": "Keep"}), r#"spec.persistentVolumeClaimRetentionPolicy.whenScaled: Unsupported value: "Keep": supported values: "Retain", "Delete""#.to_owned()),
         ("/metadata/name", json!("Raft"), r#"metadata.name: Invalid value: "Raft": must be a DNS-1035 label, because a Service is named after it: at most 63 lower case letters, digits and '-', starting with a letter, ending with a letter or digit"#.to_owned()),
         ("/metadata/name", json!(long), format!(r#"metadata.name: Invalid value: "{long}": must be short enough for the name of partition 6 ({long}-6) to have at most 52 characters, which is what a StatefulSet's pods can carry"#)),
@@ -366,7 +370,7 @@ fn what_was_wrong_before_is_not_held_against_an_update() {
 fn a_set_that_is_being_deleted_is_not_judged() {
     let object = with(raft(), "/metadata/deletionTimestamp", json!("2020-01-01T00:00:00Z"));
     let verdict = partition_set(&with(object, "/spec/partitions", json!(0)), Some(&raft()), &alone);
-    assert!(verdict.violations.is_empty() && verdict.filled.is_empty() && verdict.warnings.is_empty());
+    assert!(verdict.violations.is_empty() && verdict.edits.is_empty() && verdict.warnings.is_empty());
 }
 
 #[test]
@@ -509,7 +513,7 @@ proptest! {
     #[test]
     fn defaulting_is_idempotent_and_only_adds(object in plausible()) {
         let once = defaulted(&object);
-        prop_assert!(partition_set(&once, None, &alone).filled.is_empty());
+        prop_assert!(partition_set(&once, None, &alone).edits.is_empty());
         for field in FIELDS {
             if let Some(given) = object.pointer(field).filter(|given| !given.is_object()) {
                 prop_assert_eq!(once.pointer(field), Some(given));
@@ -522,7 +526,7 @@ proptest! {
         let once = defaulted(&object);
         if partition_set(&object, None, &alone).violations.is_empty() {
             let again = partition_set(&once, Some(&once), &alone);
-            prop_assert!(again.violations.is_empty() && again.filled.is_empty() && again.warnings.is_empty());
+            prop_assert!(again.violations.is_empty() && again.edits.is_empty() && again.warnings.is_empty());
         }
     }
 

@@ -3,6 +3,8 @@
 
 /// Billionths per unit: the smallest step that Kubernetes keeps.
 const NANO: i128 = 1_000_000_000;
+/// Billionths per thousandth.
+const MILLI: i128 = 1_000_000;
 const BINARY: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 const DECIMAL: [(&str, i32); 10] =
     [("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
@@ -52,6 +54,42 @@ impl Quantity {
         self.nanos > 0
     }
 
+    /// Whether it is less than nothing.
+    #[must_use]
+    pub const fn is_negative(self) -> bool {
+        self.nanos < 0
+    }
+
+    /// Whether it is nothing.
+    #[must_use]
+    pub const fn is_zero(self) -> bool {
+        self.nanos == 0
+    }
+
+    /// Whether it has no fraction.
+    #[must_use]
+    pub const fn is_whole(self) -> bool {
+        self.nanos % NANO == 0
+    }
+
+    /// Whether it is more than `other`.
+    #[must_use]
+    pub const fn exceeds(self, other: Self) -> bool {
+        self.nanos > other.nanos
+    }
+
+    /// The amount in whole units, rounded away from nothing.
+    #[must_use]
+    pub const fn units(self) -> i128 {
+        rounded(self.nanos, NANO)
+    }
+
+    /// The amount in whole thousandths, rounded away from nothing: what the API server makes of requests and limits.
+    #[must_use]
+    pub const fn rounded_to_milli(self) -> Self {
+        Self { nanos: rounded(self.nanos, MILLI) * MILLI, form: self.form }
+    }
+
     /// Whether both are the same amount, however written.
     #[must_use]
     pub const fn same_amount(self, other: Self) -> bool {
@@ -79,6 +117,11 @@ impl Quantity {
             _ => format!("{mantissa}{suffix}"),
         }
     }
+}
+
+/// How many steps there are in an amount, rounded away from nothing.
+const fn rounded(amount: i128, step: i128) -> i128 {
+    amount / step + (amount % step).signum()
 }
 
 /// Form and factor of a suffix as a fraction.
@@ -154,5 +197,14 @@ mod tests {
         let parse = |text| Quantity::parse(text).unwrap();
         assert!(parse("1Gi").same_amount(parse("1024Mi")));
         assert!(!parse("1Gi").same_amount(parse("1G")));
+        assert!(parse("1Gi").exceeds(parse("1G")));
+    }
+
+    #[test]
+    fn amounts_are_rounded_away_from_nothing() {
+        let parse = |text| Quantity::parse(text).unwrap();
+        assert_eq!((parse("1500m").units(), parse("-1500m").units(), parse("2").units()), (2, -2, 2));
+        assert_eq!(parse("1u").rounded_to_milli().canonical(), "1m");
+        assert!(parse("2").is_whole() && !parse("1500m").is_whole());
     }
 }

@@ -1,13 +1,13 @@
 //! What the schemas ask for inside the fields of Kubernetes' own types, and reading them does not: `k8s-openapi` takes a
 //! missing field for an empty one, and any number for a quantity. The API server refuses both when it checks the
-//! schema, which is after the mutating webhook: what is not found here would hide what is.
+//! schema, which is after the mutating webhook: a missing field is reported here, a number is written as a text.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use super::fields::type_of;
+use super::edit::{Edit, pointer};
 use super::violation::Violation;
 use crate::api::crds;
 
@@ -32,10 +32,20 @@ enum Shape {
     Quantity,
 }
 
-/// Reports what is missing, or no quantity, in field `key` of a template, that stands at `path`.
+/// Reports what is missing in field `key` of a template, which stands at `path`.
 pub(super) fn check(key: &str, value: &Value, path: &str, violations: &mut Vec<Violation>) {
     if let Some(shape) = FIELDS.get(key) {
         shape.check(value, path, violations);
+    }
+}
+
+/// Numbers that the schema does not take for quantities, and pods do, in a template that stands at the pointer `path`:
+/// the edits that write them as texts.
+pub(super) fn fractions(template: &Value, path: &str, edits: &mut Vec<Edit>) {
+    for (name, shape) in &*FIELDS {
+        if let Some(value) = template.get(name) {
+            shape.fractions(value, pointer(path, name), edits);
+        }
     }
 }
 
@@ -87,11 +97,33 @@ impl Shape {
                     shape.check(value, &format!("{path}[{key}]"), violations);
                 }
             }
-            (Self::Quantity, Value::Number(number)) if number.is_f64() => {
-                let whole = number.as_f64().is_some_and(|number| number.fract() == 0.0 && number.abs() <= MAX_INTEGER);
-                if !whole {
-                    let detail = "must be an integer, or a string such as 500m or 2Gi";
-                    violations.push(Violation::mistyped(path, type_of(value), detail));
+            _ => {}
+        }
+    }
+
+    fn fractions(&self, value: &Value, path: String, edits: &mut Vec<Edit>) {
+        match (self, value) {
+            (Self::Object { fields, .. }, Value::Object(map)) => {
+                for (name, shape) in fields {
+                    if let Some(value) = map.get(name) {
+                        shape.fractions(value, pointer(&path, name), edits);
+                    }
+                }
+            }
+            (Self::List(shape), Value::Array(items)) => {
+                for (index, item) in items.iter().enumerate() {
+                    shape.fractions(item, format!("{path}/{index}"), edits);
+                }
+            }
+            (Self::Map(shape), Value::Object(map)) => {
+                for (key, value) in map {
+                    shape.fractions(value, pointer(&path, key), edits);
+                }
+            }
+            (Self::Quantity, Value::Number(number)) => {
+                let whole = |number: f64| number.fract() == 0.0 && number.abs() <= MAX_INTEGER;
+                if let Some(number) = number.as_f64().filter(|float| number.is_f64() && !whole(*float)) {
+                    edits.push(Edit::set(path, number.to_string()));
                 }
             }
             _ => {}
@@ -120,18 +152,6 @@ mod tests {
             found("affinity", &terms),
             ["affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey: Required value"]
         );
-    }
-
-    #[test]
-    fn broken_numbers_are_no_quantities() {
-        let resources = json!({"requests": {"cpu": 0.5}, "limits": {"cpu": 1, "memory": "1.5Gi"}});
-        assert_eq!(
-            found("resources", &resources),
-            [
-                r#"resources.requests[cpu]: Invalid value: "number": must be an integer, or a string such as 500m or 2Gi"#
-            ]
-        );
-        assert_eq!(found("storageSize", &json!(0.5)).len(), 1);
     }
 
     #[test]

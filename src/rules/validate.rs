@@ -1,13 +1,13 @@
 //! What a set and a partition have to be, by themselves and compared with what they were.
 
-use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements};
+use k8s_openapi::api::core::v1::EnvVar;
 
 use super::config;
 use super::consent::{self, Consent};
-use super::labels;
 use super::quantity::Quantity;
 use super::read::SetObject;
 use super::violation::{self, Violation};
+use super::{labels, pod, syntax};
 use crate::api::labels::annotations;
 use crate::api::names::{self, MAX_PARTITION_NAME};
 use crate::api::{
@@ -62,7 +62,7 @@ fn name(set: &SetObject, violations: &mut Vec<Violation>) {
     if name.is_empty() {
         return;
     }
-    if !labels::is_dns_1035_label(name) {
+    if !syntax::is_dns_1035_label(name) {
         let detail = "must be a DNS-1035 label, because a Service is named after it: at most 63 lower case letters, digits and '-', starting with a letter, ending with a letter or digit";
         violations.push(Violation::invalid(path, name, detail));
         return;
@@ -106,9 +106,7 @@ pub(super) fn template(spec: &TemplateSpec, path: &str, violations: &mut Vec<Vio
     protocol_and_config(spec, path, violations);
     image(spec, path, violations);
     env(spec.env.as_deref().unwrap_or_default(), &format!("{path}.env"), violations);
-    if let Some(resources) = &spec.resources {
-        quantities(resources, &format!("{path}.resources"), violations);
-    }
+    pod::check(spec, path, violations);
     storage(spec, path, violations);
     ip_families(spec, path, violations);
     for (field, name) in [
@@ -116,9 +114,9 @@ pub(super) fn template(spec: &TemplateSpec, path: &str, violations: &mut Vec<Vio
         ("priorityClassName", &spec.priority_class_name),
         ("serviceAccountName", &spec.service_account_name),
     ] {
-        if let Some(name) = name.as_deref().filter(|name| !name.is_empty() && !labels::is_dns_1123_subdomain(name)) {
-            let detail = "must be the name of an object: lower case letters, digits, '-' and '.', starting and ending with a letter or digit";
-            violations.push(Violation::invalid(format!("{path}.{field}"), &name, detail));
+        let Some(name) = name.as_deref().filter(|name| !name.is_empty()) else { continue };
+        for wrong in syntax::dns_1123_subdomain(name) {
+            violations.push(Violation::invalid(format!("{path}.{field}"), &name, wrong));
         }
     }
     if let Some(selector) = &spec.node_selector {
@@ -192,22 +190,10 @@ fn env(env: &[EnvVar], path: &str, violations: &mut Vec<Violation>) {
             violations.push(Violation::invalid(
                 field,
                 &name,
-                "must consist of printable ASCII characters other than '='",
+                "a valid environment variable name must consist only of printable ASCII characters other than '='",
             ));
         } else if env[..index].iter().any(|earlier| earlier.name == name) {
             violations.push(Violation::duplicate(field, name));
-        }
-    }
-}
-
-fn quantities(resources: &ResourceRequirements, path: &str, violations: &mut Vec<Violation>) {
-    for (field, amounts) in [("limits", &resources.limits), ("requests", &resources.requests)] {
-        for (resource, amount) in amounts.iter().flatten() {
-            let wrong = Quantity::parse(&amount.0).is_none() || amount.0.starts_with('-');
-            if wrong {
-                let field = format!("{path}.{field}[{resource}]");
-                violations.push(Violation::invalid(field, &amount.0, "must be a quantity, for instance 500m or 2Gi"));
-            }
         }
     }
 }
@@ -267,7 +253,7 @@ pub(super) fn template_change(new: &TemplateSpec, old: &TemplateSpec, path: &str
         violations.push(Violation::invalid(format!("{path}.ipFamilies[0]"), &new, detail));
     }
     let detail = format!("{IMMUTABLE}: the claim templates of a StatefulSet cannot change");
-    if new.storage_class.as_deref().unwrap_or_default() != old.storage_class.as_deref().unwrap_or_default() {
+    if new.claimed_class() != old.claimed_class() {
         violations.push(Violation::forbidden(format!("{path}.storageClass"), &detail));
     }
     let amount = |spec: &TemplateSpec| spec.storage_size.as_ref().map(|size| Quantity::parse(&size.0));

@@ -13,6 +13,8 @@ pub enum Reason {
     TypeInvalid,
     /// The value is not one of a known list.
     NotSupported,
+    /// The value names something that is not there.
+    NotFound,
     /// The same value is there twice.
     Duplicate,
     /// The value is well-formed, and not allowed here.
@@ -32,6 +34,7 @@ impl Reason {
             Self::Invalid => "FieldValueInvalid",
             Self::TypeInvalid => "FieldValueTypeInvalid",
             Self::NotSupported => "FieldValueNotSupported",
+            Self::NotFound => "FieldValueNotFound",
             Self::Duplicate => "FieldValueDuplicate",
             Self::Forbidden => "FieldValueForbidden",
             Self::TooLong => "FieldValueTooLong",
@@ -44,6 +47,7 @@ impl Reason {
             Self::Required => "Required value",
             Self::Invalid | Self::TypeInvalid => "Invalid value",
             Self::NotSupported => "Unsupported value",
+            Self::NotFound => "Not found",
             Self::Duplicate => "Duplicate value",
             Self::Forbidden => "Forbidden",
             Self::TooLong => "Too long",
@@ -93,6 +97,11 @@ impl Violation {
         let list: Vec<String> = supported.iter().map(|name| format!("{name:?}")).collect();
         let detail = format!("supported values: {}", list.join(", "));
         Self { reason: Reason::NotSupported, field: field.into(), value: Some(shown(&value)), detail }
+    }
+
+    /// The value names something that is not there.
+    pub fn not_found(field: impl Into<String>, value: &str, detail: impl Into<String>) -> Self {
+        Self { reason: Reason::NotFound, field: field.into(), value: Some(shown(&value)), detail: detail.into() }
     }
 
     /// The value stands twice.
@@ -201,6 +210,7 @@ mod tests {
                 Violation::not_supported("a", "paxos", &["raft", "log"]),
                 r#"a: Unsupported value: "paxos": supported values: "raft", "log""#,
             ),
+            (Violation::not_found("a", "x", "must exist"), r#"a: Not found: "x": must exist"#),
             (Violation::duplicate("a[1].name", "x"), r#"a[1].name: Duplicate value: "x""#),
             (Violation::forbidden("a", "not here"), "a: Forbidden: not here"),
             (Violation::too_long("a", 5), "a: Too long: may not be more than 5 bytes"),

@@ -201,3 +201,15 @@ fn an_adopted_partition_is_as_old_as_its_new_set() {
     assert_eq!(creation(&adopted, &initial), annotations("1"));
     assert_eq!(creation(&kept, &initial), kept);
 }
+
+#[test]
+fn claim_templates_that_cannot_change_stay_as_they_are_where_an_empty_class_is_new() {
+    let claims = |class: Value| json!([{"metadata": {"name": "data"}, "spec": {"storageClassName": class}}]);
+    let (mut old, mut new) = (stored("a"), wanted("b", "j"));
+    // An earlier version wrote none where the set said "".
+    old["spec"]["volumeClaimTemplates"] = claims(Value::Null);
+    new["spec"]["volumeClaimTemplates"] = claims("".into());
+    let replaced = replaced(&old, &new, &[]);
+    assert_eq!(replaced["spec"]["volumeClaimTemplates"], claims(Value::Null));
+    assert_eq!(replaced["spec"]["template"]["spec"]["containers"][0]["image"], "j");
+}

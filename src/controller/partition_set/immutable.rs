@@ -43,7 +43,7 @@ pub(super) fn keep(object: &mut SetObject, existing: &Existing) -> Option<Troubl
         }
     }
     if class(template) != class(first) && agree(|one, other| class(one) == class(other)) {
-        kept.push(change("storageClass", &format!("{:?}", class(first)), &format!("{:?}", class(template))));
+        kept.push(change("storageClass", &class(first), &class(template)));
         template.storage_class.clone_from(&first.storage_class);
     }
     if !same_storage(template, first) && agree(same_storage) {
@@ -65,8 +65,8 @@ fn size(spec: &TemplateSpec) -> i64 {
     spec.size.unwrap_or(DEFAULT_COUNT)
 }
 
-fn class(spec: &TemplateSpec) -> &str {
-    spec.storage_class.as_deref().unwrap_or_default()
+fn class(spec: &TemplateSpec) -> String {
+    spec.claimed_class().map_or_else(|| "the default".to_owned(), |class| format!("{class:?}"))
 }
 
 fn amount(spec: &TemplateSpec) -> String {

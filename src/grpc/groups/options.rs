@@ -148,8 +148,9 @@ fn tidy(message: &mut DynamicMessage, path: &str, violations: &mut Vec<Violation
                 }
             }
             (Value::F64(number), _) if *number == 0.0 => zeros.push(field),
-            (Value::F64(number), _) if !number.is_finite() || *number < 0.0 => {
-                violations.push(Violation::invalid(path, number, "must be a finite number of 0 or more"));
+            // All of these are shares. One that is no number is not between two.
+            (Value::F64(number), _) if !(*number > 0.0 && *number < 1.0) => {
+                violations.push(Violation::invalid(path, number, config::RATIO));
             }
             (Value::EnumNumber(number), Kind::Enum(kind)) if kind.get_value(*number).is_none() => {
                 let names: Vec<_> = kind.values().map(|value| value.name().to_owned()).collect();

@@ -1,17 +1,22 @@
 //! Protocol options: the YAML text of `spec.config`, checked strictly, and the protobuf JSON that nodes read.
 
 mod options;
+mod yaml;
 
 use serde_json::{Map, Value};
 
 use self::options::{ConfigOption, Kind};
+use self::yaml::Node;
+use super::duration;
 use super::violation::Violation;
-use super::{duration, fields};
 use crate::api::{MAX_CONFIG_BYTES, Protocol};
 
 /// Timings of a Raft node that is told nothing else, in nanoseconds (contract, section 4).
 const ELECTION_TIMEOUT: u128 = 5_000_000_000;
 const HEARTBEAT_INTERVAL: u128 = 500_000_000;
+
+/// What a share of the disk or of the memory has to be.
+pub const RATIO: &str = "must be greater than 0 and less than 1";
 
 /// The options in `text` as the protobuf JSON object of `protocol.json`; what is unset stays unset.
 ///
@@ -24,13 +29,13 @@ pub fn check(text: &str, protocol: Option<Protocol>, path: &str) -> Result<Map<S
     if text.len() > MAX_CONFIG_BYTES {
         return Err(vec![Violation::too_long(path, MAX_CONFIG_BYTES)]);
     }
-    let given = match parse(text) {
-        Ok(Value::Null) => Map::new(),
-        Ok(Value::Object(given)) => given,
+    let given = match yaml::parse(text) {
+        Ok(Node::Null) => Vec::new(),
+        Ok(Node::Mapping(given)) => given,
         Ok(other) => {
-            return Err(vec![Violation::mistyped(path, fields::type_of(&other), "must be a YAML mapping of options")]);
+            return Err(vec![Violation::mistyped(path, other.type_name(), "must be a YAML mapping of options")]);
         }
-        Err(detail) => return Err(vec![Violation::invalid(path, &text, detail)]),
+        Err(why) => return Err(vec![Violation::invalid(path, &text, format!("must be YAML: {why}"))]),
     };
     let mut violations = Vec::new();
     let checked = group(&given, options::of(protocol), path, &mut violations);
@@ -44,47 +49,25 @@ pub fn protobuf_json(options: &Map<String, Value>) -> String {
     Value::Object(options.clone()).to_string()
 }
 
-fn parse(text: &str) -> Result<Value, String> {
-    if text.trim().is_empty() {
-        return Ok(Value::Null);
-    }
-    let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! {
-            max_depth: 16,
-            max_nodes: 4096,
-            max_aliases: 16,
-            max_anchors: 16,
-            max_documents: 1,
-        },
-        strict_booleans: true,
-        with_snippet: false,
-    };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let error = error.without_snippet().to_string();
-        let line = error.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
-        format!("must be YAML: {line}")
-    })
-}
-
 fn group(
-    given: &Map<String, Value>,
+    given: &[(String, Node)],
     known: &[ConfigOption],
     path: &str,
     violations: &mut Vec<Violation>,
 ) -> Map<String, Value> {
     let mut checked = Map::new();
-    for (key, value) in given {
+    for (index, (key, value)) in given.iter().enumerate() {
         let field = format!("{path}.{key}");
         let Some(option) = known.iter().find(|option| *key == option.name || *key == snake_case(option.name)) else {
             let names: Vec<&str> = known.iter().map(|option| option.name).collect();
             violations.push(Violation::not_supported(field, key, &names));
             continue;
         };
-        if value.is_null() {
+        if checked.contains_key(option.name) || given[..index].iter().any(|(earlier, _)| earlier == key) {
+            violations.push(Violation::duplicate(field, option.name));
             continue;
         }
-        if checked.contains_key(option.name) {
-            violations.push(Violation::duplicate(field, option.name));
+        if *value == Node::Null {
             continue;
         }
         match one(option.kind, value, &field, violations) {
@@ -95,50 +78,67 @@ fn group(
     checked
 }
 
-fn one(kind: Kind, value: &Value, field: &str, violations: &mut Vec<Violation>) -> Result<Value, Violation> {
-    let mistyped = |detail: &str| Violation::mistyped(field, fields::type_of(value), detail);
+fn one(kind: Kind, value: &Node, field: &str, violations: &mut Vec<Violation>) -> Result<Value, Violation> {
+    let mistyped = |detail: &str| Violation::mistyped(field, value.type_name(), detail);
+    let text = |detail: &str| match value {
+        Node::Text(text) => Ok(text.as_str()),
+        _ => Err(mistyped(detail)),
+    };
     match kind {
         Kind::Duration => {
             const DETAIL: &str = "must be a duration greater than 0 with a unit, such as 5s, 500ms or 1m";
-            let text = value.as_str().ok_or_else(|| mistyped(DETAIL))?;
+            let text = text(DETAIL)?;
             let nanos = duration::parse(text).filter(|nanos| *nanos > 0);
             let nanos = nanos.ok_or_else(|| Violation::invalid(field, &text, DETAIL))?;
             Ok(duration::protobuf_json(nanos).into())
         }
-        Kind::Boolean => value.as_bool().map(Value::Bool).ok_or_else(|| mistyped("must be true or false")),
-        Kind::Text => value.as_str().map(Value::from).ok_or_else(|| mistyped("must be a string")),
-        Kind::Fraction => {
-            let number = value.as_f64().ok_or_else(|| mistyped("must be a number"))?;
-            if number < 0.0 {
-                return Err(Violation::invalid(field, &number, "must be greater than or equal to 0"));
+        Kind::Boolean => match value {
+            Node::Boolean(value) => Ok((*value).into()),
+            _ => Err(mistyped("must be true or false")),
+        },
+        Kind::Text => text("must be a string").map(Value::from),
+        Kind::Ratio => {
+            let number = value.number().ok_or_else(|| mistyped("must be a number"))?;
+            if number > 0.0 && number < 1.0 {
+                return Ok(number.into());
             }
-            Ok(value.clone())
+            Err(Violation::invalid(field, &format_args!("{}", shown(number)), RATIO))
         }
         Kind::Uint32 => integer(value, u64::from(u32::MAX), field).map(Value::from),
         // Canonical protobuf JSON writes 64-bit integers as strings.
-        Kind::Uint64 => match value.as_str().map(str::parse::<u64>) {
-            Some(Ok(number)) => Ok(number.to_string().into()),
-            _ => integer(value, u64::MAX, field).map(|number| number.to_string().into()),
-        },
+        Kind::Uint64 => match value {
+            Node::Text(text) => text.parse().map_err(|_| mistyped("must be an integer")),
+            _ => integer(value, u64::MAX, field),
+        }
+        .map(|number: u64| number.to_string().into()),
         Kind::Choice(supported) => {
-            let text = value.as_str().ok_or_else(|| mistyped("must be a string"))?;
+            let text = text("must be a string")?;
             let known = supported.contains(&text);
             known.then(|| text.into()).ok_or_else(|| Violation::not_supported(field, text, supported))
         }
-        Kind::Group(known) => {
-            let given = value.as_object().ok_or_else(|| mistyped("must be a mapping of options"))?;
-            Ok(Value::Object(group(given, known, field, violations)))
-        }
+        Kind::Group(known) => match value {
+            Node::Mapping(given) => Ok(Value::Object(group(given, known, field, violations))),
+            _ => Err(mistyped("must be a mapping of options")),
+        },
     }
 }
 
-fn integer(value: &Value, max: u64, field: &str) -> Result<u64, Violation> {
-    let Value::Number(number) = value else {
-        return Err(Violation::mistyped(field, fields::type_of(value), "must be an integer"));
-    };
+/// A number as YAML writes it.
+fn shown(number: f64) -> String {
+    if number.is_nan() {
+        ".nan".to_owned()
+    } else if number.is_infinite() {
+        if number > 0.0 { ".inf".to_owned() } else { "-.inf".to_owned() }
+    } else {
+        number.to_string()
+    }
+}
+
+fn integer(value: &Node, max: u64, field: &str) -> Result<u64, Violation> {
+    let number = value.integer().ok_or_else(|| Violation::mistyped(field, value.type_name(), "must be an integer"))?;
     let outside =
         || Violation::invalid(field, &format_args!("{number}"), format!("must be an integer from 0 to {max}"));
-    number.as_u64().filter(|number| *number <= max).ok_or_else(outside)
+    u64::try_from(number).ok().filter(|number| *number <= max).ok_or_else(outside)
 }
 
 /// A Raft leader must be heard more often than its followers lose patience.

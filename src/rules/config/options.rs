@@ -15,8 +15,8 @@ pub(super) enum Kind {
     Duration,
     Boolean,
     Text,
-    /// A finite number that is not negative.
-    Fraction,
+    /// A share: a number that is greater than 0 and less than 1.
+    Ratio,
     Uint32,
     Uint64,
     Choice(&'static [&'static str]),
@@ -42,8 +42,8 @@ const HEARTBEAT_INTERVAL: ConfigOption = option("heartbeatInterval", Kind::Durat
 const MEMBER_GROUP_STRATEGY: ConfigOption =
     option("memberGroupStrategy", Kind::Choice(&["HOST_AWARE", "RACK_AWARE", "ZONE_AWARE"]));
 const DYNAMIC: ConfigOption = option("dynamic", Kind::Boolean);
-const FREE_DISK: ConfigOption = option("freeDiskBuffer", Kind::Fraction);
-const FREE_MEMORY: ConfigOption = option("freeMemoryBuffer", Kind::Fraction);
+const FREE_DISK: ConfigOption = option("freeDiskBuffer", Kind::Ratio);
+const FREE_MEMORY: ConfigOption = option("freeMemoryBuffer", Kind::Ratio);
 const SIZE: ConfigOption = option("size", Kind::Uint64);
 const AGE: ConfigOption = option("age", Kind::Duration);
 

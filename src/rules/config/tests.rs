@@ -121,6 +121,55 @@ fn a_heartbeat_must_be_shorter_than_the_election_timeout() {
 }
 
 #[test]
+fn shares_are_between_nothing_and_all() {
+    const RATIO: &str = "must be greater than 0 and less than 1";
+    for (written, shown) in [
+        ("0", "0"),
+        ("1", "1"),
+        ("-0.5", "-0.5"),
+        (".inf", ".inf"),
+        ("-.inf", "-.inf"),
+        (".nan", ".nan"),
+        ("1e400", ".inf"),
+    ] {
+        for option in ["freeDiskBuffer", "freeMemoryBuffer"] {
+            let wanted = format!("config.compaction.{option}: Invalid value: {shown}: {RATIO}");
+            assert_eq!(rejected(&format!("compaction: {{{option}: {written}}}"), Some(Protocol::Raft)), [wanted]);
+        }
+    }
+    assert_eq!(
+        accepted("compaction: {freeDiskBuffer: 1e-1}", Protocol::Raft),
+        r#"{"compaction":{"freeDiskBuffer":0.1}}"#
+    );
+}
+
+#[test]
+fn numbers_are_those_of_yaml_1_2() {
+    assert_eq!(
+        accepted("storage: {segmentSize: 017, maxEntrySize: 1e3}", Protocol::Raft),
+        r#"{"storage":{"maxEntrySize":1000,"segmentSize":17}}"#
+    );
+    for (written, kind) in [("1_000", "string"), ("0b11", "string"), (".nan", "number"), ("1.5", "number")] {
+        let wanted = format!("config.storage.segmentSize: Invalid value: {kind:?}: must be an integer");
+        assert_eq!(rejected(&format!("storage: {{segmentSize: {written}}}"), Some(Protocol::Raft)), [wanted]);
+    }
+    // What is a text stays as it is written.
+    assert_eq!(accepted("storage: {directory: 1_000}", Protocol::Raft), r#"{"storage":{"directory":"1_000"}}"#);
+}
+
+#[test]
+fn a_key_that_stands_twice_is_named() {
+    assert_eq!(
+        rejected("storage: {level: DISK, level: DISK}", Some(Protocol::Raft)),
+        [r#"config.storage.level: Duplicate value: "level""#]
+    );
+    assert_eq!(
+        rejected("electionTimeout: 5s\nelectionTimeout: 6s\n", Some(Protocol::Raft)),
+        [r#"config.electionTimeout: Duplicate value: "electionTimeout""#]
+    );
+}
+
+#[test]
 fn hostile_text_is_refused_without_harm() {
     let bomb = (1..12).fold("a0: &a0 [x, x]\n".to_owned(), |text, i| {
         format!("{text}a{i}: &a{i} [*a{0}, *a{0}, *a{0}, *a{0}, *a{0}, *a{0}]\n", i - 1)

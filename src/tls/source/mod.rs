@@ -39,7 +39,7 @@ impl FromStr for Source {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
-            Some(("secret", name)) if crate::rules::labels::is_dns_1123_subdomain(name) => {
+            Some(("secret", name)) if crate::rules::syntax::is_dns_1123_subdomain(name) => {
                 Ok(Self::Secret(name.to_owned()))
             }
             Some(("files", directory)) if !directory.is_empty() => Ok(Self::Files(directory.into())),

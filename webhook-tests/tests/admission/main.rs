@@ -11,6 +11,7 @@ mod deletion;
 mod hostile;
 mod manifests;
 mod names;
+mod normal;
 mod options;
 mod partitions;
 mod ratcheting;

@@ -68,7 +68,27 @@ fn protocols_options_are_checked_strictly() {
             (
                 CONFIG,
                 json!("compaction: {freeDiskBuffer: -0.5}"),
-                &options(".compaction.freeDiskBuffer", "Invalid value: -0.5: must be greater than or equal to 0"),
+                &options(".compaction.freeDiskBuffer", "Invalid value: -0.5: must be greater than 0 and less than 1"),
+            ),
+            (
+                CONFIG,
+                json!("compaction: {freeMemoryBuffer: .inf}"),
+                &options(".compaction.freeMemoryBuffer", "Invalid value: .inf: must be greater than 0 and less than 1"),
+            ),
+            (
+                CONFIG,
+                json!("compaction: {freeDiskBuffer: 1e400}"),
+                &options(".compaction.freeDiskBuffer", "Invalid value: .inf: must be greater than 0 and less than 1"),
+            ),
+            (
+                CONFIG,
+                json!("storage: {segmentSize: 1_000}"),
+                &options(".storage.segmentSize", "Invalid value: \"string\": must be an integer"),
+            ),
+            (
+                CONFIG,
+                json!("storage: {level: DISK, level: DISK}"),
+                &options(".storage.level", "Duplicate value: \"level\""),
             ),
             (CONFIG, json!("just text"), &options("", "Invalid value: \"string\": must be a YAML mapping of options")),
         ],

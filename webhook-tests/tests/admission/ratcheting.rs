@@ -53,8 +53,10 @@ fn of_one_field() -> Vec<Old> {
             json!({"tier": "-"}),
             (
                 json!({"spec": {"template": {"metadata": {"labels": {"tier": "_"}}}}}),
-                "spec.template.metadata.labels[tier]: Invalid value: \"_\": a label value must have at most 63 letters, \
-                 digits, '-', '_' or '.', and start and end with a letter or digit",
+                "spec.template.metadata.labels[tier]: Invalid value: \"_\": a valid label must be an empty string or \
+                 consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric \
+                 character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is \
+                 '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
             ),
             Some(json!({"spec": {"template": {"metadata": {"labels": {"tier": "one"}}}}})),
         ),

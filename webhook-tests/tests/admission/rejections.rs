@@ -155,8 +155,8 @@ fn environment_variables_have_names_of_their_own() {
             (
                 ENV,
                 json!([{"name": "A=B"}]),
-                "spec.template.spec.env[0].name: Invalid value: \"A=B\": must consist of printable ASCII characters \
-                 other than '='",
+                "spec.template.spec.env[0].name: Invalid value: \"A=B\": a valid environment variable name must consist \
+                 only of printable ASCII characters other than '='",
             ),
             (
                 ENV,
@@ -196,8 +196,8 @@ fn storage_and_resources_are_quantities() {
             (
                 RESOURCES,
                 json!({"requests": {"memory": "-1Gi"}}),
-                "spec.template.spec.resources.requests[memory]: Invalid value: \"-1Gi\": must be a quantity, for \
-                 instance 500m or 2Gi",
+                "spec.template.spec.resources.requests[memory]: Invalid value: \"-1Gi\": must be greater than or \
+                 equal to 0",
             ),
         ],
     );
@@ -206,12 +206,15 @@ fn storage_and_resources_are_quantities() {
 #[test]
 fn texts_have_a_form_and_an_end() {
     const IMAGE: &str = "/spec/template/spec/image";
-    const NAME: &str = "must be the name of an object: lower case letters, digits, '-' and '.', starting and ending \
-                        with a letter or digit";
-    const VALUE: &str = "a label value must have at most 63 letters, digits, '-', '_' or '.', and start and end with \
-                         a letter or digit";
-    const KEY: &str = "a key must be a name of at most 63 letters, digits, '-', '_' or '.', with an optional DNS \
-                       prefix and '/' before it";
+    const NAME: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
+                        and must start and end with an alphanumeric character (e.g. 'example.com', regex used for \
+                        validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+    const VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', \
+                         and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or \
+                         '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+    const KEY: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with \
+                       an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for \
+                       validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
     each_is_rejected(
         &raft("raft"),
         &[

@@ -56,6 +56,27 @@ fn claims_of_a_removed_partition_stay_or_go_as_the_policy_says_and_what_stays_is
     });
 }
 
+/// In Kubernetes an empty class says that no volume is made for a claim, and none says that the default class makes one.
+#[test]
+fn an_empty_storage_class_reaches_the_claims() {
+    let (_namespace, kubectl) = sandbox("class");
+    let set = |class: &str| {
+        json!({
+            "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "PartitionSet", "metadata": {"name": class},
+            "spec": {"template": {"spec": {"protocol": "log", "storageSize": "1Gi"}}},
+        })
+    };
+    let mut none = set("none");
+    none["spec"]["template"]["spec"]["storageClass"] = "".into();
+    kubectl.create_stdin(&none.to_string());
+    kubectl.create_stdin(&set("default").to_string());
+    let classes = |name: &str| {
+        let found = kubectl.wait_until(&["statefulset", name], SOON, |found| found.len() == 1);
+        found[0]["spec"]["volumeClaimTemplates"][0]["spec"]["storageClassName"].clone()
+    };
+    assert_eq!((classes("none-1"), classes("default-1")), ("".into(), Value::Null));
+}
+
 /// A set of one partition of three pods with storage, and the claims when its last pod is gone.
 fn claims_of_a_smaller_partition(prefix: &str, when_scaled: &str) -> (Namespace, Kubectl) {
     let (namespace, kubectl) = sandbox(prefix);

@@ -183,23 +183,25 @@ fn what_the_api_server_refuses_in_a_pod_is_told_with_its_words_and_put_right_wit
     let (_namespace, kubectl) = sandbox("refused");
     let mut wanted: Value = json!({"apiVersion": "k8s.atomix.io/v1alpha1", "kind": "PartitionSet"});
     wanted["metadata"] = json!({"name": "w"});
-    wanted["spec"] = json!({"template": {"spec": {"protocol": "log", "affinity": {"nodeAffinity": {
-        "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [
-            {"key": "zone", "operator": "Near", "values": ["a"]}]}]}}}}}});
+    wanted["spec"] = json!({"template": {"spec": {"protocol": "log", "podSecurityContext":
+        {"seLinuxChangePolicy": "MountOption"}}}});
     kubectl.create_stdin(&wanted.to_string());
     let found = kubectl.wait_until(&["partition", "w-1"], SOON, |found| {
         found.first().and_then(|found| condition(found, "Stalled")).is_some()
     });
     let stalled = condition(&found[0], "Stalled").expect("a condition");
     assert_eq!(text(stalled, "/reason"), "InvalidPodTemplate");
-    assert!(text(stalled, "/message").contains("Near"), "{stalled}");
+    assert!(text(stalled, "/message").contains("MountOption"), "{stalled}");
     let found = kubectl.wait_until(&["partitionset", "w"], SOON, |found| condition(&found[0], "Stalled").is_some());
     let stalled = condition(&found[0], "Stalled").expect("a condition");
     assert_eq!(text(stalled, "/reason"), "PartitionStalled");
-    assert!(text(stalled, "/message").contains("w-1: ") && text(stalled, "/message").contains("Near"), "{stalled}");
-    await_event(&kubectl, "w-1", "Warning", "InvalidPodTemplate", "Near");
+    assert!(
+        text(stalled, "/message").contains("w-1: ") && text(stalled, "/message").contains("MountOption"),
+        "{stalled}"
+    );
+    await_event(&kubectl, "w-1", "Warning", "InvalidPodTemplate", "MountOption");
 
-    let fix = json!({"spec": {"template": {"spec": {"affinity": null}}}}).to_string();
+    let fix = json!({"spec": {"template": {"spec": {"podSecurityContext": null}}}}).to_string();
     kubectl.ok(&["patch", "partitionset", "w", "--type=merge", "-p", &fix]);
     await_ready(&kubectl, "w");
 }

@@ -81,7 +81,7 @@ impl Plan<'_> {
                     requests: Some(BTreeMap::from([storage])),
                     ..VolumeResourceRequirements::default()
                 }),
-                storage_class_name: self.spec.storage_class.clone().filter(|class| !class.is_empty()),
+                storage_class_name: self.spec.claimed_class().map(str::to_owned),
                 ..PersistentVolumeClaimSpec::default()
             }),
             status: None,

@@ -107,6 +107,12 @@ fn storage_brings_claims_of_the_selector_labels_and_a_group_for_nobody() {
     let pod = set.template.spec.unwrap();
     assert_eq!(pod.security_context.unwrap().fs_group, Some(65534));
     assert_eq!(pod.volumes.unwrap().len(), 1);
+    for (class, named) in [(json!(null), None), (json!(""), Some("")), (json!("fast"), Some("fast"))] {
+        let spec = json!({"protocol": "raft", "storageSize": "1Gi", "storageClass": class});
+        let set = built(spec, json!({})).stateful_set.object.spec.unwrap();
+        let claim = set.volume_claim_templates.unwrap().remove(0).spec.unwrap();
+        assert_eq!(claim.storage_class_name.as_deref(), named);
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::corpus::Expected::{self, Illegal, IllegalForFunctions, Legal, Same};
+use super::corpus::Expected::{self, Illegal, IllegalForFunctions, Legal, LegalOnceEdited, Same};
 
 /// A place in a set, what is expected of it, and values to put there.
 type Field = (&'static str, Expected, Vec<Value>);
@@ -49,13 +49,9 @@ fn of_a_set() -> Vec<Field> {
         (
             "/spec/persistentVolumeClaimRetentionPolicy/whenDeleted",
             Illegal,
-            vec![json!("Keep"), json!(""), json!("retain"), json!(1)],
+            vec![json!("Keep"), json!("retain"), json!(1)],
         ),
-        (
-            "/spec/persistentVolumeClaimRetentionPolicy/whenScaled",
-            Illegal,
-            vec![json!("Recycle"), json!(""), json!([])],
-        ),
+        ("/spec/persistentVolumeClaimRetentionPolicy/whenScaled", Illegal, vec![json!("Recycle"), json!([])]),
         ("/spec/persistentVolumeClaimRetentionPolicy", Illegal, vec![json!("Retain"), json!([]), json!(1)]),
         (
             "/spec/template/metadata",
@@ -138,12 +134,13 @@ fn of_a_template() -> Vec<Field> {
             Legal,
             vec![json!("Always"), json!("IfNotPresent"), json!("Never"), json!(null)],
         ),
-        (
-            "/spec/template/spec/imagePullPolicy",
-            Illegal,
-            vec![json!("always"), json!(""), json!("Sometimes"), json!(1)],
-        ),
-        ("/spec/template/spec/pullPolicy", Illegal, vec![json!("always"), json!(""), json!("Sometimes"), json!([])]),
+        ("/spec/template/spec/imagePullPolicy", Illegal, vec![json!("always"), json!("Sometimes"), json!(1)]),
+        ("/spec/template/spec/pullPolicy", Illegal, vec![json!("always"), json!("Sometimes"), json!([])]),
+        ("/spec/template/spec/imagePullPolicy", LegalOnceEdited, vec![json!("")]),
+        ("/spec/template/spec/pullPolicy", LegalOnceEdited, vec![json!("")]),
+        ("/spec/template/spec/ipFamilyPolicy", LegalOnceEdited, vec![json!("")]),
+        ("/spec/persistentVolumeClaimRetentionPolicy/whenDeleted", LegalOnceEdited, vec![json!("")]),
+        ("/spec/persistentVolumeClaimRetentionPolicy/whenScaled", LegalOnceEdited, vec![json!("")]),
         ("/spec/template/spec/priorityClassName", Legal, vec![json!(""), json!("system-node-critical"), json!(null)]),
         ("/spec/template/spec/priorityClassName", IllegalForFunctions, vec![json!("A"), json!("a b")]),
         ("/spec/template/spec/serviceAccountName", Legal, vec![json!("a.b")]),
@@ -153,7 +150,7 @@ fn of_a_template() -> Vec<Field> {
             Legal,
             vec![json!("SingleStack"), json!("PreferDualStack"), json!("RequireDualStack"), json!(null)],
         ),
-        ("/spec/template/spec/ipFamilyPolicy", Illegal, vec![json!("singlestack"), json!(""), json!("Dual"), json!(2)]),
+        ("/spec/template/spec/ipFamilyPolicy", Illegal, vec![json!("singlestack"), json!("Dual"), json!(2)]),
         ("/spec/template/spec/ipFamilies", Legal, vec![json!(["IPv4"]), json!(["IPv6"]), json!([]), json!(null)]),
         (
             "/spec/template/spec/ipFamilies",
@@ -206,7 +203,12 @@ fn of_containers() -> Vec<Field> {
         (
             "/spec/template/spec/env",
             IllegalForFunctions,
-            vec![json!([{"name": ""}]), json!([{"name": "A=B"}]), json!([{"name": "é"}])],
+            vec![
+                json!([{"name": ""}]),
+                json!([{"name": "A=B"}]),
+                json!([{"name": "é"}]),
+                json!([{"name": "A", "valueFrom": {"configMapKeyRef": {"key": "k"}}}]),
+            ],
         ),
         (
             "/spec/template/spec/env",
@@ -214,7 +216,6 @@ fn of_containers() -> Vec<Field> {
             vec![
                 json!([{"name": "A", "valueFrom": {"fieldRef": {}}}]),
                 json!([{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s"}}}]),
-                json!([{"name": "A", "valueFrom": {"configMapKeyRef": {"key": "k"}}}]),
                 json!([{"name": "A", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": 1}}}]),
             ],
         ),
@@ -225,9 +226,10 @@ fn of_containers() -> Vec<Field> {
                 json!({}),
                 json!(null),
                 json!({"limits": {"cpu": 2, "memory": "1Gi", "example.com/gpu": "1"}}),
-                json!({"requests": {"cpu": "0.1", "memory": "1e3"}, "claims": [{"name": "c"}]}),
+                json!({"requests": {"cpu": "0.1", "memory": "1e3"}}),
             ],
         ),
+        ("/spec/template/spec/resources", LegalOnceEdited, vec![json!({"requests": {"cpu": 0.5}})]),
         (
             "/spec/template/spec/resources",
             Illegal,
@@ -237,7 +239,6 @@ fn of_containers() -> Vec<Field> {
                 json!({"limits": {"cpu": "much"}}),
                 json!({"limits": {"cpu": ""}}),
                 json!({"limits": {"cpu": true}}),
-                json!({"requests": {"cpu": 0.5}}),
                 json!({"limits": {"memory": "1Gb"}}),
                 json!({"limits": ["cpu"]}),
             ],
@@ -245,13 +246,15 @@ fn of_containers() -> Vec<Field> {
         (
             "/spec/template/spec/resources",
             IllegalForFunctions,
-            vec![json!({"limits": {"cpu": "-1"}}), json!({"limits": {"cpu": "1e99"}}), json!({"limits": {"cpu": -1}})],
+            vec![
+                json!({"limits": {"cpu": "-1"}}),
+                json!({"limits": {"cpu": "1e99"}}),
+                json!({"limits": {"cpu": -1}}),
+                json!({"claims": [{"name": "c"}]}),
+                json!({"claims": [{"name": "a"}, {"name": "a"}]}),
+            ],
         ),
-        (
-            "/spec/template/spec/resources",
-            Same,
-            vec![json!({"claims": [{}]}), json!({"claims": [{"name": "a"}, {"name": "a"}]})],
-        ),
+        ("/spec/template/spec/resources", Same, vec![json!({"claims": [{}]})]),
         (
             "/spec/template/spec/securityContext",
             Legal,
@@ -290,7 +293,12 @@ fn of_pods() -> Vec<Field> {
         (
             "/spec/template/spec/tolerations",
             Legal,
-            vec![json!([]), json!([{}]), json!([{"key": "k", "operator": "Exists", "tolerationSeconds": 5}])],
+            vec![json!([]), json!([{"key": "k", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5}])],
+        ),
+        (
+            "/spec/template/spec/tolerations",
+            IllegalForFunctions,
+            vec![json!([{}]), json!([{"key": "k", "operator": "Exists", "tolerationSeconds": 5}])],
         ),
         (
             "/spec/template/spec/tolerations",

@@ -5,6 +5,8 @@
 
 mod corpus;
 mod fields;
+mod fragments;
+mod pods;
 
 use atomix_controller::api::PartitionSet;
 use atomix_controller::rules::{self, SetVerdict};
@@ -37,12 +39,15 @@ fn the_schema_and_the_webhooks_agree_on_new_sets() {
     assert_none(disagreements);
 }
 
-/// Judges a new set as it was written, and if it is legal with its defaults as well.
+/// Judges a new set as it was written, and if it is legal with its defaults as well. What the functions take only after
+/// an edit is judged with its edits alone.
 async fn judge_new(sets: &Sets, case: &Case) -> Option<String> {
     let verdict = rules::partition_set(&case.new, None, &alone);
-    let found = disagreement(case, &verdict, &create(sets, &case.new).await);
-    if found.is_some() || !verdict.violations.is_empty() {
-        return found;
+    if case.expected != Expected::LegalOnceEdited {
+        let found = disagreement(case, &verdict, &create(sets, &case.new).await);
+        if found.is_some() || !verdict.violations.is_empty() {
+            return found;
+        }
     }
     disagreement(case, &verdict, &create(sets, &filled(&case.new, &verdict)).await)
 }
@@ -90,8 +95,8 @@ fn disagreement(case: &Case, functions: &SetVerdict, schema: &Result<(), String>
     let agreed = match (by_functions.is_empty(), schema) {
         // Whatever the functions accept, the schema accepts: what it refuses is among what they refuse.
         (true, Err(_)) => false,
-        (true, Ok(())) => matches!(case.expected, Expected::Same | Expected::Legal),
-        (false, Err(_)) => case.expected != Expected::Legal,
+        (true, Ok(())) => matches!(case.expected, Expected::Same | Expected::Legal | Expected::LegalOnceEdited),
+        (false, Err(_)) => !matches!(case.expected, Expected::Legal | Expected::LegalOnceEdited),
         (false, Ok(())) => case.expected == Expected::IllegalForFunctions,
     };
     (!agreed).then(|| {
@@ -102,7 +107,11 @@ fn disagreement(case: &Case, functions: &SetVerdict, schema: &Result<(), String>
 
 /// The object as the mutating webhook would leave it.
 fn filled(object: &Value, verdict: &SetVerdict) -> Value {
-    verdict.filled.iter().fold(object.clone(), |object, filled| with(object, filled.pointer, filled.value.clone()))
+    let mut object = object.clone();
+    for edit in &verdict.edits {
+        edit.apply(&mut object);
+    }
+    object
 }
 
 fn alone(_: &str) -> Option<i64> {
@@ -116,12 +125,15 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 async fn sets(namespace: &Namespace) -> Sets {
+    Api::namespaced_with(client().await, namespace.name(), &ApiResource::erase::<PartitionSet>(&()))
+}
+
+async fn client() -> Client {
     // Another test may have been first.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let kubeconfig = Kubeconfig::read_from(bare().control_plane().kubeconfig()).expect("a kubeconfig");
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
-    let client = Client::try_from(config.expect("a configuration")).expect("a client");
-    Api::namespaced_with(client, namespace.name(), &ApiResource::erase::<PartitionSet>(&()))
+    Client::try_from(config.expect("a configuration")).expect("a client")
 }
 
 /// What the API server says to a new object.

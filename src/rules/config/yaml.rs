@@ -1,0 +1,226 @@
+//! The YAML text of options as a tree, read as YAML 1.2 has it.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::Spanned;
+use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
+
+/// A value. JSON has no place for some of them: a number may be infinite or none, and a key may stand twice.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Node {
+    Null,
+    Boolean(bool),
+    Integer(i128),
+    Number(f64),
+    Text(String),
+    /// No option is a list: what is in it does not matter.
+    List,
+    Mapping(Vec<(String, Node)>),
+}
+
+impl Node {
+    /// The type as messages have it.
+    pub(super) const fn type_name(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Boolean(_) => "boolean",
+            Self::Integer(_) => "integer",
+            Self::Number(_) => "number",
+            Self::Text(_) => "string",
+            Self::List => "array",
+            Self::Mapping(_) => "object",
+        }
+    }
+
+    /// The number; none if it is something else.
+    #[allow(clippy::cast_precision_loss, reason = "integers that lose precision are out of every bound")]
+    pub(super) const fn number(&self) -> Option<f64> {
+        match self {
+            Self::Integer(number) => Some(*number as f64),
+            Self::Number(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// The integer; none if it is something else. A number without a fraction is an integer, as in protobuf JSON: `1e3`,
+    /// and `017`, which begins with a zero and is decimal in YAML 1.2.
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "a number beyond the integers becomes the largest, which is out of every bound"
+    )]
+    pub(super) fn integer(&self) -> Option<i128> {
+        match self {
+            Self::Integer(number) => Some(*number),
+            Self::Number(number) if number.is_finite() && number.fract() == 0.0 => Some(*number as i128),
+            _ => None,
+        }
+    }
+}
+
+/// Reads a text.
+///
+/// # Errors
+/// Why it is no YAML, or too complex.
+pub(super) fn parse(text: &str) -> Result<Node, String> {
+    if text.trim().is_empty() {
+        return Ok(Node::Null);
+    }
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_depth: 16,
+            max_nodes: 4096,
+            max_aliases: 16,
+            max_anchors: 16,
+            max_documents: 1,
+        },
+        strict_booleans: true,
+        underscored_numbers_as_strings: true,
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
+        with_snippet: false,
+    };
+    let read: Read = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let error = error.without_snippet().to_string();
+        error.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+    })?;
+    Ok(read.resolve(text))
+}
+
+/// A value before it is known how its integers were written.
+enum Read {
+    Known(Node),
+    Mapping(Vec<(String, Spanned<Read>)>),
+}
+
+impl Read {
+    fn resolve(self, text: &str) -> Node {
+        match self {
+            Self::Known(node) => node,
+            Self::Mapping(entries) => {
+                let entries = entries.into_iter().map(|(key, entry)| {
+                    let span = entry.defined.span();
+                    let node = match entry.value.resolve(text) {
+                        // The reader knows the integers of YAML 1.1 as well.
+                        Node::Integer(number) => match written(text, span).filter(|written| !is_integer(written)) {
+                            Some(written) => Node::Text(written.to_owned()),
+                            None => Node::Integer(number),
+                        },
+                        other => other,
+                    };
+                    (key, node)
+                });
+                Node::Mapping(entries.collect())
+            }
+        }
+    }
+}
+
+fn written(text: &str, span: serde_saphyr::Span) -> Option<&str> {
+    let start = usize::try_from(span.byte_offset()?).ok()?;
+    let length = usize::try_from(span.byte_len()?).ok()?;
+    text.get(start..start.checked_add(length)?)
+}
+
+/// Whether YAML 1.2 takes a text for an integer.
+fn is_integer(text: &str) -> bool {
+    let all = |digits: &str, is: fn(&char) -> bool| !digits.is_empty() && digits.chars().all(|c| is(&c));
+    if let Some(digits) = text.strip_prefix("0x") {
+        return all(digits, char::is_ascii_hexdigit);
+    }
+    if let Some(digits) = text.strip_prefix("0o") {
+        return all(digits, |c| ('0'..='7').contains(c));
+    }
+    all(text.strip_prefix(['+', '-']).unwrap_or(text), char::is_ascii_digit)
+}
+
+impl<'de> Deserialize<'de> for Read {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Reader)
+    }
+}
+
+struct Reader;
+
+impl<'de> Visitor<'de> for Reader {
+    type Value = Read;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Read, E> {
+        Ok(Read::Known(Node::Null))
+    }
+
+    fn visit_none<E>(self) -> Result<Read, E> {
+        Ok(Read::Known(Node::Null))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Read, E> {
+        Ok(Read::Known(Node::Boolean(value)))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Read, E> {
+        Ok(Read::Known(Node::Integer(value.into())))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Read, E> {
+        Ok(Read::Known(Node::Integer(value.into())))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Read, E> {
+        Ok(Read::Known(Node::Number(value)))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Read, E> {
+        Ok(Read::Known(Node::Text(value.to_owned())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Read, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Read::Known(Node::List))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Read, A::Error> {
+        let mut read = Vec::new();
+        while let Some(entry) = entries.next_entry()? {
+            read.push(entry);
+        }
+        Ok(Read::Mapping(read))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scalars_are_those_of_yaml_1_2() {
+        let text = |text: &str| Node::Text(text.to_owned());
+        for (written, node) in [
+            ("12", Node::Integer(12)),
+            ("+12", Node::Integer(12)),
+            ("-3", Node::Integer(-3)),
+            ("0x1F", Node::Integer(31)),
+            ("0o17", Node::Integer(15)),
+            ("017", Node::Number(17.0)),
+            ("1_000", text("1_000")),
+            ("0b11", text("0b11")),
+            ("0X1F", text("0X1F")),
+            ("-0x1F", text("-0x1F")),
+            ("'12'", text("12")),
+            ("1e400", Node::Number(f64::INFINITY)),
+            ("-.inf", Node::Number(f64::NEG_INFINITY)),
+            ("yes", text("yes")),
+            ("True", Node::Boolean(true)),
+            ("~", Node::Null),
+            ("", Node::Null),
+            ("[1, {a: b}]", Node::List),
+        ] {
+            let found = parse(&format!("é: ü\na: {written}\n"));
+            let wanted = [("é".to_owned(), text("ü")), ("a".to_owned(), node)];
+            assert_eq!(found, Ok(Node::Mapping(wanted.into())), "{written}");
+        }
+    }
+}

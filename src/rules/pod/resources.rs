@@ -1,0 +1,196 @@
+//! Requests and limits of the container.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Written;
+
+use super::Report;
+use crate::rules::quantity::Quantity;
+use crate::rules::syntax;
+use crate::rules::violation::Violation;
+
+const HUGE_PAGES: &str = "hugepages-";
+/// What begins the names of resources in a quota.
+const REQUESTS: &str = "requests.";
+/// Resources that a container can have by a short name.
+const OF_CONTAINERS: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
+/// Resources that are counted, in quotas only.
+const COUNTED: [&str; 9] = [
+    "pods",
+    "resourcequotas",
+    "services",
+    "replicationcontrollers",
+    "secrets",
+    "configmaps",
+    "persistentvolumeclaims",
+    "services.nodeports",
+    "services.loadbalancers",
+];
+/// Other resources that are known by a short name, in quotas only.
+const OF_QUOTAS: [&str; 8] = [
+    "requests.cpu",
+    "requests.memory",
+    "requests.ephemeral-storage",
+    "limits.cpu",
+    "limits.memory",
+    "limits.ephemeral-storage",
+    "storage",
+    "requests.storage",
+];
+
+type Amounts<'a> = BTreeMap<&'a str, Quantity>;
+
+pub(super) fn check(resources: &ResourceRequirements, path: &str, report: &mut Report<'_>) {
+    let limits = amounts(resources.limits.as_ref(), &format!("{path}.limits"), report);
+    let requests = amounts(resources.requests.as_ref(), &format!("{path}.requests"), report);
+    for (name, requested) in &requests {
+        let field = format!("{path}.requests");
+        match limits.get(name) {
+            Some(limit) if requested.same_amount(*limit) => {}
+            Some(limit) => {
+                let relation = match (is_divisible(name), requested.exceeds(*limit)) {
+                    (false, _) => "equal to",
+                    (true, true) => "less than or equal to",
+                    (true, false) => continue,
+                };
+                let detail = format!("must be {relation} {name} limit of {}", limit.canonical());
+                report.add(Violation::invalid(field, &requested.canonical(), detail));
+            }
+            None if !is_divisible(name) && !written(resources.limits.as_ref(), name) => {
+                let detail = "Limit must be set for non overcommitable resources";
+                report.add(Violation::required(format!("{path}.limits"), detail));
+            }
+            None => {}
+        }
+    }
+    let any = |is: fn(&str) -> bool| limits.keys().chain(requests.keys()).any(|name| is(name));
+    if any(is_huge) && !any(|name| name == "cpu" || name == "memory") {
+        report.add(Violation::forbidden(path, "HugePages require cpu or memory"));
+    }
+    for (index, claim) in resources.claims.iter().flatten().enumerate() {
+        let field = format!("{path}.claims[{index}]");
+        if claim.name.is_empty() {
+            report.add(Violation::required(format!("{field}.name"), ""));
+        } else {
+            let detail = "must be one of the names in pod.spec.resourceClaims which is empty";
+            report.add(Violation::not_found(field, &claim.name, detail));
+        }
+    }
+}
+
+fn written(amounts: Option<&BTreeMap<String, Written>>, name: &str) -> bool {
+    amounts.is_some_and(|amounts| amounts.contains_key(name))
+}
+
+/// The amounts by resource, as Kubernetes rounds them; what cannot be read is reported and left out.
+fn amounts<'a>(amounts: Option<&'a BTreeMap<String, Written>>, path: &str, report: &mut Report<'_>) -> Amounts<'a> {
+    let mut read = Amounts::new();
+    for (name, amount) in amounts.into_iter().flatten() {
+        let field = format!("{path}[{name}]");
+        check_name(name, &field, report);
+        let Some(amount) = Quantity::parse(&amount.0).map(Quantity::rounded_to_milli) else {
+            report.add(Violation::invalid(field, &amount.0, "must be a quantity, for instance 500m or 2Gi"));
+            continue;
+        };
+        let mut wrong = |detail: String| report.add(Violation::invalid(field.clone(), &amount.canonical(), detail));
+        if amount.is_negative() {
+            wrong("must be greater than or equal to 0".to_owned());
+        }
+        if (is_extended(name) || COUNTED.contains(&name.as_str())) && !amount.is_whole() {
+            wrong("must be an integer".to_owned());
+        }
+        if is_huge(name) && !is_multiple(name, amount) {
+            wrong(format!("{} is not positive integer multiple of {name}", amount.canonical()));
+        }
+        read.insert(name.as_str(), amount);
+    }
+    read
+}
+
+fn check_name(name: &str, field: &str, report: &mut Report<'_>) {
+    let wrong = syntax::qualified_name(name);
+    let well_formed = wrong.is_empty();
+    report.each(field, name, wrong);
+    let mut wrong = |detail: &str| report.add(Violation::invalid(field, &name, detail));
+    if name.contains('/') {
+        if !is_native(name) && !is_extended(name) {
+            wrong("doesn't follow extended resource name standard");
+        }
+        return;
+    }
+    let of_container = OF_CONTAINERS.contains(&name) || is_huge(name);
+    let of_quota = COUNTED.contains(&name) || OF_QUOTAS.contains(&name) || name.starts_with("requests.hugepages-");
+    if well_formed && !of_container && !of_quota {
+        wrong("must be a standard resource type or fully qualified");
+    }
+    if !of_container {
+        wrong("must be a standard resource for containers");
+    }
+}
+
+fn is_huge(name: &str) -> bool {
+    name.starts_with(HUGE_PAGES)
+}
+
+/// Whether a resource is Kubernetes' own.
+fn is_native(name: &str) -> bool {
+    !name.contains('/') || name.contains("kubernetes.io/")
+}
+
+/// Whether a resource is one that a device plugin or an operator counts.
+fn is_extended(name: &str) -> bool {
+    !is_native(name) && !name.starts_with(REQUESTS) && syntax::qualified_name(&format!("{REQUESTS}{name}")).is_empty()
+}
+
+/// Whether a container may ask for less of a resource than its limit.
+fn is_divisible(name: &str) -> bool {
+    is_native(name) && !is_huge(name)
+}
+
+fn is_multiple(name: &str, amount: Quantity) -> bool {
+    let size = name.strip_prefix(HUGE_PAGES).and_then(Quantity::parse);
+    size.is_some_and(|size| size.is_positive() && size.is_whole() && amount.units() % size.units() == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::judged;
+
+    fn of(resources: &Value) -> Vec<String> {
+        judged(json!({"protocol": "raft", "resources": resources}))
+    }
+
+    #[test]
+    fn requests_are_within_limits() {
+        let resources =
+            json!({"requests": {"cpu": "2", "memory": "1Gi"}, "limits": {"cpu": "1500m", "memory": "1024Mi"}});
+        assert_eq!(
+            of(&resources),
+            [r#"t.resources.requests: Invalid value: "2": must be less than or equal to cpu limit of 1500m"#]
+        );
+        // Both are rounded up to a thousandth.
+        assert!(of(&json!({"requests": {"cpu": "900u"}, "limits": {"cpu": "1u"}})).is_empty());
+    }
+
+    #[test]
+    fn counted_and_paged_resources_are_whole_and_equal() {
+        assert!(of(&json!({"limits": {"example.com/gpu": 1, "hugepages-2Mi": "4Mi", "cpu": 1}})).is_empty());
+        for (resources, count) in [
+            (json!({"limits": {"example.com/gpu": "1500m"}}), 1),
+            (json!({"requests": {"example.com/gpu": 1}, "limits": {"example.com/gpu": 2}}), 1),
+            (json!({"requests": {"example.com/gpu": 1}}), 1),
+            (json!({"limits": {"hugepages-2Mi": "3Mi", "cpu": 1}}), 1),
+            (json!({"limits": {"hugepages-2Mi": "2Mi"}}), 1),
+            (json!({"limits": {"gpu": 1}}), 2),
+            (json!({"limits": {"pods": 1}}), 1),
+            (json!({"limits": {"requests.example.com/gpu": 1}}), 1),
+            (json!({"limits": {"cpu": "-1"}}), 1),
+            (json!({"claims": [{"name": "c"}]}), 1),
+        ] {
+            assert_eq!(of(&resources).len(), count, "{resources}: {:?}", of(&resources));
+        }
+    }
+}
