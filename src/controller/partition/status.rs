@@ -88,7 +88,20 @@ fn drafts(name: &str, Seen { nodes, missing, rolling, trouble }: Seen<'_>) -> Ve
     if let Some(Wait { quorum, message }) = rolling {
         return on_the_way("Rolling", if *quorum { "WaitingForQuorum" } else { "Rolling" }, message);
     }
-    on_the_way(PODS_NOT_READY, "WaitingForPods", &progress)
+    on_the_way(PODS_NOT_READY, "WaitingForPods", &format!("{progress}{}", what_else(nodes)))
+}
+
+/// What a partition waits for whose pods are all ready.
+fn what_else(nodes: &Nodes) -> String {
+    if nodes.wanted().filter(|pod| pod.is_ready()).count() < usize::try_from(nodes.size).unwrap_or_default() {
+        String::new()
+    } else if let Some(surplus) = nodes.pods.iter().find(|pod| pod.ordinal >= nodes.size) {
+        format!("; waiting for pod {} to end", surplus.name)
+    } else if nodes.rollout.observed {
+        format!("; {} of {} pods are outdated", nodes.outdated(), nodes.size)
+    } else {
+        "; waiting for the StatefulSet controller to see the StatefulSet".to_owned()
+    }
 }
 
 /// Whether more than the progress differs. What is wrong with the pods is progress too: a pod that fails is made anew,

@@ -137,6 +137,7 @@ fn rolling_out(object: &SetObject, existing: &Existing, held: &BTreeSet<i64>, wa
             let why = why.map(|why| format!(": {}", why.message)).unwrap_or_default();
             format!("waiting for {}{why}", names::partition(&object.name, index))
         }
+        None if held.is_empty() => "a Service of theirs is missing".to_owned(),
         None => "the next one waits until all others have been ready for a while".to_owned(),
     };
     format!("{done} of {asked} partitions are up to date; {what}")
