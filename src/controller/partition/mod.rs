@@ -1,5 +1,6 @@
 //! The Partition controller: one StatefulSet of Atomix nodes and what makes it reachable.
 
+mod budgets;
 mod build;
 mod claims;
 mod eviction;
@@ -39,6 +40,7 @@ use super::desired::Desired;
 use super::ensure::Done;
 use super::objects::{Child, controller_of};
 use super::partition_set::{PARTITION_DELAY, is_paused, slice_name};
+use super::refusals::Refusal;
 use super::trouble::Trouble;
 use super::write_error::Error;
 use crate::api::labels::annotations;
@@ -58,6 +60,7 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
         context.memory.forget(&key);
         context.removed.forget(&key);
         context.judged.forget(&key);
+        context.refused_partitions.record(&key, None, &context.partitions);
         eviction::give_slot_back(context, &key);
         return Outcome::Done;
     };
@@ -105,8 +108,12 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
         tracing::debug!(partition = %key, ?trouble, "trying again");
         return Outcome::Failed;
     }
-    if let Some(trouble) = &trouble {
-        tracing::info!(partition = %key, reason = trouble.reason, message = trouble.message, "partition cannot be completed yet");
+    let shown = partition.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let refusal = trouble.as_ref().filter(|trouble| trouble.unseen);
+    let refusal = refusal.map(|trouble| Refusal { reason: trouble.reason, writes: 1 });
+    let refused = context.refused_partitions.record(&key, refusal, &context.partitions);
+    if let Some(trouble) = trouble.as_ref().filter(|trouble| !trouble.is_shown(shown)) {
+        tracing::info!(partition = %key, reason = trouble.reason, why = trouble.message, "partition cannot be completed yet");
     }
     let nodes = gather(context, &key, partition);
     let missing = context.memory.miss(&key, nodes.rollout.observed && nodes.missing().is_some(), Instant::now());
@@ -134,6 +141,8 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
     let try_again = trouble.as_ref().and_then(|trouble| trouble.again);
     let again = [later, rolling.again, young, missing.err(), try_again].into_iter().flatten().min();
     match again {
+        _ if written == Written::Failed => Outcome::Failed,
+        _ if refused.is_some() => refused.map_or(Outcome::Failed, Outcome::Refused),
         _ if failed && try_again.is_none() => Outcome::Failed,
         Some(wait) => Outcome::Again(wait),
         None => Outcome::Done,
