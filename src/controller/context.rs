@@ -12,7 +12,7 @@ use super::FIELD_MANAGER;
 use super::caches::Caches;
 use super::ensure::{Writer, bounded};
 use super::pacing::Pacing;
-use super::partition::{Judged, Memory, Slots};
+use super::partition::{CreationFailures, Judged, Memory, Slots};
 use super::partition_set::RemovedPartitions;
 use super::refusals::Refusals;
 use super::settings::Settings;
@@ -47,6 +47,8 @@ pub struct Context {
     pub judged: Judged,
     /// What is remembered of the pods of each partition.
     pub memory: Memory,
+    /// Why StatefulSets make no more pods.
+    pub creation_failures: CreationFailures,
     /// Which partitions of each set may give up pods.
     pub slots: Slots,
     /// Partitions that this controller has deleted and the caches may still have.

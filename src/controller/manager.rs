@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::ensure::Writer;
 use super::pacing::Pacing;
-use super::partition::{Judged, Memory, Slots};
+use super::partition::{CreationFailures, Judged, Memory, Slots};
 use super::partition_set::RemovedPartitions;
 use super::refusals::Refusals;
 use super::unwritten::UnwrittenStatuses;
@@ -75,6 +75,7 @@ impl Manager {
             pacing: Pacing::default(),
             judged: Judged::default(),
             memory: Memory::default(),
+            creation_failures: CreationFailures::default(),
             slots: Slots::default(),
             removed: RemovedPartitions::default(),
             unwritten: UnwrittenStatuses::default(),

@@ -3,12 +3,14 @@
 mod budgets;
 mod build;
 mod claims;
+mod creation_failures;
 mod eviction;
 mod former_address;
 pub mod identity;
 mod judged;
 mod memory;
 mod nodes;
+mod obstacle;
 mod rolling;
 mod slots;
 mod status;
@@ -26,12 +28,14 @@ use tokio::time::Instant;
 
 pub(super) use self::build::{APP_PROTOCOL, cluster_ip_service, initial_ports, min_ready, port};
 use self::build::{Children, Network};
+pub use self::creation_failures::CreationFailures;
 use self::eviction::Rolling;
 use self::identity::Identity;
 pub use self::judged::Judged;
 use self::judged::Versions;
 pub use self::memory::Memory;
 use self::nodes::Nodes;
+use self::obstacle::Obstacle;
 pub use self::slots::Slots;
 pub(super) use self::status::PODS_NOT_READY;
 use self::status::Seen;
@@ -116,9 +120,9 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
         tracing::info!(partition = %key, reason = trouble.reason, why = trouble.message, "partition cannot be completed yet");
     }
     let nodes = gather(context, &key, partition);
-    let missing = context.memory.miss(&key, nodes.rollout.observed && nodes.missing().is_some(), Instant::now());
+    let (obstacle, look_again) = obstacle_of(context, &key, &nodes).await;
     let seen =
-        Seen { nodes: &nodes, missing: missing == Ok(true), rolling: rolling.wait.as_ref(), trouble: trouble.as_ref() };
+        Seen { nodes: &nodes, obstacle: obstacle.as_ref(), rolling: rolling.wait.as_ref(), trouble: trouble.as_ref() };
     let written = write_status(context, &key, partition, seen).await;
     let mut young = None;
     if nodes.is_complete() && trouble.is_none() {
@@ -139,7 +143,7 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
         context.partitions.after(key.clone(), wait);
     }
     let try_again = trouble.as_ref().and_then(|trouble| trouble.again);
-    let again = [later, rolling.again, young, missing.err(), try_again].into_iter().flatten().min();
+    let again = [later, rolling.again, young, look_again, try_again].into_iter().flatten().min();
     match again {
         _ if written == Written::Failed => Outcome::Failed,
         _ if refused.is_some() => refused.map_or(Outcome::Failed, Outcome::Refused),
@@ -173,6 +177,20 @@ fn gather(context: &Context, key: &ObjectKey, partition: &Partition) -> Nodes {
     let spec = &partition.spec.template;
     let min_ready = Protocol::parse(&spec.protocol).map(min_ready).unwrap_or_default();
     Nodes::gather(context, key, spec.size.unwrap_or(DEFAULT_COUNT), min_ready)
+}
+
+/// What keeps a partition from having all its pods, if it has lasted for as long as it may; and when to look again.
+async fn obstacle_of(context: &Context, key: &ObjectKey, nodes: &Nodes) -> (Option<Obstacle>, Option<Duration>) {
+    let obstacle = obstacle::first(nodes, &key.name);
+    if let Some(left) = context.memory.impede(key, obstacle.as_ref(), Instant::now()) {
+        return (None, Some(left));
+    }
+    let Some(mut missing) = obstacle.clone().filter(Obstacle::is_missing) else { return (obstacle, None) };
+    let uid = context.caches.stateful_sets.get(key).map(|known| known.uid.clone()).unwrap_or_default();
+    if let Some(words) = context.creation_failures.of(context, &key.namespace, &uid).await {
+        missing.message = words;
+    }
+    (Some(missing), Some(creation_failures::READ_AGAIN))
 }
 
 /// Where the Services of a partition are to be. The group's endpoints still have the addresses that its client Service
