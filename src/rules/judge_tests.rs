@@ -424,7 +424,7 @@ fn warnings_say_what_is_unwise() {
     has(&warned(with(raft(), "/spec/partitions", json!(300)), None), "DNS answer");
     has(&warned(with(raft(), "/spec/template/spec/size", json!(4)), None), "tolerates no more failures than one of 3");
     has(&warned(with(raft(), "/spec/template/spec/size", json!(2)), None), "without losing its quorum");
-    has(&warned(with(raft(), "/spec/template/spec/storageSize", json!("1Gi")), None), "data-raft-1-0");
+    assert_eq!(warned(with(raft(), "/spec/template/spec/storageSize", json!("1Gi")), None), "");
     has(&warned(with(raft(), "/spec/template/metadata", json!({"labels": {"app": "x"}})), None), "labels[app]");
     let old = defaulted(&raft());
     has(&warned(with(old.clone(), "/spec/partitions", json!(7)), Some(&old)), "re-homes keys");

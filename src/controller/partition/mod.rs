@@ -8,6 +8,7 @@ mod eviction;
 mod former_address;
 pub mod identity;
 mod judged;
+mod leftovers;
 mod memory;
 mod nodes;
 mod obstacle;
@@ -87,6 +88,12 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
             let versions = Versions::of(&context.caches, &key, &known);
             if versions.as_ref().is_some_and(|versions| context.judged.contains(&key, versions)) {
                 Applied::RIGHT
+            } else if telling::was_right(partition)
+                && leftovers::lacks_object(&context.caches, &key, partition)
+                && leftovers::is_gone(context, &key, &known.uid).await
+            {
+                // The watch is about to show it.
+                return Outcome::Done;
             } else {
                 let applied = build_and_apply(context, partition, &identity, set.as_deref()).await;
                 if let Some(versions) = versions.filter(|_| applied.is_right()) {
