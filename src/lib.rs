@@ -24,6 +24,7 @@ pub mod lenient;
 pub mod metrics;
 pub mod offline;
 pub mod queue;
+pub mod repeats;
 pub mod replicas;
 pub mod rules;
 pub mod scope;

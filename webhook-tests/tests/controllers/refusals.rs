@@ -1,11 +1,16 @@
 //! What the API server or a policy refuses is told in its own words, however often it is tried. A contest is something
 //! else, and is over soon after the last foreign write.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
+use std::{fmt, thread};
 
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use webhook_tests::{Kubectl, harness};
 
+use crate::pods::{await_told, limit};
 use crate::rolling::patch_template;
 use crate::support::policy::{Kinds, Policy};
 use crate::support::{SOON, await_ready, condition, create_ready, is_ready, items, sandbox, set, text};
@@ -253,4 +258,72 @@ fn a_set_is_ready_soon_after_a_contest_has_ended() {
     assert!(last.elapsed() < CONTEST_OVER, "{:?}", last.elapsed());
     assert!(condition(&set, "Stalled").is_none());
     assert!(!is_edited(&[kubectl.get_json(&["service", "w-1"])]));
+}
+
+#[test]
+fn a_status_that_is_refused_is_told_in_an_event() {
+    let (_namespace, kubectl) = sandbox("status-refused");
+    create_ready(&kubectl, &set("w", 1, "log", 1), "w");
+    let status: Kinds = &[("k8s.atomix.io", "partitions/status")];
+    let policy = Policy::refusing(&kubectl, status, &["UPDATE"], "Invalid", "statuses are frozen");
+    label(&kubectl, 0);
+    kubectl.wait_until(&["events.events.k8s.io", "--field-selector", "regarding.name=w-1"], SOON, |events| {
+        events.iter().any(|event| {
+            (text(event, "/type"), text(event, "/reason")) == ("Warning", "StatusNotWritten")
+                && text(event, "/note").contains("statuses are frozen")
+        })
+    });
+    policy.remove();
+    await_ready(&kubectl, "w");
+}
+
+#[test]
+fn what_lasts_is_logged_once_and_each_line_has_each_key_once() {
+    let (_namespace, kubectl) = sandbox("logged");
+    limit(&kubectl, "count/configmaps", "0");
+    kubectl.create_stdin(&set("w", 1, "log", 1));
+    await_told(&kubectl, ["partition", "w-1"], "QuotaExceeded", "exceeded quota: q");
+    let tried = refused(&kubectl, "configmaps", 403);
+    let deadline = Instant::now() + SOON;
+    while refused(&kubectl, "configmaps", 403) < tried + 3 {
+        assert!(Instant::now() < deadline, "it is not tried again");
+        thread::sleep(Duration::from_millis(200));
+    }
+    let log = harness().controller().log();
+    let partition = format!("{}/w-1", kubectl.namespace());
+    let told = log.lines().filter(|line| line.contains(&partition) && line.contains("cannot be completed yet"));
+    let told: Vec<_> = told.collect();
+    assert_eq!(told.len(), 1, "{told:#?}");
+    for line in log.lines().filter(|line| line.starts_with('{')) {
+        if let Err(error) = serde_json::from_str::<UniqueKeys>(line) {
+            panic!("{error}: {line}");
+        }
+    }
+}
+
+/// A JSON object that has each key once.
+struct UniqueKeys;
+
+impl<'de> Deserialize<'de> for UniqueKeys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = UniqueKeys;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<UniqueKeys, A::Error> {
+                let mut keys = HashSet::new();
+                while let Some((key, _)) = map.next_entry::<String, Value>()? {
+                    if !keys.insert(key.clone()) {
+                        return Err(serde::de::Error::custom(format!("the key {key:?} stands twice")));
+                    }
+                }
+                Ok(UniqueKeys)
+            }
+        }
+        deserializer.deserialize_map(Keys)
+    }
 }
