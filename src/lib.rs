@@ -30,5 +30,6 @@ pub mod rules;
 pub mod scope;
 pub mod sets;
 pub mod tasks;
+mod text;
 pub mod tls;
 pub mod watch;

@@ -386,6 +386,22 @@ fn names_that_two_sets_want_are_refused_where_the_other_is_known() {
             r#"spec.partitions: Invalid value: 8: partition 7 needs a Service named "raft-7-hs", and PartitionSet "raft-7-hs" has it"#
         ]
     );
+    let many = |name: &str| (name != "raft").then_some(1);
+    assert_eq!(partition_set(&with(old, "/spec/partitions", json!(1000)), None, &many).violations.len(), 20);
+}
+
+#[test]
+fn limits_are_those_of_what_is_made_of_a_set() {
+    const ANNOTATIONS: &str = "/spec/template/metadata";
+    let annotated =
+        |bytes: usize| created(&with(raft(), ANNOTATIONS, json!({"annotations": {"a": "x".repeat(bytes)}})));
+    let most = 256 * 1024 - 4096;
+    assert_eq!(annotated(most - 1), Vec::<String>::new());
+    assert_eq!(annotated(most), ["spec.template.metadata.annotations: Too long: may not be more than 258048 bytes"]);
+    let env = |bytes: usize| json!([{"name": "A", "value": "x".repeat(bytes)}]);
+    let of_env = |bytes: usize| created(&with(raft(), "/spec/template/spec/env", env(bytes)));
+    assert_eq!(of_env(500 * 1024), Vec::<String>::new());
+    assert_eq!(of_env(512 * 1024), ["spec: Too long: may not be more than 524288 bytes"]);
 }
 
 #[test]

@@ -6,8 +6,9 @@ use super::violation::Violation;
 
 const MAX_NAME: usize = 63;
 const MAX_SUBDOMAIN: usize = 253;
-/// Most bytes that all annotations of an object may have together.
-const MAX_ANNOTATIONS: usize = 256 * 1024;
+/// Most bytes that all annotations of a template may have together: what Kubernetes takes of an object, less what the
+/// controller's own annotations of Partitions and pods need.
+const MAX_ANNOTATIONS: usize = 256 * 1024 - 4 * 1024;
 
 /// Whether `name` is a DNS-1035 label of at most 63 characters: what a Service's name has to be.
 pub(crate) fn is_dns_1035_label(name: &str) -> bool {

@@ -30,6 +30,9 @@ const IMMUTABLE: &str = "field is immutable";
 pub(super) fn set(set: &SetObject, violations: &mut Vec<Violation>) {
     let spec = &set.spec;
     bounds(spec.partitions, 1, MAX_PARTITIONS, "spec.partitions", violations);
+    if json_size(spec) > MAX_SPEC {
+        violations.push(Violation::too_long("spec", MAX_SPEC));
+    }
     name(set, violations);
     max_unavailable(spec, violations);
     retention_policy(spec.persistent_volume_claim_retention_policy.as_ref(), violations);
@@ -330,6 +333,9 @@ pub(super) fn collisions(
             }
         }
     }
+    let mut counter = Counter(0);
+    // The types have only string keys, and counting cannot fail.
+    serde_json::to_writer(&mut counter, value).map_or(usize::MAX, |()| counter.0)
 }
 
 fn bounds(value: Option<i64>, min: i64, max: i64, path: &str, violations: &mut Vec<Violation>) {
