@@ -118,3 +118,27 @@ fn growing_re_homes_keys_and_an_edit_of_something_else_says_nothing() {
         "partitionset.k8s.atomix.io/raft patched\n"
     );
 }
+
+#[test]
+fn who_applies_the_other_name_of_a_field_is_named() {
+    let namespace = namespace("aliases");
+    let kubectl = namespace.kubectl();
+    let applies = |manager: &str, object: &Value| {
+        let manager = format!("--field-manager={manager}");
+        let output = kubectl.feed(&["apply", "--server-side", &manager, "-f", "-"], &object.to_string());
+        assert!(output.status.success(), "{}", output.stderr);
+        output.stderr
+    };
+    let first = with(backup("backup"), "/spec/template/spec/imagePullPolicy", json!("Never"));
+    assert_eq!(applies("one", &first), "");
+    let second = |spec: Value| {
+        json!({"apiVersion": "k8s.atomix.io/v1alpha1", "kind": "PartitionSet", "metadata": {"name": "backup"},
+            "spec": spec})
+    };
+    let size = applies("two", &second(json!({"partitionSize": 5})));
+    assert!(size.contains("spec.template.spec.size: is 5 by now, as spec.partitionSize of which"), "{size}");
+    assert!(size.contains("field manager \"one\" applies"), "{size}");
+    let policy = applies("two", &second(json!({"partitionSize": 5, "template": {"spec": {"pullPolicy": "Always"}}})));
+    assert!(policy.contains("spec.template.spec.imagePullPolicy: is \"Always\" by now"), "{policy}");
+    assert!(policy.contains("field manager \"one\" applies \"Never\" there"), "{policy}");
+}
