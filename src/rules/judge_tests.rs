@@ -376,14 +376,15 @@ fn names_that_two_sets_want_are_refused_where_the_other_is_known() {
         let verdict = partition_set(&with(raft(), "/metadata/name", json!(name)), None, &x);
         assert_eq!(!verdict.violations.is_empty(), refused, "{name}: {:?}", verdict.violations);
     }
-    let taken = |name: &str| (name == "raft-7-hs").then_some(1);
+    let taken = |name: &str| ["raft-7-hs", "raft-8"].contains(&name).then_some(1);
     let old = defaulted(&raft());
     assert!(partition_set(&old, None, &taken).violations.is_empty());
     let grown = partition_set(&with(old.clone(), "/spec/partitions", json!(8)), Some(&old), &taken);
     assert_eq!(
         texts(&grown.violations),
         [
-            r#"spec.partitions: Invalid value: 8: partition 7 needs a Service named "raft-7-hs", and PartitionSet "raft-7-hs" has it"#
+            r#"spec.partitions: Invalid value: 8: partition 7 needs a Service named "raft-7-hs", and PartitionSet "raft-7-hs" has it"#,
+            r#"spec.partitions: Invalid value: 8: partition 8 needs a Service named "raft-8", and PartitionSet "raft-8" has it"#,
         ]
     );
     let many = |name: &str| (name != "raft").then_some(1);

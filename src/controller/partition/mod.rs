@@ -262,6 +262,10 @@ async fn apply(context: &Context, children: Children, former_addresses: &[IpAddr
         let (files, names) = tokio::join!(files, names);
         let pods = match (&files, &names) {
             (Ok(_), Ok(_)) => Some(writer.ensure(&stateful_set, &caches.stateful_sets).await),
+            // It is not written yet. That somebody else has the name can be told all the same.
+            (Err(Error::Collision { .. }), _) | (_, Err(Error::Collision { .. })) => {
+                writer.collision(&stateful_set).await.map(Err)
+            }
             _ => None,
         };
         (files, names, pods)
