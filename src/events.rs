@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use crate::api_error::{Class, classify};
 use crate::calls::within;
 use crate::tasks::Supervisor;
+use crate::text::shortened;
 
 /// Events that may wait to be written; more are dropped, since the conditions say the same.
 const WAITING: usize = 256;
@@ -204,16 +205,6 @@ const NOTE_BYTES: usize = 1024;
 /// Bytes that the API server takes in `reportingInstance`.
 const INSTANCE_BYTES: usize = 128;
 
-/// A text of at most so many bytes.
-fn shortened(mut text: String, most: usize) -> String {
-    if text.len() > most {
-        let end = (0..=most - 3).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
-        text.truncate(end);
-        text.push_str("...");
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,13 +264,6 @@ mod tests {
         // All of them are too long ago now.
         memory.remember(note(-1), last("w", 1, 3600));
         assert_eq!(memory.0.len(), 1);
-    }
-
-    #[test]
-    fn long_notes_are_cut_between_characters() {
-        let note = shortened("é".repeat(600), NOTE_BYTES);
-        assert!(note.len() <= 1024 && note.ends_with("é..."), "{}", note.len());
-        assert_eq!(shortened("short".to_owned(), NOTE_BYTES), "short");
     }
 
     #[test]

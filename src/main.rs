@@ -4,9 +4,11 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use atomix_controller::cli::{Cli, Command, Run};
+use atomix_controller::repeats::Repeats;
 use atomix_controller::{api, app, check, client, offline};
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::prelude::*;
+use tracing_subscriber::{EnvFilter, Layer};
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {
@@ -44,7 +46,8 @@ fn serve(options: Run) -> anyhow::Result<()> {
     // Whoever made a request reports how it failed; the client need not as well.
     let directives = format!("kube_client::client::builder=off,{}", options.log);
     let filter = EnvFilter::try_new(directives).context("reading --log")?;
-    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
+    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_filter(Repeats::default());
+    tracing_subscriber::registry().with(filter).with(lines).init();
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("another TLS crypto provider is installed already"))?;

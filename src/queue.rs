@@ -76,6 +76,16 @@ pub enum Outcome {
     Again(Duration),
     /// It failed: to be run again after this key's back-off.
     Failed,
+    /// It failed, and would again before a while has passed: to be run again then.
+    Refused(Duration),
+}
+
+impl Outcome {
+    /// Whether what was to be done is not done.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::Failed | Self::Refused(_))
+    }
 }
 
 impl Queue {
@@ -113,7 +123,7 @@ impl Queue {
                     }
                     match outcome {
                         Outcome::Done => drop(failures.remove(&key)),
-                        Outcome::Again(wait) => {
+                        Outcome::Again(wait) | Outcome::Refused(wait) => {
                             failures.remove(&key);
                             trigger.after(key, wait);
                         }

@@ -3,6 +3,7 @@
 //! A decision is a function of the request and of what the watch cache holds: it makes no call and waits for nothing,
 //! so that answering takes microseconds and an API server that is away cannot slow it.
 
+mod aliases;
 mod authorship;
 mod body;
 pub mod identity;

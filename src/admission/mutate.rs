@@ -2,7 +2,7 @@
 
 use super::response::{Response, Subject};
 use super::review::Request;
-use super::{Admission, validate};
+use super::{Admission, aliases, validate};
 use crate::rules;
 
 /// Completes a `PartitionSet` that is created or updated, or denies it at once.
@@ -14,7 +14,8 @@ pub(super) fn partition_set(admission: &Admission, request: &Request) -> Respons
     let partitions_of = |name: &str| admission.partitions_of(&request.namespace, name);
     let verdict = rules::partition_set(&request.object, request.old(), &partitions_of);
     if verdict.violations.is_empty() {
-        Response::patch(&request.uid, &verdict.edits)
+        // Called again, it finds nothing left to fill, and does not warn twice.
+        Response::patch(&request.uid, &verdict.edits).warn(&aliases::warnings(request, &verdict.edits))
     } else {
         let subject = Subject { name: request.display_name(), ..validate::SET };
         Response::invalid(&request.uid, subject, &verdict.violations)

@@ -123,6 +123,9 @@ pub struct Request {
     /// Who does it.
     #[serde(default)]
     pub user_info: UserInfo,
+    /// How it is asked for; of whatever form, since it decides nothing.
+    #[serde(default)]
+    pub options: Value,
     /// The object as it would be; null for a deletion.
     #[serde(default)]
     pub object: Value,

@@ -2,6 +2,11 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use crate::text::shortened;
+
+/// Most bytes of a message. The API server takes 32 KiB, and the status has to fit into etcd beside the spec.
+const MESSAGE_BYTES: usize = 8 * 1024;
+
 /// The object is as its spec says, and works.
 pub const READY: &str = "Ready";
 /// The object is being brought to its spec. Present only while that is true, as kstatus tools expect.
@@ -33,7 +38,7 @@ pub fn settle(before: &[Condition], drafts: Vec<Draft>, generation: Option<i64>,
             let same = before.iter().find(|old| old.type_ == draft.kind && old.status == status);
             Condition {
                 last_transition_time: same.map_or_else(|| now.clone(), |old| old.last_transition_time.clone()),
-                message: draft.message,
+                message: shortened(draft.message, MESSAGE_BYTES),
                 observed_generation: generation,
                 reason: draft.reason.to_owned(),
                 status: status.to_owned(),

@@ -21,7 +21,8 @@ pub enum Class {
     Gone,
     /// A quota of the namespace is exhausted. A quota is checked before the name is: the object may exist.
     Quota,
-    /// A policy, a webhook or another admission plugin denied the request.
+    /// A policy, a webhook or another admission plugin denied the request. An eviction: the pod has several disruption
+    /// budgets.
     Denied,
     /// This process is not allowed to do that: unauthenticated, or without the right.
     Forbidden,
@@ -71,6 +72,8 @@ pub fn classify_status(status: &Status) -> Class {
     match status.code {
         409 if status.reason == "AlreadyExists" && !is_denied(status) => Class::AlreadyExists,
         429 => Class::TooManyRequests,
+        _ if has_several_budgets(status) => Class::Denied,
+        _ if is_too_large(status) => Class::Invalid,
         500.. if is_denied(status) || status.message.contains("failed calling webhook ") => Class::WebhookFailed,
         500.. => Class::Away,
         _ if is_denied(status) => Class::Denied,
@@ -87,17 +90,56 @@ pub fn classify_status(status: &Status) -> Class {
 #[must_use]
 pub fn message(error: &kube::Error) -> Cow<'_, str> {
     match error {
-        kube::Error::Api(status) if !status.message.is_empty() => Cow::Borrowed(&status.message),
+        kube::Error::Api(status) if !status.message.is_empty() => words(status),
         other => Cow::Owned(other.to_string()),
     }
+}
+
+/// The words of an answer of the API server, without what only tells of its own workings.
+#[must_use]
+pub fn words(status: &Status) -> Cow<'_, str> {
+    let message = status.message.as_str();
+    if is_too_large(status) {
+        return Cow::Borrowed("the object is larger than etcd takes");
+    }
+    if !message.contains(NO_FIELD) {
+        return Cow::Borrowed(message);
+    }
+    let unchecked = format!("{NO_FIELD}: Invalid value: null: {UNCHECKED}");
+    let told = message.replace(&format!(", {unchecked}"), "").replace(&format!("{unchecked}, "), "");
+    // Of a denial by owner references, the error that there is none.
+    Cow::Owned(told.trim_end_matches(&format!(", {NO_FIELD}")).trim_end_matches(": ").to_owned())
+}
+
+/// What the API server puts in the place of a field or an error that is not there.
+pub const NO_FIELD: &str = "<nil>";
+/// What the API server says when it has not evaluated all rules of a schema: what else is wrong stands beside it.
+const UNCHECKED: &str = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+
+/// Whether etcd, or its client in the API server, does not take an object of that size. The API server calls it its own
+/// failure.
+fn is_too_large(status: &Status) -> bool {
+    let message = &status.message;
+    status.code >= 500
+        && (message.contains("etcdserver: request is too large")
+            || message.contains("trying to send message larger than max"))
+}
+
+/// Whether the eviction of a pod is refused because more than one disruption budget selects it, which the API server
+/// calls its own failure, with code 500.
+#[must_use]
+pub fn has_several_budgets(status: &Status) -> bool {
+    status.code == 500 && status.message.contains("more than one PodDisruptionBudget")
 }
 
 /// Whether a webhook or a policy denied a request. Both choose the code; the code of a denial says nothing about the
 /// object.
 fn is_denied(status: &Status) -> bool {
     let message = &status.message;
+    // A policy that validates is named with its kind, after what is forbidden; one that mutates and fails is not.
+    let by_policy = message.contains("AdmissionPolicy '") || message.starts_with("policy ");
     (message.starts_with("admission webhook ") && message.contains(" denied the request"))
-        || (message.contains("AdmissionPolicy '") && message.contains(" denied request"))
+        || (by_policy && message.contains(" denied request"))
 }
 
 /// What a 403 means. Authorization and every built-in admission plugin answer with it.

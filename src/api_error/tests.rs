@@ -48,6 +48,15 @@ const ANSWERS: &[(Class, u16, &str, &str)] = &[
         "services \"s\" is forbidden: ValidatingAdmissionPolicy 'p' denied request: expression 'x' resulted in error: \
          no such key: team",
     ),
+    // A policy that mutates, and whose expression fails: the code is always that.
+    (Class::Denied, 403, "Invalid", "policy 'p' with binding 'b' denied request: JSON Patch: no such path"),
+    (Class::Denied, 403, "Forbidden", "policy \"p\" denied request: no such binding"),
+    (
+        Class::Denied,
+        500,
+        "",
+        "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
+    ),
     // A webhook may choose any code.
     (Class::Denied, 400, "", "admission webhook \"w.example.com\" denied the request: no"),
     (Class::Denied, 403, "Forbidden", "admission webhook \"w.example.com\" denied the request: exceeded quota: mine"),
@@ -143,7 +152,7 @@ fn each_answer_has_the_class_that_says_what_helps_and_its_own_words() {
             "message": words, "reason": reason, "details": {"name": "s", "kind": "services"}, "code": code});
         let error = error(&body);
         assert_eq!(classify(&error), *class, "{body}");
-        assert_eq!(message(&error), *words);
+        assert_eq!(message(&error), words.trim_end_matches(": , <nil>"));
     }
 }
 
@@ -178,6 +187,39 @@ fn without_an_answer_the_api_server_is_away_unless_the_fault_is_here() {
 fn an_answer_without_words_has_those_of_its_reason() {
     let error = error(&json!({"code": 500, "reason": "InternalError"}));
     assert!(message(&error).contains("InternalError"), "{}", message(&error));
+}
+
+#[test]
+fn what_tells_of_the_api_server_s_workings_alone_is_not_repeated() {
+    let unchecked = "<nil>: Invalid value: null: some validation rules were not checked because the object was invalid; \
+                     correct the existing errors to complete validation";
+    for (said, told) in [
+        (
+            format!("g is invalid: [spec.size: Required value, {unchecked}]"),
+            "g is invalid: [spec.size: Required value]",
+        ),
+        (
+            format!("g is invalid: [{unchecked}, spec.size: Required value]"),
+            "g is invalid: [spec.size: Required value]",
+        ),
+        (
+            "sts \"s\" is forbidden: cannot set blockOwnerDeletion if you can't set finalizers on: , <nil>".to_owned(),
+            "sts \"s\" is forbidden: cannot set blockOwnerDeletion if you can't set finalizers on",
+        ),
+        ("no".to_owned(), "no"),
+    ] {
+        assert_eq!(message(&error(&json!({"code": 422, "message": said}))), told);
+    }
+    for said in [
+        "etcdserver: request is too large",
+        "rpc error: code = ResourceExhausted desc = trying to send message larger than max (2100000 vs. 2097152)",
+    ] {
+        let error = error(&json!({"code": 500, "message": said}));
+        assert_eq!(
+            (message(&error).as_ref(), classify(&error)),
+            ("the object is larger than etcd takes", Class::Invalid)
+        );
+    }
 }
 
 #[test]

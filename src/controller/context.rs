@@ -12,12 +12,14 @@ use super::FIELD_MANAGER;
 use super::caches::Caches;
 use super::ensure::{Writer, bounded};
 use super::pacing::Pacing;
-use super::partition::{Judged, Memory, Slots};
+use super::partition::{CreationFailures, Judged, Memory, Slots};
 use super::partition_set::RemovedPartitions;
+use super::refusals::Refusals;
 use super::settings::Settings;
+use super::unwritten::UnwrittenStatuses;
 use crate::api::names::ObjectKey;
 use crate::api_error::{Class, classify, message};
-use crate::events::Events;
+use crate::events::{Events, Severity};
 use crate::metrics::Metrics;
 use crate::queue::Trigger;
 
@@ -45,10 +47,18 @@ pub struct Context {
     pub judged: Judged,
     /// What is remembered of the pods of each partition.
     pub memory: Memory,
+    /// Why StatefulSets make no more pods.
+    pub creation_failures: CreationFailures,
     /// Which partitions of each set may give up pods.
     pub slots: Slots,
     /// Partitions that this controller has deleted and the caches may still have.
     pub removed: RemovedPartitions,
+    /// Statuses that cannot be written.
+    pub unwritten: UnwrittenStatuses,
+    /// PartitionSets that the API server refuses to have completed.
+    pub refused_sets: Refusals,
+    /// Partitions that the API server refuses to have completed.
+    pub refused_partitions: Refusals,
 }
 
 /// Why a status could not be written.
@@ -69,17 +79,28 @@ impl Context {
     {
         let key = ObjectKey::new(object.namespace().unwrap_or_default(), object.name_any());
         let api: Api<K> = Api::namespaced(self.client.clone(), &key.namespace);
-        let metadata = json!({ "uid": object.uid(), "resourceVersion": object.resource_version() });
+        let uid = object.uid().unwrap_or_default();
+        let metadata = json!({ "uid": uid, "resourceVersion": object.resource_version() });
         let patch = json!({ "metadata": metadata, "status": status });
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         match bounded(api.patch_status(&key.name, &params, &Patch::Merge(&patch))).await {
             Ok(written) => {
                 self.metrics.api_write("status", "patch");
+                self.unwritten.record(&uid, None);
                 Ok(Some(written))
             }
             // The uid is another one if it was deleted and made again.
             Err(error) if matches!(classify(&error), Class::Gone | Class::Conflict) => Ok(None),
-            Err(error) => Err(StatusError(message(&error).into_owned())),
+            Err(error) => {
+                let why = message(&error);
+                let class = classify(&error);
+                let passes = class.is_transient() || class == Class::NotLeading;
+                if !passes && self.unwritten.record(&uid, Some(&why)) {
+                    let note = format!("the status is not up to date, since it cannot be written: {why}");
+                    self.events.publish(object, Severity::Warning, "StatusNotWritten", note);
+                }
+                Err(StatusError(why.into_owned()))
+            }
         }
     }
 }

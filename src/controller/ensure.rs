@@ -122,6 +122,12 @@ impl Writer {
         }
     }
 
+    /// What another's object of that name would come to, if there is one.
+    pub async fn collision<K: Child>(&self, desired: &Desired<K>) -> Option<Error> {
+        let stored: K = typed(&self.read(desired).await.ok()?).ok()?;
+        ownership(desired, &stored.known()).err().filter(|error| matches!(error, Error::Collision { .. }))
+    }
+
     async fn read<K: Child>(&self, desired: &Desired<K>) -> kube::Result<Value> {
         let key = key_of(&desired.object);
         self.send(request::<K>(&key).get(&key.name, &GetParams::default())).await

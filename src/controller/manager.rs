@@ -8,8 +8,10 @@ use tokio::time::Instant;
 
 use super::ensure::Writer;
 use super::pacing::Pacing;
-use super::partition::{Judged, Memory, Slots};
+use super::partition::{CreationFailures, Judged, Memory, Slots};
 use super::partition_set::RemovedPartitions;
+use super::refusals::Refusals;
+use super::unwritten::UnwrittenStatuses;
 use super::{Caches, Context, FIELD_MANAGER, Settings, partition, partition_set};
 use crate::events::Events;
 use crate::leader::Term;
@@ -73,8 +75,12 @@ impl Manager {
             pacing: Pacing::default(),
             judged: Judged::default(),
             memory: Memory::default(),
+            creation_failures: CreationFailures::default(),
             slots: Slots::default(),
             removed: RemovedPartitions::default(),
+            unwritten: UnwrittenStatuses::default(),
+            refused_sets: Refusals::default(),
+            refused_partitions: Refusals::default(),
             client,
         };
         let sets = set_queue.run(SET_WORKERS, term.ending.clone(), |key| {
@@ -93,6 +99,6 @@ impl Manager {
 async fn counted(context: &Context, controller: &'static str, work: impl Future<Output = Outcome>) -> Outcome {
     let start = Instant::now();
     let outcome = work.await;
-    context.metrics.reconciled(controller, outcome != Outcome::Failed, start.elapsed());
+    context.metrics.reconciled(controller, !outcome.is_failure(), start.elapsed());
     outcome
 }

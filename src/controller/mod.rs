@@ -11,9 +11,11 @@ pub mod pacing;
 pub mod partition;
 pub mod partition_set;
 pub mod pods;
+mod refusals;
 mod repairs;
 pub mod settings;
 mod trouble;
+mod unwritten;
 mod write_error;
 
 pub use caches::Caches;

@@ -2,14 +2,23 @@
 
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
 use super::partition::identity::NotAPartition;
 use super::write_error::Error;
+use crate::api::conditions::{self, READY};
+use crate::api_error::{self, Class};
 use crate::rules::{Violation, violation};
 
 /// Reason of trouble that nobody is told of: all of it is on its way out.
 const NAMESPACE_ENDS: &str = "NamespaceTerminating";
+/// Reason of a pod that is to be replaced and cannot be.
+const EVICTION_REFUSED: &str = "EvictionRefused";
 /// Reason of trouble that the next attempt may well not have.
 const API_ERROR: &str = "ApiError";
+
+/// Obstacles of one kind that a message tells of before it says how many more there are.
+const NAMED: usize = 8;
 
 /// One obstacle.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,13 +31,15 @@ pub struct Trouble {
     pub message: String,
     /// When to try again, if that is known.
     pub again: Option<Duration>,
+    /// Whether it ends by a change that no watch shows: of a policy, a right, a quota, an object of somebody else's.
+    pub unseen: bool,
 }
 
 impl Trouble {
     /// An obstacle of which nothing is known but what it is.
     #[must_use]
     pub fn new(stalled: bool, reason: &'static str, message: String) -> Self {
-        Self { stalled, reason, message, again: None }
+        Self { stalled, reason, message, again: None, unseen: false }
     }
 
     /// Whether nobody needs to hear of it: the namespace is going, with everything in it.
@@ -43,17 +54,75 @@ impl Trouble {
         self.reason == API_ERROR
     }
 
-    /// The obstacle that a person should hear of first: one that does not pass by itself.
+    /// Whether conditions say so already.
+    #[must_use]
+    pub fn is_shown(&self, conditions: &[Condition]) -> bool {
+        let ready = conditions::find(conditions, READY);
+        ready.is_some_and(|ready| ready.reason == self.reason && ready.message.starts_with(&self.message))
+    }
+
+    /// An eviction that failed. `budgets` are the disruption budgets of the pod, if it has more than it may.
+    #[must_use]
+    pub fn of_eviction(pod: &str, error: &kube::Error, budgets: &[String]) -> Self {
+        let words = api_error::message(error);
+        let class = api_error::classify(error);
+        let (stalled, reason, message) = match class {
+            Class::NamespaceTerminating => (false, NAMESPACE_ENDS, words.into_owned()),
+            Class::Denied | Class::Invalid | Class::Quota => {
+                let named = budgets.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+                let named = if named.is_empty() { String::new() } else { format!(" They are {named}: delete one") };
+                (
+                    true,
+                    EVICTION_REFUSED,
+                    format!("outdated pod {pod} is not replaced: its eviction is refused: {words}{named}"),
+                )
+            }
+            _ => (false, API_ERROR, format!("evicting pod {pod}: {words}")),
+        };
+        let unseen = stalled || matches!(class, Class::Forbidden | Class::WebhookFailed);
+        Self { unseen, ..Self::new(stalled, reason, message) }
+    }
+
+    /// The obstacle that a person should hear of first, one that does not pass by itself, with all others of its kind:
+    /// what has to be done for one can be done for all at once.
     pub fn first(troubles: Vec<Self>) -> Option<Self> {
         let mut troubles = troubles;
         troubles.sort_by_key(|trouble| !trouble.stalled);
-        troubles.into_iter().next()
+        let mut troubles = troubles.into_iter();
+        let mut first = troubles.next()?;
+        let mut messages = vec![std::mem::take(&mut first.message)];
+        let (mut named, mut more) = (1, 0);
+        for other in troubles.filter(|other| (other.stalled, other.reason) == (first.stalled, first.reason)) {
+            first.again = first.again.into_iter().chain(other.again).min();
+            if messages.contains(&other.message) {
+                continue;
+            }
+            if named == NAMED {
+                more += 1;
+            } else {
+                named += 1;
+                messages.push(other.message);
+            }
+        }
+        if more > 0 {
+            messages.push(format!("{more} more like that"));
+        }
+        first.message = messages.join("; ");
+        Some(first)
     }
 }
 
 impl From<Error> for Trouble {
     fn from(error: Error) -> Self {
         let again = if let Error::Contested { again, .. } = &error { Some(*again) } else { None };
+        let unseen = matches!(
+            error,
+            Error::Collision { .. }
+                | Error::Invalid { .. }
+                | Error::Denied { .. }
+                | Error::Quota { .. }
+                | Error::Blocked { .. }
+        );
         let (stalled, reason) = match &error {
             Error::Collision { .. } => (true, "NameCollision"),
             Error::Invalid { kind, .. } if kind == "StatefulSet" => (true, "InvalidPodTemplate"),
@@ -62,9 +131,9 @@ impl From<Error> for Trouble {
             Error::Quota { .. } => (false, "QuotaExceeded"),
             Error::NamespaceEnds => (false, NAMESPACE_ENDS),
             Error::Contested { .. } => (true, "Contested"),
-            Error::Failed { .. } => (false, API_ERROR),
+            Error::Blocked { .. } | Error::Failed { .. } => (false, API_ERROR),
         };
-        Self { again, ..Self::new(stalled, reason, error.to_string()) }
+        Self { again, unseen, ..Self::new(stalled, reason, error.to_string()) }
     }
 }
 
@@ -77,5 +146,43 @@ impl From<Vec<Violation>> for Trouble {
 impl From<NotAPartition> for Trouble {
     fn from(error: NotAPartition) -> Self {
         Self::new(true, "InvalidName", error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trouble(stalled: bool, reason: &'static str, message: &str) -> Trouble {
+        Trouble::new(stalled, reason, message.to_owned())
+    }
+
+    #[test]
+    fn all_obstacles_of_the_first_kind_are_told_together() {
+        let collision = |name: &str| trouble(true, "NameCollision", name);
+        let others = [trouble(false, "ApiError", "away"), trouble(true, "Refused", "no")];
+        let troubles = [collision("a"), collision("b"), collision("a")].into_iter().chain(others);
+        assert_eq!(Trouble::first(troubles.rev().collect()), Some(trouble(true, "Refused", "no")));
+        let troubles = [trouble(false, "ApiError", "away"), collision("a"), collision("b"), collision("a")];
+        assert_eq!(Trouble::first(troubles.into()), Some(collision("a; b")));
+        let many = (0..10).map(|number| collision(&number.to_string()));
+        assert_eq!(Trouble::first(many.collect()), Some(collision("0; 1; 2; 3; 4; 5; 6; 7; 2 more like that")));
+        assert_eq!(Trouble::first(Vec::new()), None);
+    }
+
+    #[test]
+    fn a_pod_with_several_budgets_is_told_with_their_names() {
+        let words = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
+        let error = kube::Error::Api(Box::new(
+            serde_json::from_value(serde_json::json!({"code": 500, "message": words})).unwrap(),
+        ));
+        let told = Trouble::of_eviction("w-1-2", &error, &["theirs".to_owned(), "w-1-pdb".to_owned()]);
+        assert!(told.stalled && told.unseen);
+        assert_eq!(
+            told.message,
+            format!(
+                "outdated pod w-1-2 is not replaced: its eviction is refused: {words} They are \"theirs\", \"w-1-pdb\": delete one"
+            )
+        );
     }
 }

@@ -72,6 +72,16 @@ pub enum Error {
         /// When it is put right again.
         again: Duration,
     },
+    /// The controller lacks a right, or a webhook of the cluster fails: as a rule, somebody has to see to it.
+    #[error("writing {kind} {name:?}: {message}")]
+    Blocked {
+        /// Kind of the object.
+        kind: String,
+        /// Name of the object.
+        name: String,
+        /// What the API server says.
+        message: String,
+    },
     /// Any other failure, which may pass: a conflict, an API server that is away.
     #[error("writing {kind} {name:?}: {message}")]
     Failed {
@@ -92,6 +102,7 @@ pub(super) fn failed(kind: &str, name: &str, error: &kube::Error) -> Error {
         Class::Denied => Error::Denied { kind, name, message },
         Class::NamespaceTerminating => Error::NamespaceEnds,
         Class::Quota => Error::Quota { kind, name, message },
+        Class::Forbidden | Class::WebhookFailed => Error::Blocked { kind, name, message },
         _ => Error::Failed { kind, name, message },
     }
 }
@@ -114,7 +125,8 @@ mod tests {
         let quota =
             json!({"code": 403, "message": "services \"g-1\" is forbidden: exceeded quota: q", "reason": "Forbidden"});
         assert!(matches!(of(quota), Error::Quota { .. }));
-        assert!(matches!(of(json!({"code": 403, "reason": "Forbidden", "message": "no"})), Error::Failed { .. }));
+        assert!(matches!(of(json!({"code": 403, "reason": "Forbidden", "message": "no"})), Error::Blocked { .. }));
+        assert!(matches!(of(json!({"code": 503, "reason": "", "message": "away"})), Error::Failed { .. }));
         assert!(matches!(of(json!({"code": 422, "reason": "Invalid", "message": "bad"})), Error::Invalid { .. }));
     }
 }

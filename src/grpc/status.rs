@@ -7,7 +7,7 @@ use kube::core::response::StatusCause;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::api_error::{Class, classify_status};
+use crate::api_error::{Class, NO_FIELD, classify_status, words};
 use crate::rules::{Violation, violation};
 
 /// Violations of the API's own rules: `INVALID_ARGUMENT` with all of them, in `google.rpc.BadRequest` as well.
@@ -44,8 +44,8 @@ pub fn of_kube(error: &kube::Error) -> Status {
 
 /// What the API server has refused, in the same way.
 fn of_refusal(refusal: &Refusal) -> Status {
-    let message = refusal.message.as_str();
-    let causes = || refusal.details.iter().flat_map(|details| &details.causes);
+    let message = words(refusal);
+    let causes = || causes(refusal);
     match classify_status(refusal) {
         Class::Invalid | Class::Denied if refusal.code == 422 => {
             bad_request(as_kubectl_prints(refusal), causes().map(|cause| (cause.field.clone(), cause.message.clone())))
@@ -63,6 +63,12 @@ fn of_refusal(refusal: &Refusal) -> Status {
     }
 }
 
+/// What is wrong, field by field; not that rules were left out because of it.
+fn causes(refusal: &Refusal) -> impl Iterator<Item = &StatusCause> {
+    let causes = refusal.details.iter().flat_map(|details| &details.causes);
+    causes.filter(|cause| cause.field != NO_FIELD)
+}
+
 /// What kubectl prints for an invalid object.
 fn as_kubectl_prints(refusal: &Refusal) -> String {
     let Some(details) = &refusal.details else { return format!("The request is invalid: {}", refusal.message) };
@@ -73,7 +79,7 @@ fn as_kubectl_prints(refusal: &Refusal) -> String {
     };
     let mut seen = BTreeSet::new();
     let line = |cause: &StatusCause| format!("{}: {}", cause.field, cause.message);
-    let lines: Vec<String> = details.causes.iter().map(line).filter(|line| seen.insert(line.clone())).collect();
+    let lines: Vec<String> = causes(refusal).map(line).filter(|line| seen.insert(line.clone())).collect();
     match &*lines {
         [] if details.kind.is_empty() && details.name.is_empty() => text = format!("{text}: {}", refusal.message),
         [] => {}

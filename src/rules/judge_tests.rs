@@ -380,16 +380,33 @@ fn names_that_two_sets_want_are_refused_where_the_other_is_known() {
         let verdict = partition_set(&with(raft(), "/metadata/name", json!(name)), None, &x);
         assert_eq!(!verdict.violations.is_empty(), refused, "{name}: {:?}", verdict.violations);
     }
-    let taken = |name: &str| (name == "raft-7-hs").then_some(1);
+    let taken = |name: &str| ["raft-7-hs", "raft-8"].contains(&name).then_some(1);
     let old = defaulted(&raft());
     assert!(partition_set(&old, None, &taken).violations.is_empty());
     let grown = partition_set(&with(old.clone(), "/spec/partitions", json!(8)), Some(&old), &taken);
     assert_eq!(
         texts(&grown.violations),
         [
-            r#"spec.partitions: Invalid value: 8: partition 7 needs a Service named "raft-7-hs", and PartitionSet "raft-7-hs" has it"#
+            r#"spec.partitions: Invalid value: 8: partition 7 needs a Service named "raft-7-hs", and PartitionSet "raft-7-hs" has it"#,
+            r#"spec.partitions: Invalid value: 8: partition 8 needs a Service named "raft-8", and PartitionSet "raft-8" has it"#,
         ]
     );
+    let many = |name: &str| (name != "raft").then_some(1);
+    assert_eq!(partition_set(&with(old, "/spec/partitions", json!(1000)), None, &many).violations.len(), 20);
+}
+
+#[test]
+fn limits_are_those_of_what_is_made_of_a_set() {
+    const ANNOTATIONS: &str = "/spec/template/metadata";
+    let annotated =
+        |bytes: usize| created(&with(raft(), ANNOTATIONS, json!({"annotations": {"a": "x".repeat(bytes)}})));
+    let most = 256 * 1024 - 4096;
+    assert_eq!(annotated(most - 1), Vec::<String>::new());
+    assert_eq!(annotated(most), ["spec.template.metadata.annotations: Too long: may not be more than 258048 bytes"]);
+    let env = |bytes: usize| json!([{"name": "A", "value": "x".repeat(bytes)}]);
+    let of_env = |bytes: usize| created(&with(raft(), "/spec/template/spec/env", env(bytes)));
+    assert_eq!(of_env(500 * 1024), Vec::<String>::new());
+    assert_eq!(of_env(512 * 1024), ["spec: Too long: may not be more than 524288 bytes"]);
 }
 
 #[test]
@@ -428,7 +445,7 @@ fn warnings_say_what_is_unwise() {
     has(&warned(with(raft(), "/spec/partitions", json!(300)), None), "DNS answer");
     has(&warned(with(raft(), "/spec/template/spec/size", json!(4)), None), "tolerates no more failures than one of 3");
     has(&warned(with(raft(), "/spec/template/spec/size", json!(2)), None), "without losing its quorum");
-    has(&warned(with(raft(), "/spec/template/spec/storageSize", json!("1Gi")), None), "data-raft-1-0");
+    assert_eq!(warned(with(raft(), "/spec/template/spec/storageSize", json!("1Gi")), None), "");
     has(&warned(with(raft(), "/spec/template/metadata", json!({"labels": {"app": "x"}})), None), "labels[app]");
     let old = defaulted(&raft());
     has(&warned(with(old.clone(), "/spec/partitions", json!(7)), Some(&old)), "re-homes keys");

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use super::syntax;
 use super::violation::Violation;
 
-/// Most bytes that all annotations of an object may have together.
-const MAX_ANNOTATIONS: usize = 256 * 1024;
+/// Most bytes that all annotations of a template may have together: what Kubernetes takes of an object, less what the
+/// controller's own annotations of Partitions and pods need.
+const MAX_ANNOTATIONS: usize = 256 * 1024 - 4 * 1024;
 
 /// Violations of a map of labels.
 pub(super) fn labels(labels: &BTreeMap<String, String>, path: &str, violations: &mut Vec<Violation>) {

@@ -18,6 +18,11 @@ use crate::api::{
 const MAX_IMAGE: usize = 1024;
 /// Most labels, and most annotations, of a template.
 const MAX_METADATA: usize = 256;
+/// Most names of other sets that one answer lists.
+const MAX_COLLISIONS: usize = 20;
+/// Most bytes of a spec as JSON. A Partition holds its template, and the template's labels and annotations once more; the
+/// API server adds who owns which field, and etcd takes 1.5 MiB.
+const MAX_SPEC: usize = 512 * 1024;
 const PULL_POLICIES: [&str; 3] = ["Always", "IfNotPresent", "Never"];
 const RETENTION_ACTIONS: [&str; 2] = ["Retain", "Delete"];
 const MEMBER_PORTS: [&str; 2] = ["split", "shared"];
@@ -30,6 +35,9 @@ const IMMUTABLE: &str = "field is immutable";
 pub(super) fn set(set: &SetObject, violations: &mut Vec<Violation>) {
     let spec = &set.spec;
     bounds(spec.partitions, 1, MAX_PARTITIONS, "spec.partitions", violations);
+    if json_size(spec) > MAX_SPEC {
+        violations.push(Violation::too_long("spec", MAX_SPEC));
+    }
     name(set, violations);
     max_unavailable(spec, violations);
     retention_policy(spec.persistent_volume_claim_retention_policy.as_ref(), violations);
@@ -305,17 +313,34 @@ pub(super) fn collisions(
         violations.push(Violation::invalid(new.name_path(), &new.name, detail));
     }
     let count = |set: &SetObject| set.spec.partitions.unwrap_or(DEFAULT_COUNT).clamp(0, MAX_PARTITIONS);
-    for index in old.map_or(0, count) + 1..=count(new) {
+    let services = (old.map_or(0, count) + 1..=count(new)).flat_map(|index| {
         let partition = names::partition(&new.name, index);
-        for service in [names::headless_service(&partition), partition] {
-            if partitions_of(&service).is_some() {
-                let detail =
-                    format!("partition {index} needs a Service named {service:?}, and PartitionSet {service:?} has it");
-                violations.push(Violation::invalid("spec.partitions", &count(new), detail));
-                return;
-            }
+        [(index, names::headless_service(&partition)), (index, partition)]
+    });
+    let taken = services.filter(|(_, service)| partitions_of(service).is_some());
+    violations.extend(taken.take(MAX_COLLISIONS).map(|(index, service)| {
+        let detail =
+            format!("partition {index} needs a Service named {service:?}, and PartitionSet {service:?} has it");
+        Violation::invalid("spec.partitions", &count(new), detail)
+    }));
+}
+
+/// Bytes of a value as JSON.
+fn json_size(value: &impl serde::Serialize) -> usize {
+    struct Counter(usize);
+    impl std::io::Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
         }
     }
+    let mut counter = Counter(0);
+    // The types have only string keys, and counting cannot fail.
+    serde_json::to_writer(&mut counter, value).map_or(usize::MAX, |()| counter.0)
 }
 
 fn bounds(value: Option<i64>, min: i64, max: i64, path: &str, violations: &mut Vec<Violation>) {

@@ -26,13 +26,6 @@ pub(super) fn set(new: &SetObject, old: Option<&SetObject>) -> Vec<String> {
     if let Some(old) = old.filter(|old| partitions >= 1 && count(old) > partitions) {
         warnings.push(removal(old, count(old), partitions));
     }
-    if new.spec.template.spec.storage_size.is_some() && (old.is_none() || grown_from.is_some()) {
-        let first = grown_from.map_or(1, |before| before + 1);
-        warnings.push(format!(
-            "spec.template.spec.storageSize: new partitions use again any PersistentVolumeClaims that were retained for their pods (data-{0}-{first}-0 and so on), with the data on them",
-            new.name
-        ));
-    }
     template(&new.spec.template.spec, &mut warnings);
     replaced_defaults(&new.spec.template.spec, &mut warnings);
     metadata(new, &mut warnings);

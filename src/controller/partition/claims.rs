@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
@@ -31,11 +32,37 @@ pub(super) async fn retained(context: &Context, partition: &Partition, wanted: &
             // second: then somebody has deleted its StatefulSet.
             let is_new = partition.status.as_ref().is_none_or(|status| status.observed_generation.is_none());
             let older = claims.iter().filter(|claim| is_new || claim.metadata.creation_timestamp.as_ref() < made);
-            older.map(ResourceExt::name_any).collect()
+            older.filter(|claim| stays(&claim.metadata)).map(ResourceExt::name_any).collect()
         }
         Err(error) => {
             tracing::debug!(partition = %key, %error, "cannot tell whether claims were retained");
             Vec::new()
         }
+    }
+}
+
+/// Whether a claim stays until the new partition takes it. One that its former StatefulSet or pod owns goes with that: by
+/// the retention policy `Delete`.
+fn stays(claim: &ObjectMeta) -> bool {
+    let mut owners = claim.owner_references.iter().flatten();
+    claim.deletion_timestamp.is_none() && !owners.any(|owner| ["StatefulSet", "Pod"].contains(&owner.kind.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_claim_that_is_deleted_or_goes_with_its_owner_does_not_stay() {
+        let stays = |metadata: Value| stays(&serde_json::from_value(metadata).unwrap());
+        let owned =
+            |kind: &str| json!({"ownerReferences": [{"apiVersion": "v1", "kind": kind, "name": "n", "uid": "u"}]});
+        assert!(stays(json!({})));
+        assert!(stays(owned("Backup")));
+        assert!(!stays(owned("StatefulSet")));
+        assert!(!stays(owned("Pod")));
+        assert!(!stays(json!({"deletionTimestamp": "2026-01-01T00:00:00Z"})));
     }
 }

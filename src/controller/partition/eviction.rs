@@ -14,13 +14,13 @@ use tokio::time::Instant;
 use super::super::Context;
 use super::super::ensure::bounded;
 use super::super::trouble::Trouble;
-use super::super::write_error::failed;
+use super::budgets;
 use super::memory::EVICTION_SHOWS;
 use super::nodes::Nodes;
 use super::rolling::{self, Step};
 use crate::api::names::{self, ObjectKey};
 use crate::api::{DEFAULT_COUNT, Partition};
-use crate::api_error::{Class, classify, message};
+use crate::api_error::{Class, classify, has_several_budgets, message};
 use crate::events::Severity;
 
 /// Refusals in a row that are not worth a word: the disruption budget learns a moment after us that a pod is ready.
@@ -86,9 +86,9 @@ pub(super) async fn roll(context: &Context, key: &ObjectKey, partition: &Partiti
                     Rolling { wait, again: Some(ASK_AGAIN.1), trouble: None }
                 }
                 Err(error) if classify(&error) == Class::TooManyRequests => {
-                    let refusal = message(&error);
+                    let refusal = refusal(&error);
                     let told = context.memory.refuse(key) > REFUSALS_UNTOLD;
-                    tracing::debug!(partition = %key, pod = name, message = %refusal, "eviction refused");
+                    tracing::debug!(partition = %key, pod = name, why = %refusal, "eviction refused");
                     let why = format!("pod {name} may not be evicted yet: {refusal}");
                     Rolling {
                         wait: wait(told, if told { why } else { format!("replacing pod {name}") }),
@@ -97,12 +97,28 @@ pub(super) async fn roll(context: &Context, key: &ObjectKey, partition: &Partiti
                     }
                 }
                 Err(error) => {
-                    let trouble = Trouble::from(failed("Pod", &name, &error));
+                    let several = matches!(&error, kube::Error::Api(status) if has_several_budgets(status));
+                    let found =
+                        if several { budgets::of_pod(context, &key.namespace, &name).await } else { Vec::new() };
+                    let trouble = Trouble::of_eviction(&name, &error, &found);
                     Rolling { trouble: Some(trouble), ..Rolling::default() }
                 }
             }
         }
     }
+}
+
+/// Why an eviction is refused for now: the API server names the disruption budget among the causes only.
+fn refusal(error: &kube::Error) -> String {
+    let mut words = message(error).into_owned();
+    if let kube::Error::Api(status) = error {
+        let causes = status.details.iter().flat_map(|details| &details.causes);
+        for cause in causes.filter(|cause| cause.reason == "DisruptionBudget") {
+            words.push(' ');
+            words.push_str(&cause.message);
+        }
+    }
+    words
 }
 
 /// Takes leave to give up pods of a partition, if not too many partitions of its set do.

@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::obstacle::Obstacle;
 use crate::api::names::ObjectKey;
 
 /// How long an evicted pod is taken for one that is going, while the cache does not show it: far longer than a watch
 /// lags behind. Should it then still be there untouched, it may be evicted again.
 pub(super) const EVICTION_SHOWS: Duration = Duration::from_secs(60);
-/// How long a pod may be missing before people are told where to look. A StatefulSet controller under load needs a while.
-const MISSING_FOR: Duration = Duration::from_secs(15);
 
 /// What is remembered of each partition.
 #[derive(Debug, Default)]
@@ -29,8 +28,8 @@ struct Remembered {
     refused: u32,
     /// Whether pods have been replaced, and the end of it not been told.
     rolling: bool,
-    /// Since when a pod has been missing.
-    missing_since: Option<Instant>,
+    /// What was last in the way of the pods, and since when it has been.
+    obstacle: Option<(&'static str, Option<String>, Instant)>,
 }
 
 impl Memory {
@@ -80,19 +79,21 @@ impl Memory {
         partition.evicted.keys().cloned().collect()
     }
 
-    /// Says whether pods are missing.
-    ///
-    /// # Errors
-    /// How long to wait before their absence is worth telling, if it is not yet.
-    pub(super) fn miss(&self, key: &ObjectKey, missing: bool, now: Instant) -> Result<bool, Duration> {
+    /// Records what is in the way of the pods. Returns how much longer it has to last before it is worth telling; none
+    /// if it has lasted, or if there is nothing.
+    pub(super) fn impede(&self, key: &ObjectKey, obstacle: Option<&Obstacle>, now: Instant) -> Option<Duration> {
         let mut all = self.lock();
-        if !missing {
-            all.get_mut(key).iter_mut().for_each(|partition| partition.missing_since = None);
-            return Ok(false);
-        }
-        let since = *all.entry(key.clone()).or_default().missing_since.get_or_insert(now);
-        let missing_for = now.saturating_duration_since(since);
-        if missing_for < MISSING_FOR { Err(MISSING_FOR.saturating_sub(missing_for)) } else { Ok(true) }
+        let Some(obstacle) = obstacle else {
+            all.get_mut(key).iter_mut().for_each(|partition| partition.obstacle = None);
+            return None;
+        };
+        let (reason, pod) = obstacle.subject();
+        let known = &mut all.entry(key.clone()).or_default().obstacle;
+        let before = known.as_ref().filter(|(known, of, _)| *known == reason && of.as_deref() == pod);
+        let since = before.map_or(now, |(_, _, since)| *since);
+        *known = Some((reason, pod.map(ToOwned::to_owned), since));
+        let left = obstacle.patience.saturating_sub(now.saturating_duration_since(since));
+        (!left.is_zero()).then_some(left)
     }
 
     /// Forgets a partition that is gone.
@@ -130,11 +131,18 @@ mod tests {
     }
 
     #[test]
-    fn missing_pods_are_told_of_only_when_they_stay_missing() {
+    fn an_obstacle_is_worth_telling_only_when_it_lasts() {
         let (memory, key, start) = (Memory::default(), ObjectKey::new("n", "g-1"), Instant::now());
-        assert_eq!(memory.miss(&key, true, start), Err(MISSING_FOR));
-        assert_eq!(memory.miss(&key, true, start + MISSING_FOR), Ok(true));
-        assert_eq!(memory.miss(&key, false, start + MISSING_FOR), Ok(false));
-        assert_eq!(memory.miss(&key, true, start + MISSING_FOR), Err(MISSING_FOR));
+        let patience = Duration::from_secs(10);
+        let of = |pod: &str| {
+            let message = "m".to_owned();
+            Obstacle { reason: "PodUnschedulable", pod: Some(pod.to_owned()), message, patience }
+        };
+        assert_eq!(memory.impede(&key, Some(&of("g-1-0")), start), Some(patience));
+        assert_eq!(memory.impede(&key, Some(&of("g-1-0")), start + patience / 2), Some(patience / 2));
+        assert_eq!(memory.impede(&key, Some(&of("g-1-0")), start + patience), None);
+        assert_eq!(memory.impede(&key, Some(&of("g-1-1")), start + patience), Some(patience));
+        assert_eq!(memory.impede(&key, None, start + patience), None);
+        assert_eq!(memory.impede(&key, Some(&of("g-1-1")), start + patience), Some(patience));
     }
 }

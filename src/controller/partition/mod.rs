@@ -1,13 +1,17 @@
 //! The Partition controller: one StatefulSet of Atomix nodes and what makes it reachable.
 
+mod budgets;
 mod build;
 mod claims;
+mod creation_failures;
 mod eviction;
 mod former_address;
 pub mod identity;
 mod judged;
+mod leftovers;
 mod memory;
 mod nodes;
+mod obstacle;
 mod rolling;
 mod slots;
 mod status;
@@ -25,12 +29,14 @@ use tokio::time::Instant;
 
 pub(super) use self::build::{APP_PROTOCOL, cluster_ip_service, initial_ports, min_ready, port};
 use self::build::{Children, Network};
+pub use self::creation_failures::CreationFailures;
 use self::eviction::Rolling;
 use self::identity::Identity;
 pub use self::judged::Judged;
 use self::judged::Versions;
 pub use self::memory::Memory;
 use self::nodes::Nodes;
+use self::obstacle::Obstacle;
 pub use self::slots::Slots;
 pub(super) use self::status::PODS_NOT_READY;
 use self::status::Seen;
@@ -39,6 +45,7 @@ use super::desired::Desired;
 use super::ensure::Done;
 use super::objects::{Child, controller_of};
 use super::partition_set::{PARTITION_DELAY, is_paused, slice_name};
+use super::refusals::Refusal;
 use super::trouble::Trouble;
 use super::write_error::Error;
 use crate::api::labels::annotations;
@@ -58,6 +65,7 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
         context.memory.forget(&key);
         context.removed.forget(&key);
         context.judged.forget(&key);
+        context.refused_partitions.record(&key, None, &context.partitions);
         eviction::give_slot_back(context, &key);
         return Outcome::Done;
     };
@@ -80,6 +88,12 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
             let versions = Versions::of(&context.caches, &key, &known);
             if versions.as_ref().is_some_and(|versions| context.judged.contains(&key, versions)) {
                 Applied::RIGHT
+            } else if telling::was_right(partition)
+                && leftovers::lacks_object(&context.caches, &key, partition)
+                && leftovers::is_gone(context, &key, &known.uid).await
+            {
+                // The watch is about to show it.
+                return Outcome::Done;
             } else {
                 let applied = build_and_apply(context, partition, &identity, set.as_deref()).await;
                 if let Some(versions) = versions.filter(|_| applied.is_right()) {
@@ -105,13 +119,17 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
         tracing::debug!(partition = %key, ?trouble, "trying again");
         return Outcome::Failed;
     }
-    if let Some(trouble) = &trouble {
-        tracing::info!(partition = %key, reason = trouble.reason, message = trouble.message, "partition cannot be completed yet");
+    let shown = partition.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let refusal = trouble.as_ref().filter(|trouble| trouble.unseen);
+    let refusal = refusal.map(|trouble| Refusal { reason: trouble.reason, writes: 1 });
+    let refused = context.refused_partitions.record(&key, refusal, &context.partitions);
+    if let Some(trouble) = trouble.as_ref().filter(|trouble| !trouble.is_shown(shown)) {
+        tracing::info!(partition = %key, reason = trouble.reason, why = trouble.message, "partition cannot be completed yet");
     }
     let nodes = gather(context, &key, partition);
-    let missing = context.memory.miss(&key, nodes.rollout.observed && nodes.missing().is_some(), Instant::now());
+    let (obstacle, look_again) = obstacle_of(context, &key, &nodes).await;
     let seen =
-        Seen { nodes: &nodes, missing: missing == Ok(true), rolling: rolling.wait.as_ref(), trouble: trouble.as_ref() };
+        Seen { nodes: &nodes, obstacle: obstacle.as_ref(), rolling: rolling.wait.as_ref(), trouble: trouble.as_ref() };
     let written = write_status(context, &key, partition, seen).await;
     let mut young = None;
     if nodes.is_complete() && trouble.is_none() {
@@ -132,8 +150,10 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
         context.partitions.after(key.clone(), wait);
     }
     let try_again = trouble.as_ref().and_then(|trouble| trouble.again);
-    let again = [later, rolling.again, young, missing.err(), try_again].into_iter().flatten().min();
+    let again = [later, rolling.again, young, look_again, try_again].into_iter().flatten().min();
     match again {
+        _ if written == Written::Failed => Outcome::Failed,
+        _ if refused.is_some() => refused.map_or(Outcome::Failed, Outcome::Refused),
         _ if failed && try_again.is_none() => Outcome::Failed,
         Some(wait) => Outcome::Again(wait),
         None => Outcome::Done,
@@ -164,6 +184,20 @@ fn gather(context: &Context, key: &ObjectKey, partition: &Partition) -> Nodes {
     let spec = &partition.spec.template;
     let min_ready = Protocol::parse(&spec.protocol).map(min_ready).unwrap_or_default();
     Nodes::gather(context, key, spec.size.unwrap_or(DEFAULT_COUNT), min_ready)
+}
+
+/// What keeps a partition from having all its pods, if it has lasted for as long as it may; and when to look again.
+async fn obstacle_of(context: &Context, key: &ObjectKey, nodes: &Nodes) -> (Option<Obstacle>, Option<Duration>) {
+    let obstacle = obstacle::first(nodes, &key.name);
+    if let Some(left) = context.memory.impede(key, obstacle.as_ref(), Instant::now()) {
+        return (None, Some(left));
+    }
+    let Some(mut missing) = obstacle.clone().filter(Obstacle::is_missing) else { return (obstacle, None) };
+    let uid = context.caches.stateful_sets.get(key).map(|known| known.uid.clone()).unwrap_or_default();
+    if let Some(words) = context.creation_failures.of(context, &key.namespace, &uid).await {
+        missing.message = words;
+    }
+    (Some(missing), Some(creation_failures::READ_AGAIN))
 }
 
 /// Where the Services of a partition are to be. The group's endpoints still have the addresses that its client Service
@@ -228,6 +262,10 @@ async fn apply(context: &Context, children: Children, former_addresses: &[IpAddr
         let (files, names) = tokio::join!(files, names);
         let pods = match (&files, &names) {
             (Ok(_), Ok(_)) => Some(writer.ensure(&stateful_set, &caches.stateful_sets).await),
+            // It is not written yet. That somebody else has the name can be told all the same.
+            (Err(Error::Collision { .. }), _) | (_, Err(Error::Collision { .. })) => {
+                writer.collision(&stateful_set).await.map(Err)
+            }
             _ => None,
         };
         (files, names, pods)

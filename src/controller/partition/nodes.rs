@@ -127,9 +127,14 @@ pub(super) mod fixtures {
             owner: "g-1".to_owned(),
             revision: if has("old") { "r1" } else { "r2" }.to_owned(),
             deleting: has("going"),
+            ending: None,
             running: !has("waiting"),
             ready_since: since.map(|second: i64| Timestamp::from_second(second).unwrap()),
-            trouble: has("failing").then(|| PodTrouble { reason: "PodCrashing", message: "crashes".to_owned() }),
+            trouble: has("failing").then(|| PodTrouble {
+                reason: "PodCrashing",
+                message: "crashes".to_owned(),
+                passes: false,
+            }),
         };
         Node { ordinal, name: format!("g-1-{ordinal}"), facts: Arc::new(facts), going: has("going") }
     }

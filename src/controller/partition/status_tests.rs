@@ -1,10 +1,10 @@
-use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
-use super::super::super::pods::PodTrouble;
 use super::super::nodes::fixtures::nodes;
+use super::super::obstacle;
 use super::*;
 
 fn partition() -> Partition {
@@ -18,7 +18,7 @@ fn partition() -> Partition {
 }
 
 fn seen(nodes: &Nodes) -> Seen<'_> {
-    Seen { nodes, missing: false, rolling: None, trouble: None }
+    Seen { nodes, obstacle: None, rolling: None, trouble: None }
 }
 
 fn of(seen: Seen<'_>) -> PartitionStatus {
@@ -67,22 +67,20 @@ fn a_rolling_says_what_it_waits_for() {
 }
 
 #[test]
-fn a_pod_in_trouble_is_named_and_one_of_the_current_template_first() {
-    let mut nodes = nodes(&["old", "ready", "waiting"]);
-    for (pod, message) in [(0, "of the past"), (2, "of now")] {
-        let facts = Arc::make_mut(&mut nodes.pods[pod].facts);
-        facts.trouble = Some(PodTrouble { reason: "PodCrashing", message: message.to_owned() });
-    }
+fn a_pod_in_trouble_is_named() {
+    let nodes = nodes(&["old", "ready", "failing"]);
     let wait = Wait { quorum: true, message: "m".to_owned() };
-    let told = told(Seen { rolling: Some(&wait), ..seen(&nodes) });
-    let message = "1 of 3 pods are ready; 1 of 3 pods are outdated; pod g-1-2 of now";
+    let obstacle = obstacle::first(&nodes, "g-1");
+    let told = told(Seen { rolling: Some(&wait), obstacle: obstacle.as_ref(), ..seen(&nodes) });
+    let message = "1 of 3 pods are ready; 1 of 3 pods are outdated; pod g-1-2 crashes";
     assert_eq!(told, ["Ready=False", "Reconciling=True"].map(|one| format!("{one} PodCrashing: {message}")));
 }
 
 #[test]
 fn pods_that_are_not_made_are_told_of() {
     let nodes = nodes(&["ready", "", ""]);
-    let told = told(Seen { missing: true, ..seen(&nodes) });
+    let obstacle = obstacle::first(&nodes, "g-2");
+    let told = told(Seen { obstacle: obstacle.as_ref(), ..seen(&nodes) });
     assert_eq!(
         told[0],
         "Ready=False PodsMissing: 1 of 3 pods exist; see `kubectl describe statefulset g-2` for why no more are made"
@@ -101,11 +99,11 @@ fn trouble_that_does_not_pass_is_a_stall() {
 
 #[test]
 fn a_change_of_what_is_wrong_with_pods_is_not_urgent_and_warned_of_once() {
-    let mut nodes = nodes(&["ready", "ready", "waiting"]);
+    let nodes = nodes(&["ready", "ready", "waiting"]);
     let plain = of(seen(&nodes));
-    Arc::make_mut(&mut nodes.pods[2].facts).trouble =
-        Some(PodTrouble { reason: "ImagePullFailed", message: "cannot".to_owned() });
-    let failing = of(seen(&nodes));
+    let (pod, message) = (Some("g-1-2".to_owned()), "cannot".to_owned());
+    let obstacle = Obstacle { reason: "ImagePullFailed", pod, message, patience: Duration::ZERO };
+    let failing = of(Seen { obstacle: Some(&obstacle), ..seen(&nodes) });
     assert!(!is_urgent(&plain, &failing));
     assert_eq!(warning(&plain, &failing), Some(("ImagePullFailed", "2 of 3 pods are ready; pod g-1-2 cannot")));
     assert_eq!(warning(&failing, &failing), None);

@@ -40,7 +40,7 @@ pub(super) fn tell_of_claims(context: &Context, partition: &Partition, retained:
 
 /// Whether the objects of a partition were as they should be now, by its last status: that speaks of what the partition
 /// is now, and of nothing that stood in their way.
-fn was_right(partition: &Partition) -> bool {
+pub(super) fn was_right(partition: &Partition) -> bool {
     let Some(status) = &partition.status else { return false };
     let current = status.observed_generation == partition.metadata.generation;
     let ready = conditions::find(&status.conditions, READY);

@@ -27,6 +27,7 @@ use self::status::ROLLING_OUT;
 use super::caches;
 use super::context::Context;
 use super::ensure::{Done, bounded};
+use super::refusals::Refusal;
 use super::trouble::Trouble;
 use super::write_error::{Error, failed};
 use crate::api::conditions::{self, READY};
@@ -60,6 +61,7 @@ pub fn is_paused(set: &PartitionSet) -> bool {
 pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
     let Some(set) = context.caches.sets.get(&key) else {
         context.pacing.forget(&key);
+        context.refused_sets.record(&key, None, &context.sets);
         return Outcome::Done;
     };
     if set.metadata.deletion_timestamp.is_some() {
@@ -73,7 +75,7 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
     let mut object = SetObject::from(&*set);
     let kept = immutable::keep(&mut object, &existing);
     let violations = judge::stored(&mut object);
-    let Applied { trouble, failed, rollout } = if is_paused(&set) {
+    let Applied { trouble, failed, refusal, rollout } = if is_paused(&set) {
         let message = format!("the annotation {} is set: nothing is written for this set", annotations::PAUSED);
         Applied::nothing(Trouble::new(false, PAUSED, message))
     } else if violations.is_empty() {
@@ -92,19 +94,28 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
             tracing::debug!(set = %key, "the namespace is being deleted: nothing is written");
             return Outcome::Failed;
         }
-        tracing::info!(set = %key, reason = trouble.reason, message = trouble.message, "set cannot be completed yet");
+        let shown = set.status.as_ref().map_or(&[][..], |status| &status.conditions);
+        if !trouble.is_shown(shown) {
+            tracing::info!(set = %key, reason = trouble.reason, why = trouble.message, "set cannot be completed yet");
+        }
     }
+    let refused = context.refused_sets.record(&key, refusal, &context.sets);
     let written = write_status(context, &key, &set, &object, &rollout, trouble.as_ref()).await;
     if let (Outcome::Again(wait), true) = (written, failed) {
         // The back-off may last far longer than the status may lag.
         context.sets.after(key.clone(), wait);
     }
+    if written == Outcome::Failed {
+        return Outcome::Failed;
+    }
+    if failed {
+        let again = trouble.and_then(|trouble| trouble.again).map_or(Outcome::Failed, Outcome::Again);
+        return refused.map_or(again, Outcome::Refused);
+    }
     match (written, rollout.again) {
-        (Outcome::Failed, _) => Outcome::Failed,
-        _ if failed => trouble.and_then(|trouble| trouble.again).map_or(Outcome::Failed, Outcome::Again),
         (Outcome::Again(wait), Some(again)) => Outcome::Again(wait.min(again)),
         (Outcome::Done, Some(again)) => Outcome::Again(again),
-        (outcome, None) => outcome,
+        (outcome, _) => outcome,
     }
 }
 
@@ -113,12 +124,14 @@ struct Applied {
     trouble: Option<Trouble>,
     /// Whether something did not succeed that may succeed when it is tried again.
     failed: bool,
+    /// What of that the API server refuses until something changes that no watch shows.
+    refusal: Option<Refusal>,
     rollout: Rollout,
 }
 
 impl Applied {
     fn nothing(trouble: Trouble) -> Self {
-        Self { trouble: Some(trouble), failed: false, rollout: Rollout::default() }
+        Self { trouble: Some(trouble), failed: false, refusal: None, rollout: Rollout::default() }
     }
 }
 
@@ -238,8 +251,11 @@ async fn apply(
     troubles.extend(partitions.into_iter().filter_map(|(_, done)| done.err()).map(Trouble::from));
     troubles.extend(remove(context, key, set, existing, &surplus).await.err().map(Trouble::from));
     let failed = !troubles.is_empty();
+    let unseen = || troubles.iter().filter(|trouble| trouble.unseen);
+    let count = u32::try_from(unseen().count()).unwrap_or(u32::MAX);
+    let refusal = unseen().next().map(|first| Refusal { reason: first.reason, writes: count });
     let trouble = Trouble::first(kept.into_iter().chain(refused).chain(troubles).collect());
-    Applied { trouble, failed, rollout }
+    Applied { trouble, failed, refusal, rollout }
 }
 
 /// Deletes partitions that the set has no longer, as soon as no endpoints name them. The set is read before each of

@@ -79,18 +79,21 @@ fn drafts(object: &SetObject, existing: &Existing, progress: Progress<'_>, troub
     let unreachable = existing.partitions.values().any(|member| member.addresses.is_empty());
     let draft = |kind, status, reason, message: &str| Draft { kind, status, reason, message: message.to_owned() };
     if let Some(Trouble { stalled, reason, message, .. }) = trouble {
+        // What is in the way of the partitions can be removed at the same time.
+        let stuck = if *stalled { stuck(object, existing) } else { String::new() };
+        let message = if stuck.is_empty() { message.clone() } else { format!("{message}; {stuck}") };
         return vec![
-            draft(READY, false, reason, message),
-            draft(if *stalled { STALLED } else { RECONCILING }, true, reason, message),
+            draft(READY, false, reason, &message),
+            draft(if *stalled { STALLED } else { RECONCILING }, true, reason, &message),
         ];
     }
     let counted = format!("{ready} of {asked} partitions are ready");
     if waiting.is_empty() && surplus == 0 && !unreachable && progress.held.is_empty() {
         return vec![draft(READY, true, "AllPartitionsReady", &counted)];
     }
-    let stuck = existing.partitions.iter().find_map(|(index, member)| Some((index, stall(member)?)));
-    if let Some((index, why)) = stuck {
-        let message = format!("{counted}; {}: {why}", names::partition(&object.name, *index));
+    let stuck = stuck(object, existing);
+    if !stuck.is_empty() {
+        let message = format!("{counted}; {stuck}");
         return vec![
             draft(READY, false, "PartitionStalled", &message),
             draft(STALLED, true, "PartitionStalled", &message),
@@ -115,6 +118,19 @@ fn drafts(object: &SetObject, existing: &Existing, progress: Progress<'_>, troub
     ]
 }
 
+/// What the partitions say that cannot be completed without help; empty if none does.
+fn stuck(object: &SetObject, existing: &Existing) -> String {
+    let stalls = existing.partitions.iter().filter_map(|(index, member)| Some((*index, stall(member)?)));
+    let named = |(index, why): (i64, &str)| format!("{}: {why}", names::partition(&object.name, index));
+    let mut told: Vec<String> = stalls.clone().take(NAMED).map(named).collect();
+    match stalls.count() - told.len() {
+        0 => {}
+        1 => told.push("one more partition is stalled".to_owned()),
+        more => told.push(format!("{more} more partitions are stalled")),
+    }
+    told.join("; ")
+}
+
 /// What says why a partition is not ready, if anything does.
 fn why(member: &Member) -> Option<&Condition> {
     current(member, READY).filter(|ready| ready.status == "False")
@@ -137,6 +153,7 @@ fn rolling_out(object: &SetObject, existing: &Existing, held: &BTreeSet<i64>, wa
             let why = why.map(|why| format!(": {}", why.message)).unwrap_or_default();
             format!("waiting for {}{why}", names::partition(&object.name, index))
         }
+        None if held.is_empty() => "a Service of theirs is missing".to_owned(),
         None => "the next one waits until all others have been ready for a while".to_owned(),
     };
     format!("{done} of {asked} partitions are up to date; {what}")

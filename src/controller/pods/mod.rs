@@ -3,6 +3,8 @@
 mod slim;
 mod trouble;
 
+use std::time::Duration;
+
 use k8s_openapi::jiff::Timestamp;
 
 pub use self::slim::Pod;
@@ -19,12 +21,25 @@ pub struct PodFacts {
     pub revision: String,
     /// Whether it is on its way out.
     pub deleting: bool,
+    /// What is known of its end, if it is on its way out.
+    pub ending: Option<Box<Ending>>,
     /// Whether its containers run: a pod without may be replaced before one that only fails its readiness probe.
     pub running: bool,
     /// Since when it has been ready; none if it is not.
     pub ready_since: Option<Timestamp>,
     /// Why it is not ready, where its status says so.
     pub trouble: Option<PodTrouble>,
+}
+
+/// The end of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ending {
+    /// Name of the Kubernetes node that has to end it; empty if none has it.
+    pub node: String,
+    /// When its grace period is over, by the API server's clock.
+    pub until: Option<Timestamp>,
+    /// Its grace period.
+    pub grace: Duration,
 }
 
 /// Number of a pod in its StatefulSet, from 0, by its name.

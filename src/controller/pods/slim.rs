@@ -1,17 +1,18 @@
 //! A pod as far as it is read: with thousands of them, what is not read should not be parsed into anything either.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use serde::{Deserialize, Deserializer};
 
-use super::PodFacts;
+use super::{Ending, PodFacts};
 
 /// Label in which the StatefulSet controller says which revision of its template a pod was made from.
 const REVISION: &str = "controller-revision-hash";
 
-/// A pod without its spec, annotations and managed fields.
+/// A pod without its annotations and managed fields, and nearly all of its spec.
 #[derive(Clone, Debug, Default, Deserialize, kube::Resource)]
 #[resource(inherit = "core::Pod")]
 pub struct Pod {
@@ -19,7 +20,21 @@ pub struct Pod {
     #[serde(deserialize_with = "slim_metadata")]
     pub metadata: ObjectMeta,
     #[serde(default)]
+    pub(super) spec: Spec,
+    #[serde(default)]
     pub(super) status: Status,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Spec {
+    pub node_name: String,
+    pub scheduling_gates: Vec<Gate>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Gate {
+    pub name: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -47,6 +62,7 @@ pub(super) struct Condition {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Container {
+    pub name: String,
     pub image: String,
     pub ready: bool,
     pub restart_count: i64,
@@ -85,6 +101,7 @@ fn slim_metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMet
         labels: BTreeMap<String, String>,
         owner_references: Option<Vec<OwnerReference>>,
         deletion_timestamp: Option<Time>,
+        deletion_grace_period_seconds: Option<i64>,
     }
     let slim = Slim::deserialize(deserializer)?;
     Ok(ObjectMeta {
@@ -95,6 +112,7 @@ fn slim_metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMet
         labels: Some(slim.labels.into_iter().filter(|(key, _)| key == REVISION).collect()),
         owner_references: slim.owner_references,
         deletion_timestamp: slim.deletion_timestamp,
+        deletion_grace_period_seconds: slim.deletion_grace_period_seconds,
         ..ObjectMeta::default()
     })
 }
@@ -113,6 +131,7 @@ impl Pod {
             owner: owner.map(|owner| owner.name.clone()).unwrap_or_default(),
             revision: labels.and_then(|labels| labels.get(REVISION)).cloned().unwrap_or_default(),
             deleting: self.metadata.deletion_timestamp.is_some(),
+            ending: self.ending(),
             running: self.status.phase == "Running" && running(&self.status.container_statuses),
             // The kubelet always says since when; a pod without that counts as ready for long.
             ready_since: ready
@@ -120,6 +139,13 @@ impl Pod {
             trouble: ready.is_none().then(|| self.trouble()).flatten(),
             uid: self.metadata.uid.unwrap_or_default(),
         }
+    }
+
+    fn ending(&self) -> Option<Box<Ending>> {
+        let until = self.metadata.deletion_timestamp.as_ref()?;
+        let grace = self.metadata.deletion_grace_period_seconds.unwrap_or_default();
+        let grace = Duration::from_secs(u64::try_from(grace).unwrap_or_default());
+        Some(Box::new(Ending { node: self.spec.node_name.clone(), until: Some(until.0), grace }))
     }
 
     pub(super) fn condition(&self, kind: &str) -> Option<&Condition> {

@@ -13,10 +13,14 @@ pub struct PodTrouble {
     pub reason: &'static str,
     /// What follows the pod's name in a sentence.
     pub message: String,
+    /// Whether it passes by itself within seconds as a rule: it is worth telling only if it lasts.
+    pub passes: bool,
 }
 
 /// Reason of a pod for which no Kubernetes node is found.
 const UNSCHEDULABLE: &str = "PodUnschedulable";
+/// Reason of a pod that somebody keeps from being scheduled.
+const GATED: &str = "PodSchedulingGated";
 /// Reason of a pod whose image cannot be had.
 const IMAGE: &str = "ImagePullFailed";
 /// Reason of a pod of which a container cannot be made.
@@ -25,29 +29,93 @@ const CREATE: &str = "ContainerCreateFailed";
 const CRASH: &str = "PodCrashing";
 /// Reason of a pod that has ended for good.
 const FAILED: &str = "PodFailed";
+/// Reason of a pod whose init containers have not done their work.
+const INITIALIZING: &str = "PodInitializing";
+/// Reason of a pod that works, while somebody has not agreed to call it ready.
+const READINESS_GATE: &str = "PodReadinessGate";
+/// Reason of a pod on a Kubernetes node that does not report.
+const NODE: &str = "NodeNotReady";
+/// The container of the Atomix node; others in the pod are not the controller's.
+const CONTAINER: &str = "atomix";
 
 impl Pod {
     pub(super) fn trouble(&self) -> Option<PodTrouble> {
-        let trouble = |reason, message| Some(PodTrouble { reason, message });
-        if self.status.phase == "Failed" {
+        self.failed()
+            .or_else(|| self.not_scheduled())
+            .or_else(|| self.of_containers())
+            .or_else(|| self.not_called_ready())
+    }
+
+    fn failed(&self) -> Option<PodTrouble> {
+        (self.status.phase == "Failed").then(|| {
             let words = [self.status.reason.as_deref(), self.status.message.as_deref()];
             let words: Vec<&str> = words.into_iter().flatten().filter(|word| !word.is_empty()).collect();
-            return trouble(FAILED, sentence("has failed", &words.join(": ")));
+            lasting(FAILED, sentence("has failed", &words.join(": ")))
+        })
+    }
+
+    fn not_scheduled(&self) -> Option<PodTrouble> {
+        let scheduled = self.condition("PodScheduled").filter(|scheduled| scheduled.status == "False")?;
+        match scheduled.reason.as_deref() {
+            Some("Unschedulable") => {
+                let why = scheduled.message.as_deref().unwrap_or_default();
+                Some(passing(UNSCHEDULABLE, sentence("cannot be scheduled", why)))
+            }
+            Some("SchedulingGated") => {
+                let gates: Vec<&str> = self.spec.scheduling_gates.iter().map(|gate| gate.name.as_str()).collect();
+                let message = sentence("is not scheduled before its scheduling gates are removed", &gates.join(", "));
+                Some(passing(GATED, message))
+            }
+            _ => None,
         }
-        if let Some(scheduled) = self.condition("PodScheduled")
-            && (scheduled.status.as_str(), scheduled.reason.as_deref()) == ("False", Some("Unschedulable"))
-        {
-            return trouble(
-                UNSCHEDULABLE,
-                sentence("cannot be scheduled", scheduled.message.as_deref().unwrap_or_default()),
-            );
+    }
+
+    fn of_containers(&self) -> Option<PodTrouble> {
+        let init = self.status.init_container_statuses.iter().map(|container| (container, true));
+        let own = self.status.container_statuses.iter().map(|container| (container, false));
+        let mut unready = init.chain(own).filter(|(container, _)| !container.ready);
+        let failing = unready.clone().find_map(|(container, is_init)| of_container(container, is_init));
+        failing.or_else(|| {
+            let is_waiting = self.condition("Initialized").is_some_and(|initialized| initialized.status == "False");
+            let (container, _) = unready.find(|(container, is_init)| *is_init && !has_done_its_work(container))?;
+            let message = format!("waits for its init container {:?}", container.name);
+            is_waiting.then(|| passing(INITIALIZING, message))
+        })
+    }
+
+    /// A pod of which all containers are ready, and which is not.
+    fn not_called_ready(&self) -> Option<PodTrouble> {
+        self.condition("ContainersReady").filter(|containers| containers.status == "True")?;
+        let ready = self.condition("Ready").filter(|ready| ready.status == "False")?;
+        if ready.reason.as_deref() == Some("ReadinessGatesNotReady") {
+            let why = ready.message.as_deref().unwrap_or_default();
+            return Some(passing(READINESS_GATE, sentence("waits for its readiness gates", why)));
         }
-        let containers = [&self.status.init_container_statuses, &self.status.container_statuses];
-        containers.into_iter().flatten().filter(|container| !container.ready).find_map(of_container)
+        // Only the kubelet says why; the node lifecycle controller takes the condition away from a node that is not heard
+        // of.
+        let unreported = ready.reason.as_deref().unwrap_or_default().is_empty() && !self.spec.node_name.is_empty();
+        unreported.then(|| lasting(NODE, format!("is not ready because its node {} is not", self.spec.node_name)))
     }
 }
 
-fn of_container(container: &Container) -> Option<PodTrouble> {
+fn lasting(reason: &'static str, message: String) -> PodTrouble {
+    PodTrouble { reason, message, passes: false }
+}
+
+fn passing(reason: &'static str, message: String) -> PodTrouble {
+    PodTrouble { reason, message, passes: true }
+}
+
+fn has_done_its_work(container: &Container) -> bool {
+    container.state.terminated.as_ref().is_some_and(|ended| ended.exit_code == 0)
+}
+
+fn of_container(container: &Container, is_init: bool) -> Option<PodTrouble> {
+    let named = match (is_init, container.name.as_str()) {
+        (true, name) => format!("init container {name:?}"),
+        (false, "" | CONTAINER) => "container".to_owned(),
+        (false, name) => format!("container {name:?}"),
+    };
     let State { waiting, running, terminated } = &container.state;
     let waiting_for = waiting.as_ref().and_then(|waiting| waiting.reason.as_deref()).unwrap_or_default();
     match waiting_for {
@@ -58,20 +126,19 @@ fn of_container(container: &Container) -> Option<PodTrouble> {
         | "ImageInspectError"
         | "RegistryUnavailable"
         | "SignatureValidationFailed" => {
-            let message = format!("cannot pull the image {:?}", container.image);
-            return Some(PodTrouble { reason: IMAGE, message });
+            return Some(lasting(IMAGE, format!("cannot pull the image {:?}", container.image)));
         }
         // What the kubelet says names the missing ConfigMap, Secret or key, and never a value.
         "CreateContainerConfigError" => {
             let why = waiting.as_ref().and_then(|waiting| waiting.message.as_deref()).unwrap_or_default();
-            return Some(PodTrouble { reason: CREATE, message: sentence("cannot make its container", why) });
+            return Some(lasting(CREATE, sentence(&format!("cannot make its {named}"), why)));
         }
         "CreateContainerError"
         | "RunContainerError"
         | "PreCreateHookError"
         | "PreStartHookError"
         | "PostStartHookError" => {
-            return Some(PodTrouble { reason: CREATE, message: sentence("cannot make its container", waiting_for) });
+            return Some(lasting(CREATE, sentence(&format!("cannot make its {named}"), waiting_for)));
         }
         _ => {}
     }
@@ -83,7 +150,7 @@ fn of_container(container: &Container) -> Option<PodTrouble> {
         None | Some("" | "Error") => format!("exit code {}", ended.exit_code),
         Some(reason) => format!("{reason}, exit code {}", ended.exit_code),
     };
-    Some(PodTrouble { reason: CRASH, message: format!("is restarted: its container ended with {why}") })
+    Some(lasting(CRASH, format!("is restarted: its {named} ended with {why}")))
 }
 
 fn sentence(what: &str, why: &str) -> String {
@@ -133,6 +200,51 @@ mod tests {
         ] {
             assert_eq!(of(status), Some((reason, message.to_owned())));
         }
+    }
+
+    #[test]
+    fn what_holds_up_a_pod_that_does_not_fail_is_named() {
+        let gated = json!({"metadata": {"name": "g-1-0"}, "spec": {"schedulingGates": [{"name": "a.io/x"}, {"name": "b"}]},
+            "status": {"phase": "Pending", "conditions": [
+                {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "m"}]}});
+        let initializing = json!({"metadata": {"name": "g-1-0"}, "status": {
+            "phase": "Pending", "conditions": [{"type": "Initialized", "status": "False"}],
+            "initContainerStatuses": [
+                {"name": "done", "ready": false, "state": {"terminated": {"exitCode": 0}}},
+                {"name": "sync", "ready": false, "state": {"running": {}}}],
+            "containerStatuses": [{"name": "atomix", "ready": false, "state": {"waiting": {"reason": "PodInitializing"}}}],
+        }});
+        let ready = |reason: &str, message: &str| {
+            json!({"metadata": {"name": "g-1-0"}, "spec": {"nodeName": "n1"}, "status": {
+                "phase": "Running", "containerStatuses": [{"name": "atomix", "ready": true, "state": {"running": {}}}],
+                "conditions": [{"type": "ContainersReady", "status": "True"},
+                    {"type": "Ready", "status": "False", "reason": reason, "message": message}]}})
+        };
+        for (pod, reason, message, passes) in [
+            (gated, GATED, "is not scheduled before its scheduling gates are removed: a.io/x, b", true),
+            (initializing, INITIALIZING, r#"waits for its init container "sync""#, true),
+            (
+                ready("ReadinessGatesNotReady", "the gate x is not \"True\""),
+                READINESS_GATE,
+                r#"waits for its readiness gates: the gate x is not "True""#,
+                true,
+            ),
+            (ready("", ""), NODE, "is not ready because its node n1 is not", false),
+        ] {
+            let trouble = serde_json::from_value::<Pod>(pod).unwrap().facts().trouble.unwrap();
+            assert_eq!((trouble.reason, trouble.message.as_str(), trouble.passes), (reason, message, passes));
+        }
+    }
+
+    #[test]
+    fn a_container_that_is_not_the_controllers_is_named() {
+        let ended = json!({"terminated": {"exitCode": 1}});
+        let status =
+            json!({"phase": "Pending", "initContainerStatuses": [{"name": "sync", "ready": false, "state": ended}]});
+        assert_eq!(of(status).unwrap().1, r#"is restarted: its init container "sync" ended with exit code 1"#);
+        let status =
+            json!({"phase": "Running", "containerStatuses": [{"name": "proxy", "ready": false, "state": ended}]});
+        assert_eq!(of(status).unwrap().1, r#"is restarted: its container "proxy" ended with exit code 1"#);
     }
 
     #[test]

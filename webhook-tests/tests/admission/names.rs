@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use webhook_tests::Kubectl;
 
 use crate::manifests::{raft, running, with, without};
-use crate::verdicts::{accepts, invalid, namespace, patches, refuses, rejects};
+use crate::verdicts::{accepts, invalid, invalid_in_many_ways, namespace, patches, refuses, rejects};
 
 const LABEL: &str = "must be a DNS-1035 label, because a Service is named after it: at most 63 lower case letters, \
                      digits and '-', starting with a letter, ending with a letter or digit";
@@ -88,13 +88,18 @@ fn two_sets_do_not_want_the_same_services() {
     accepts(&kubectl, &running(raft("x-4")));
     accepts(&kubectl, &raft("x-hs"));
     known(&kubectl, "x-4");
+    accepts(&kubectl, &running(raft("x-5-hs")));
+    known(&kubectl, "x-5-hs");
     refuses(
         &kubectl,
         "x",
-        &json!({"spec": {"partitions": 4}}),
-        &invalid(
+        &json!({"spec": {"partitions": 5}}),
+        &invalid_in_many_ways(
             "x",
-            "spec.partitions: Invalid value: 4: partition 4 needs a Service named \"x-4\", and PartitionSet \"x-4\" has it",
+            &[
+                "spec.partitions: Invalid value: 5: partition 4 needs a Service named \"x-4\", and PartitionSet \"x-4\" has it",
+                "spec.partitions: Invalid value: 5: partition 5 needs a Service named \"x-5-hs\", and PartitionSet \"x-5-hs\" has it",
+            ],
         ),
     );
     patches(&kubectl, "x", &json!({"metadata": {"labels": {"any": "edit"}}}));

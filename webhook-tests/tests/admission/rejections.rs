@@ -77,6 +77,23 @@ fn counts_have_bounds() {
 }
 
 #[test]
+fn limits_are_those_of_what_is_made_of_a_set() {
+    let annotations = json!({"annotations": {"a": "x".repeat(256 * 1024 - 4096)}});
+    let env = json!([{"name": "A", "value": "x".repeat(512 * 1024)}]);
+    each_is_rejected(
+        &raft("raft"),
+        &[
+            (
+                "/spec/template/metadata",
+                annotations,
+                "spec.template.metadata.annotations: Too long: may not be more than 258048 bytes",
+            ),
+            ("/spec/template/spec/env", env, "spec: Too long: may not be more than 524288 bytes"),
+        ],
+    );
+}
+
+#[test]
 fn two_names_of_one_field_may_not_contradict_each_other() {
     each_is_rejected(
         &with(raft("raft"), "/spec/template/spec/imagePullPolicy", json!("Always")),

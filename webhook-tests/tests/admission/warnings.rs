@@ -70,14 +70,8 @@ fn backup_and_log_need_an_image() {
 }
 
 #[test]
-fn claims_that_were_retained_are_found_again() {
-    warns(&[(
-        with(raft("raft"), "/spec/template/spec/storageSize", json!("1Gi")),
-        &[
-            "spec.template.spec.storageSize: new partitions use again any PersistentVolumeClaims that were retained for \
-           their pods (data-raft-1-0 and so on), with the data on them",
-        ],
-    )]);
+fn nothing_is_said_of_claims_that_need_not_exist() {
+    warns(&[(with(raft("raft"), "/spec/template/spec/storageSize", json!("1Gi")), &[])]);
 }
 
 #[test]
@@ -145,12 +139,34 @@ fn growing_re_homes_keys_and_an_edit_of_something_else_says_nothing() {
         patches(&kubectl, "raft", &json!({"spec": {"partitions": 3}})),
         "Warning: spec.partitions: growing from 2 to 3 re-homes keys (clients pick a partition by hash modulo the \
          number), and no data moves\n\
-         Warning: spec.template.spec.storageSize: new partitions use again any PersistentVolumeClaims that were retained \
-         for their pods (data-raft-3-0 and so on), with the data on them\n\
          partitionset.k8s.atomix.io/raft patched\n"
     );
     assert_eq!(
         patches(&kubectl, "raft", &json!({"metadata": {"labels": {"a": "b"}}})),
         "partitionset.k8s.atomix.io/raft patched\n"
     );
+}
+
+#[test]
+fn who_applies_the_other_name_of_a_field_is_named() {
+    let namespace = namespace("aliases");
+    let kubectl = namespace.kubectl();
+    let applies = |manager: &str, object: &Value| {
+        let manager = format!("--field-manager={manager}");
+        let output = kubectl.feed(&["apply", "--server-side", &manager, "-f", "-"], &object.to_string());
+        assert!(output.status.success(), "{}", output.stderr);
+        output.stderr
+    };
+    let first = with(backup("backup"), "/spec/template/spec/imagePullPolicy", json!("Never"));
+    assert_eq!(applies("one", &first), "");
+    let second = |spec: Value| {
+        json!({"apiVersion": "k8s.atomix.io/v1alpha1", "kind": "PartitionSet", "metadata": {"name": "backup"},
+            "spec": spec})
+    };
+    let size = applies("two", &second(json!({"partitionSize": 5})));
+    assert!(size.contains("spec.template.spec.size: is 5 by now, as spec.partitionSize of which"), "{size}");
+    assert!(size.contains("field manager \"one\" applies"), "{size}");
+    let policy = applies("two", &second(json!({"partitionSize": 5, "template": {"spec": {"pullPolicy": "Always"}}})));
+    assert!(policy.contains("spec.template.spec.imagePullPolicy: is \"Always\" by now"), "{policy}");
+    assert!(policy.contains("field manager \"one\" applies \"Never\" there"), "{policy}");
 }

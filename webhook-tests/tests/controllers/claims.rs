@@ -143,3 +143,33 @@ fn the_claims_of_a_deleted_set_stay_or_go_as_the_policy_says() {
     kubectl.wait_until(&["pods"], SOON, <[Value]>::is_empty);
     await_claims(&kubectl, &stay);
 }
+
+#[test]
+fn a_claim_that_is_being_deleted_is_not_said_to_be_used_again() {
+    let (_namespace, kubectl) = sandbox("claims-going");
+    let claim = |partition: &str| {
+        let labels = json!({"app": "atomix", "type": "partition", "group": "w", "partition": partition});
+        let metadata =
+            json!({"name": format!("data-w-{partition}-0"), "labels": labels, "finalizers": ["example.com/hold"]});
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": {
+            "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}})
+    };
+    for partition in ["1", "2"] {
+        kubectl.create_stdin(&claim(partition).to_string());
+    }
+    kubectl.ok(&["delete", "persistentvolumeclaim", "data-w-1-0", "--wait=false"]);
+    let set = json!({
+        "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "PartitionSet", "metadata": {"name": "w"},
+        "spec": {"partitions": 2, "template": {"spec": {"protocol": "log", "storageSize": "1Gi"}}},
+    });
+    kubectl.create_stdin(&set.to_string());
+    kubectl.wait_until(&["statefulsets"], SOON, |found| found.len() == 2);
+    let release = json!({"metadata": {"finalizers": null}}).to_string();
+    for claim in ["data-w-1-0", "data-w-2-0"] {
+        kubectl.ok(&["patch", "persistentvolumeclaim", claim, "--type=merge", "-p", &release]);
+    }
+    await_ready(&kubectl, "w");
+    let told = items(&kubectl, &["events.events.k8s.io"]);
+    let told: Vec<_> = told.iter().filter(|event| event["reason"] == "RetainedClaims").collect();
+    assert!(matches!(&*told, [one] if text(one, "/note").ends_with("data-w-2-0")), "{told:#?}");
+}

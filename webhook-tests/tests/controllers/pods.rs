@@ -4,18 +4,19 @@ use serde_json::{Value, json};
 use webhook_tests::Kubectl;
 
 use crate::rolling::patch_template;
+use crate::support::policy::Policy;
 use crate::support::{SOON, await_ready, condition, sandbox, set, text};
 
 #[track_caller]
-fn await_told(kubectl: &Kubectl, object: [&str; 2], reason: &str, words: &str) {
+pub fn await_told(kubectl: &Kubectl, object: [&str; 2], reason: &str, words: &str) {
     kubectl.wait_until(&object, SOON, |found| {
         let ready = found.first().and_then(|found| condition(found, "Ready"));
         ready.is_some_and(|ready| ready["reason"] == reason && text(ready, "/message").contains(words))
     });
 }
 
-/// Limits a kind of objects; no controller of quotas runs here, so its part is played.
-fn limit(kubectl: &Kubectl, resource: &str, most: &str) {
+/// Limits a kind of objects, without waiting for the controller of quotas.
+pub fn limit(kubectl: &Kubectl, resource: &str, most: &str) {
     let hard = json!({resource: most});
     kubectl.create_stdin(
         &json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"}, "spec": {"hard": hard}})
@@ -61,8 +62,9 @@ fn pods_that_a_quota_refuses_are_told_of() {
     let (_namespace, kubectl) = sandbox("pods-quota");
     limit(&kubectl, "pods", "1");
     kubectl.create_stdin(&set("w", 1, "log", 2));
-    let message = "1 of 2 pods exist; see `kubectl describe statefulset w-1` for why no more are made";
+    let message = r#"1 of 2 pods exist; pods "w-1-"#;
     await_told(&kubectl, ["partition", "w-1"], "PodsMissing", message);
+    await_told(&kubectl, ["partition", "w-1"], "PodsMissing", "exceeded quota: q, requested: pods=1");
     await_told(&kubectl, ["partitionset", "w"], "PartitionsNotReady", message);
     kubectl.ok(&["delete", "resourcequota", "q"]);
     await_ready(&kubectl, "w");
@@ -91,4 +93,60 @@ fn a_failing_pod_is_not_told_of_with_every_step_of_its_kubelet() {
     await_ready(&kubectl, "other");
     let now = kubectl.get_json(&["partition", "w-1"]);
     assert_eq!(now["metadata"]["resourceVersion"], told["metadata"]["resourceVersion"]);
+}
+
+/// What a pod's status says, written in the kubelet's place.
+fn report(kubectl: &Kubectl, status: &Value) {
+    let status = json!({"status": status}).to_string();
+    kubectl.ok(&["patch", "pod", "w-1-0", "--subresource=status", "--type=strategic", "-p", &status]);
+}
+
+#[test]
+fn what_holds_up_a_pod_is_named() {
+    let (_namespace, kubectl) = sandbox("held-up");
+    let gate = r#"[JSONPatch{op: "add", path: "/spec/schedulingGates", value: [{"name": "example.com/later"}]}]"#;
+    let policy = Policy::mutating(&kubectl, &[("", "pods")], &["CREATE"], gate);
+    kubectl.create_stdin(&set("w", 1, "log", 1));
+    let gated = "pod w-1-0 is not scheduled before its scheduling gates are removed: example.com/later";
+    await_told(&kubectl, ["partition", "w-1"], "PodSchedulingGated", gated);
+    await_told(&kubectl, ["partitionset", "w"], "PartitionsNotReady", gated);
+    policy.remove();
+    kubectl.ok(&["patch", "pod", "w-1-0", "--type=merge", "-p", r#"{"spec": {"schedulingGates": []}}"#]);
+    await_ready(&kubectl, "w");
+
+    // From here on the kubelet leaves the pod alone.
+    kubectl.ok(&["annotate", "pod", "w-1-0", "webhook-tests.atomix.io/stage=by-hand", "--overwrite"]);
+    let not_ready = |reason: &str, message: &str| json!({"conditions": [{"type": "Ready", "status": "False", "reason": reason, "message": message}]});
+    report(&kubectl, &not_ready("", ""));
+    let node = text(&kubectl.get_json(&["pod", "w-1-0"]), "/spec/nodeName").to_owned();
+    let away = format!("pod w-1-0 is not ready because its node {node} is not");
+    await_told(&kubectl, ["partition", "w-1"], "NodeNotReady", &away);
+    report(&kubectl, &not_ready("ReadinessGatesNotReady", "readiness gate \"example.com/balanced\" does not exist."));
+    await_told(
+        &kubectl,
+        ["partition", "w-1"],
+        "PodReadinessGate",
+        "readiness gates: readiness gate \"example.com/balanced",
+    );
+    report(
+        &kubectl,
+        &json!({
+            "conditions": [{"type": "Initialized", "status": "False"}, {"type": "ContainersReady", "status": "False"},
+                {"type": "Ready", "status": "False", "reason": "ContainersNotReady"}],
+            "containerStatuses": [{"name": "atomix", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"waiting": {"reason": "PodInitializing"}}}],
+            "initContainerStatuses": [{"name": "sync", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"running": {}}}],
+        }),
+    );
+    await_told(&kubectl, ["partition", "w-1"], "PodInitializing", r#"pod w-1-0 waits for its init container "sync""#);
+
+    // One that does not end.
+    let hold = json!({"metadata": {"finalizers": ["example.com/hold"]}}).to_string();
+    kubectl.ok(&["patch", "pod", "w-1-0", "--type=merge", "-p", &hold]);
+    kubectl.ok(&["delete", "pod", "w-1-0", "--grace-period=1", "--wait=false"]);
+    let late = format!("pod w-1-0 has not ended on node {node}, though its grace period was over at 20");
+    await_told(&kubectl, ["partition", "w-1"], "PodTerminating", &late);
+    kubectl.ok(&["patch", "pod", "w-1-0", "--type=merge", "-p", r#"{"metadata": {"finalizers": null}}"#]);
+    await_ready(&kubectl, "w");
 }

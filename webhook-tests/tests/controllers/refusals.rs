@@ -1,19 +1,27 @@
 //! What the API server or a policy refuses is told in its own words, however often it is tried. A contest is something
 //! else, and is over soon after the last foreign write.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
+use std::{fmt, thread};
 
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use webhook_tests::{Kubectl, harness};
 
+use crate::pods::{await_told, limit};
 use crate::rolling::patch_template;
-use crate::support::policy::Policy;
-use crate::support::{SOON, await_ready, condition, create_ready, items, sandbox, set, text};
+use crate::support::policy::{Kinds, Policy};
+use crate::support::{SOON, await_ready, condition, create_ready, is_ready, items, sandbox, set, text};
 
 /// More tries than the repairs of an object that may follow each other.
 const TRIES: usize = 7;
 /// How long a set may be unready after the last write of somebody who contested one of its objects.
 const CONTEST_OVER: Duration = Duration::from_secs(30);
+
+/// How long a refusal may be told after its cause is gone: far less than a minute, the longest back-off.
+const CAUSE_GONE: Duration = Duration::from_secs(20);
 
 /// How often the controller was refused a request for a kind in the namespace with that code.
 fn refused(kubectl: &Kubectl, resource: &str, code: u16) -> usize {
@@ -68,8 +76,7 @@ fn refuse_updates(prefix: &str, kinds: &[(&str, &str)], reason: &str, code: u16)
     let resource = kinds[0].1;
     assert!(refused(&kubectl, resource, code) >= TRIES, "{} tries", refused(&kubectl, resource, code));
     policy.remove();
-    // It is tried again by itself as well, up to a minute later.
-    label(&kubectl, TRIES);
+    kubectl.wait_until(&["partitionset", "w"], CAUSE_GONE, |found| is_ready(&found[0]));
     assert_recovered(&kubectl);
 }
 
@@ -96,6 +103,45 @@ fn updates_of_services_that_a_policy_finds_invalid_are_no_contest() {
 #[test]
 fn updates_of_budgets_that_a_policy_forbids_are_no_contest() {
     refuse_updates("forbidden-budgets", &[("policy", "poddisruptionbudgets")], "Forbidden", 403);
+}
+
+#[test]
+fn updates_on_which_a_mutating_policy_fails_are_told_with_its_name() {
+    let (_namespace, kubectl) = sandbox("failing-policy");
+    create_ready(&kubectl, &set("w", 1, "log", 1), "w");
+    let patch = r#"[JSONPatch{op: "remove", path: "/nowhere"}]"#;
+    let policy = Policy::mutating(&kubectl, &[("", "configmaps")], &["UPDATE"], patch);
+    label(&kubectl, 0);
+    await_stalled(&kubectl, "Refused", &[r#"ConfigMap "w-1-config" is refused: policy '"#, "denied request"]);
+    policy.remove();
+    kubectl.wait_until(&["partitionset", "w"], CAUSE_GONE, |found| is_ready(&found[0]));
+}
+
+#[test]
+fn an_eviction_that_will_not_pass_is_told_with_its_cause_and_goes_on_when_that_is_gone() {
+    let (_namespace, kubectl) = sandbox("eviction-refused");
+    create_ready(&kubectl, &set("w", 1, "log", 2), "w");
+    let policy = Policy::refusing(&kubectl, &[("", "pods/eviction")], &["CREATE"], "Invalid", "not on Fridays");
+    patch_template(&kubectl, &json!({"image": "node:2"}));
+    await_stalled(&kubectl, "EvictionRefused", &["outdated pod w-1-", "is not replaced", "not on Fridays"]);
+    let second = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "theirs"},
+        "spec": {"selector": {}, "maxUnavailable": 1}});
+    kubectl.create_stdin(&second.to_string());
+    policy.remove();
+    await_stalled(&kubectl, "EvictionRefused", &["more than one PodDisruptionBudget", r#""theirs", "w-1-pdb""#]);
+    kubectl.ok(&["delete", "poddisruptionbudget", "theirs"]);
+    kubectl.wait_until(&["partition", "w-1"], CAUSE_GONE, |found| condition(&found[0], "Stalled").is_none());
+    assert!(evictions(&kubectl) > 0);
+}
+
+/// Waits until the partition is stalled for that reason, in a message with all of these words.
+#[track_caller]
+fn await_stalled(kubectl: &Kubectl, reason: &str, words: &[&str]) {
+    kubectl.wait_until(&["partition", "w-1"], SOON, |found| {
+        condition(&found[0], "Stalled").is_some_and(|stalled| {
+            stalled["reason"] == reason && words.iter().all(|word| text(stalled, "/message").contains(word))
+        })
+    });
 }
 
 #[test]
@@ -211,4 +257,72 @@ fn a_set_is_ready_soon_after_a_contest_has_ended() {
     assert!(last.elapsed() < CONTEST_OVER, "{:?}", last.elapsed());
     assert!(condition(&set, "Stalled").is_none());
     assert!(!is_edited(&[kubectl.get_json(&["service", "w-1"])]));
+}
+
+#[test]
+fn a_status_that_is_refused_is_told_in_an_event() {
+    let (_namespace, kubectl) = sandbox("status-refused");
+    create_ready(&kubectl, &set("w", 1, "log", 1), "w");
+    let status: Kinds = &[("k8s.atomix.io", "partitions/status")];
+    let policy = Policy::refusing(&kubectl, status, &["UPDATE"], "Invalid", "statuses are frozen");
+    label(&kubectl, 0);
+    kubectl.wait_until(&["events.events.k8s.io", "--field-selector", "regarding.name=w-1"], SOON, |events| {
+        events.iter().any(|event| {
+            (text(event, "/type"), text(event, "/reason")) == ("Warning", "StatusNotWritten")
+                && text(event, "/note").contains("statuses are frozen")
+        })
+    });
+    policy.remove();
+    await_ready(&kubectl, "w");
+}
+
+#[test]
+fn what_lasts_is_logged_once_and_each_line_has_each_key_once() {
+    let (_namespace, kubectl) = sandbox("logged");
+    limit(&kubectl, "count/configmaps", "0");
+    kubectl.create_stdin(&set("w", 1, "log", 1));
+    await_told(&kubectl, ["partition", "w-1"], "QuotaExceeded", "exceeded quota: q");
+    let tried = refused(&kubectl, "configmaps", 403);
+    let deadline = Instant::now() + SOON;
+    while refused(&kubectl, "configmaps", 403) < tried + 3 {
+        assert!(Instant::now() < deadline, "it is not tried again");
+        thread::sleep(Duration::from_millis(200));
+    }
+    let log = harness().controller().log();
+    let partition = format!("{}/w-1", kubectl.namespace());
+    let told = log.lines().filter(|line| line.contains(&partition) && line.contains("cannot be completed yet"));
+    let told: Vec<_> = told.collect();
+    assert_eq!(told.len(), 1, "{told:#?}");
+    for line in log.lines().filter(|line| line.starts_with('{')) {
+        if let Err(error) = serde_json::from_str::<UniqueKeys>(line) {
+            panic!("{error}: {line}");
+        }
+    }
+}
+
+/// A JSON object that has each key once.
+struct UniqueKeys;
+
+impl<'de> Deserialize<'de> for UniqueKeys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = UniqueKeys;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<UniqueKeys, A::Error> {
+                let mut keys = HashSet::new();
+                while let Some((key, _)) = map.next_entry::<String, Value>()? {
+                    if !keys.insert(key.clone()) {
+                        return Err(serde::de::Error::custom(format!("the key {key:?} stands twice")));
+                    }
+                }
+                Ok(UniqueKeys)
+            }
+        }
+        deserializer.deserialize_map(Keys)
+    }
 }

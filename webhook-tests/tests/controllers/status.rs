@@ -129,6 +129,30 @@ fn objects_of_others_are_never_touched_and_named_in_the_way() {
     });
 }
 
+#[test]
+fn everything_that_is_in_the_way_is_named_at_once() {
+    let (_namespace, kubectl) = sandbox("in-the-way");
+    let foreign_objects = [
+        ("service", "w"),
+        ("configmap", "w-1-config"),
+        ("statefulset", "w-1"),
+        ("service", "w-2"),
+        ("service", "w-2-hs"),
+    ];
+    for (kind, name) in foreign_objects {
+        kubectl.create_stdin(&foreign(kind, name).to_string());
+    }
+    kubectl.create_stdin(&set("w", 2, "log", 1));
+    kubectl.wait_until(&["partitionset", "w"], SOON, |found| {
+        let stalled = condition(&found[0], "Stalled").map(|stalled| text(stalled, "/message")).unwrap_or_default();
+        foreign_objects.iter().all(|(_, name)| stalled.contains(&format!("{name:?} exists and has no owner")))
+    });
+    for (kind, name) in foreign_objects {
+        kubectl.ok(&["delete", kind, name]);
+    }
+    await_ready(&kubectl, "w");
+}
+
 /// An object of somebody else has a name that the set `w` needs.
 fn collide(kind: &str, name: &str) {
     let (_namespace, kubectl) = sandbox(&format!("foreign-{kind}"));

@@ -1,0 +1,119 @@
+//! Why a StatefulSet makes no more pods: its controller says so in events of its own, and nowhere else.
+//!
+//! Events are many, and are read only while pods are missing: those of a whole namespace at once, so that a quota that
+//! keeps a hundred partitions from their pods costs no more reads than one.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::Api;
+use kube::api::ListParams;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::super::Context;
+use crate::calls::within;
+
+/// How long what was read of a namespace counts, and when a partition looks again.
+pub(super) const READ_AGAIN: Duration = Duration::from_secs(20);
+/// Longest that one read may take: other partitions wait for it.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Events that are read at most.
+const MOST: u32 = 500;
+/// How old an event may be: the StatefulSet controller tries again after 1,000 seconds at the latest.
+const RECENT: SignedDuration = SignedDuration::from_secs(1200);
+/// Which events are read.
+const SELECTED: &str = "regarding.kind=StatefulSet,reason=FailedCreate";
+/// What stands before the API server's words.
+const PREFIX: &str = " failed error: ";
+
+/// What was last read, by namespace.
+#[derive(Debug, Default)]
+pub struct CreationFailures(Mutex<HashMap<String, Read>>);
+
+#[derive(Debug)]
+struct Read {
+    at: Instant,
+    /// The API server's words by the uid of the StatefulSet.
+    words: HashMap<String, String>,
+}
+
+impl CreationFailures {
+    /// The API server's words when it last refused a pod of the StatefulSet of that uid; none if nothing is known.
+    pub(super) async fn of(&self, context: &Context, namespace: &str, uid: &str) -> Option<String> {
+        let mut namespaces = self.0.lock().await;
+        let now = Instant::now();
+        namespaces.retain(|_, read| now.saturating_duration_since(read.at) < READ_AGAIN);
+        if !namespaces.contains_key(namespace) {
+            let events: Api<Event> = Api::namespaced(context.client.clone(), namespace);
+            let selected = ListParams::default().fields(SELECTED).limit(MOST);
+            let words = match within(CALL_TIMEOUT, events.list(&selected)).await {
+                Ok(events) => latest(&events.items, Timestamp::now()),
+                Err(error) => {
+                    tracing::debug!(namespace, %error, "events of StatefulSets were not read");
+                    HashMap::new()
+                }
+            };
+            namespaces.insert(namespace.to_owned(), Read { at: now, words });
+        }
+        namespaces.get(namespace)?.words.get(uid).cloned()
+    }
+}
+
+/// The words of the latest event about each object.
+fn latest(events: &[Event], now: Timestamp) -> HashMap<String, String> {
+    let mut latest: HashMap<String, (Timestamp, String)> = HashMap::new();
+    for event in events {
+        let (Some(uid), Some(at)) = (event.regarding.as_ref().and_then(|object| object.uid.clone()), last_seen(event))
+        else {
+            continue;
+        };
+        let note = event.note.as_deref().unwrap_or_default();
+        let words = note.split_once(PREFIX).map_or(note, |(_, words)| words);
+        if now.duration_since(at) < RECENT && latest.get(&uid).is_none_or(|(known, _)| *known <= at) {
+            latest.insert(uid, (at, words.to_owned()));
+        }
+    }
+    latest.into_iter().map(|(uid, (_, words))| (uid, words)).collect()
+}
+
+/// When an event was last observed, in whichever way its source says so.
+fn last_seen(event: &Event) -> Option<Timestamp> {
+    let series = event.series.as_ref().map(|series| series.last_observed_time.0);
+    let deprecated = event.deprecated_last_timestamp.as_ref().map(|time| time.0);
+    let first = event.event_time.as_ref().map(|time| time.0);
+    [series, deprecated, first].into_iter().flatten().max()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn words(events: Value) -> HashMap<String, String> {
+        let events: Vec<Event> = serde_json::from_value(events).unwrap();
+        latest(&events, "2026-01-01T01:00:00Z".parse().unwrap())
+    }
+
+    fn event(uid: &str, note: &str, at: &str) -> Value {
+        json!({"metadata": {}, "regarding": {"uid": uid}, "note": note, "deprecatedLastTimestamp": at})
+    }
+
+    #[test]
+    fn the_words_of_the_latest_event_of_a_stateful_set_count() {
+        let note = |why: &str| format!("create Pod w-1-1 in StatefulSet w-1 failed error: {why}");
+        let found = words(json!([
+            event("a", &note("exceeded quota: q"), "2026-01-01T00:59:00Z"),
+            event("a", &note("exceeded quota: r"), "2026-01-01T00:59:30Z"),
+            event("a", &note("exceeded quota: p"), "2026-01-01T00:58:00Z"),
+            event("b", "other words", "2026-01-01T00:59:00Z"),
+            event("c", &note("long gone"), "2026-01-01T00:20:00Z"),
+            {"metadata": {}, "note": "of nothing"},
+        ]));
+        let wanted = [("a", "exceeded quota: r"), ("b", "other words")];
+        assert_eq!(found, wanted.map(|(uid, words)| (uid.to_owned(), words.to_owned())).into());
+    }
+}

@@ -1,0 +1,72 @@
+//! Objects of a Partition that has just been deleted. They are deleted with it, and the watch of one kind may show that
+//! before the watch of Partitions does: nothing of them is made anew then, and no event says that it was.
+
+use kube::Api;
+
+use super::super::Context;
+use super::super::caches::Caches;
+use super::super::ensure::bounded;
+use crate::api::names::{self, ObjectKey};
+use crate::api::{DEFAULT_COUNT, Partition};
+
+/// Whether an object is missing that the partition should have.
+pub(super) fn lacks_object(caches: &Caches, key: &ObjectKey, partition: &Partition) -> bool {
+    let named = |name: String| ObjectKey::new(key.namespace.as_str(), name);
+    let has_budget = partition.spec.template.size.unwrap_or(DEFAULT_COUNT) > 1;
+    let budget = named(names::disruption_budget(&key.name));
+    caches.config_maps.get(&named(names::config_map(&key.name))).is_none()
+        || caches.stateful_sets.get(key).is_none()
+        || caches.services.get(key).is_none()
+        || caches.services.get(&named(names::headless_service(&key.name))).is_none()
+        || has_budget && caches.disruption_budgets.get(&budget).is_none()
+}
+
+/// Whether the Partition of that uid is gone or on its way out, as the API server says. If it does not answer, it is not.
+pub(super) async fn is_gone(context: &Context, key: &ObjectKey, uid: &str) -> bool {
+    let partitions: Api<Partition> = Api::namespaced(context.client.clone(), &key.namespace);
+    match bounded(partitions.get_metadata_opt(&key.name)).await {
+        Ok(found) => !found.is_some_and(|found| {
+            found.metadata.uid.as_deref() == Some(uid) && found.metadata.deletion_timestamp.is_none()
+        }),
+        Err(error) => {
+            tracing::debug!(partition = %key, %error, "cannot tell whether a partition is still there");
+            false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::apps::v1::StatefulSet;
+    use k8s_openapi::api::core::v1::{ConfigMap, Service};
+    use serde_json::{Value, json};
+
+    use super::super::super::objects::Child;
+    use super::*;
+
+    fn object<K: Child>(name: &str) -> K {
+        let mut object = json!({"metadata": {"name": name, "namespace": "n"}});
+        if K::kind(&()) == "StatefulSet" {
+            object["spec"] = json!({"selector": {}, "template": {}});
+        }
+        serde_json::from_value::<K>(object).unwrap()
+    }
+
+    #[test]
+    fn a_partition_of_one_pod_lacks_no_budget() {
+        let (caches, key) = (Caches::default(), ObjectKey::new("n", "g-1"));
+        let partition = |size: Value| -> Partition {
+            let spec = json!({"protocol": "log", "size": size});
+            serde_json::from_value(json!({"metadata": {"name": "g-1"}, "spec": spec})).unwrap()
+        };
+        assert!(lacks_object(&caches, &key, &partition(json!(1))));
+        let named = |name: &str| ObjectKey::new("n", name);
+        caches.config_maps.observe(named("g-1-config"), 1, object::<ConfigMap>("g-1-config").known());
+        caches.stateful_sets.observe(named("g-1"), 1, object::<StatefulSet>("g-1").known());
+        caches.services.observe(named("g-1"), 1, object::<Service>("g-1").known());
+        assert!(lacks_object(&caches, &key, &partition(json!(1))));
+        caches.services.observe(named("g-1-hs"), 1, object::<Service>("g-1-hs").known());
+        assert!(!lacks_object(&caches, &key, &partition(json!(1))));
+        assert!(lacks_object(&caches, &key, &partition(json!(3))));
+    }
+}
