@@ -11,6 +11,7 @@ use serde_json::json;
 use super::FIELD_MANAGER;
 use super::caches::Caches;
 use super::ensure::{Writer, bounded};
+use super::first_seen::FirstSeen;
 use super::pacing::Pacing;
 use super::partition::{Judged, Memory, Slots};
 use super::partition_set::RemovedPartitions;
@@ -45,6 +46,10 @@ pub struct Context {
     pub judged: Judged,
     /// What is remembered of the pods of each partition.
     pub memory: Memory,
+    /// Since when the pods of each partition are seen to be ready.
+    pub ready_pods: FirstSeen,
+    /// Since when the partitions of each set are seen to be ready.
+    pub ready_partitions: FirstSeen,
     /// Which partitions of each set may give up pods.
     pub slots: Slots,
     /// Partitions that this controller has deleted and the caches may still have.

@@ -7,6 +7,7 @@ use kube::Client;
 use tokio::time::Instant;
 
 use super::ensure::Writer;
+use super::first_seen::FirstSeen;
 use super::pacing::Pacing;
 use super::partition::{Judged, Memory, Slots};
 use super::partition_set::RemovedPartitions;
@@ -73,6 +74,8 @@ impl Manager {
             pacing: Pacing::default(),
             judged: Judged::default(),
             memory: Memory::default(),
+            ready_pods: FirstSeen::default(),
+            ready_partitions: FirstSeen::default(),
             slots: Slots::default(),
             removed: RemovedPartitions::default(),
             client,

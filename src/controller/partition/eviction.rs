@@ -5,7 +5,6 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::Eviction;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Preconditions};
-use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::PostParams;
 use kube::core::Status;
@@ -53,7 +52,7 @@ pub(super) struct Wait {
 
 /// Takes the next step, if there is one to be taken now.
 pub(super) async fn roll(context: &Context, key: &ObjectKey, partition: &Partition, nodes: &Nodes) -> Rolling {
-    match rolling::next(nodes, Timestamp::now()) {
+    match rolling::next(nodes) {
         Step::Done => Rolling::default(),
         Step::Stop { message } => {
             Rolling { trouble: Some(Trouble::new(true, "PodsStayOutdated", message)), ..Rolling::default() }
@@ -127,7 +126,7 @@ fn is_whole(partition: &Partition) -> bool {
 /// Takes in that all pods of a partition are up to date and ready. Returns how long it keeps its leave to give up pods
 /// until they have been ready for long enough.
 pub(super) fn complete(context: &Context, key: &ObjectKey, nodes: &Nodes) -> Option<Duration> {
-    let young = rolling::youth(nodes, Timestamp::now()).map(|(_, missing)| missing);
+    let young = rolling::youngest(nodes).map(|(_, missing)| missing);
     if young.is_some() && names::set_of_partition(key).is_some_and(|(set, index)| context.slots.holds(&set, index)) {
         return young;
     }

@@ -56,6 +56,7 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
     let Some(known) = context.caches.partitions.get(&key) else {
         context.pacing.forget(&key);
         context.memory.forget(&key);
+        context.ready_pods.forget(&key);
         context.removed.forget(&key);
         context.judged.forget(&key);
         eviction::give_slot_back(context, &key);

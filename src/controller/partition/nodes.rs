@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::Context;
+use super::super::first_seen::Now;
 use super::super::objects::Rollout;
 use super::super::pods::{PodFacts, ordinal};
 use crate::api::names::ObjectKey;
@@ -39,6 +40,8 @@ pub(super) struct Node {
     pub facts: Arc<PodFacts>,
     /// Whether it is on its way out, or has been evicted and is not yet known to be.
     pub going: bool,
+    /// How much longer it has to be ready before it counts for a quorum, if it is ready and does not count yet.
+    pub counts_in: Option<Duration>,
 }
 
 impl Node {
@@ -55,10 +58,13 @@ impl Nodes {
         let evicted = context.memory.evicted(key, Instant::now());
         let pods = known.into_iter().filter(|(_, facts)| facts.owner == key.name).filter_map(|(name, facts)| {
             let going = facts.deleting || evicted.contains(&facts.uid);
-            Some(Node { ordinal: ordinal(&name, &key.name)?, name, facts, going })
+            Some(Node { ordinal: ordinal(&name, &key.name)?, name, facts, going, counts_in: None })
         });
         let mut pods: Vec<Node> = pods.collect();
         pods.sort_by_key(|pod| pod.ordinal);
+        let ready: Vec<_> = pods.iter().map(|pod| (pod.facts.uid.as_str(), pod.facts.ready_since)).collect();
+        let remaining = context.ready_pods.remaining(key, min_ready, &ready, Now::read());
+        pods.iter_mut().zip(remaining).for_each(|(pod, remaining)| pod.counts_in = remaining);
         let rollout = context.caches.stateful_sets.get(key).map(|known| known.facts.clone()).unwrap_or_default();
         let known = context.caches.partitions.get(key);
         let election = known.as_ref().and_then(|known| known.facts.status.as_ref()?.election.as_ref());
@@ -116,22 +122,23 @@ pub(super) mod fixtures {
     use super::super::super::pods::PodTrouble;
     use super::*;
 
-    /// A pod by a word a fact: `old` for an earlier revision, `ready` since second 0 or `ready@<second>`, `waiting` for
-    /// one without a running container, `failing`, `going`.
+    /// A pod by a word a fact: `old` for an earlier revision, `ready` for long or `ready-<seconds>` if it has to be ready
+    /// for so much longer, `waiting` for one without a running container, `failing`, `going`.
     pub(in super::super) fn node(ordinal: i64, words: &str) -> Node {
         let has = |word: &str| words.split(' ').any(|given| given == word);
-        let since = words.split(' ').find_map(|word| word.strip_prefix("ready@"));
-        let since = since.map(|second| second.parse().unwrap()).or(has("ready").then_some(0));
+        let left = words.split(' ').find_map(|word| word.strip_prefix("ready-"));
+        let counts_in = left.map(|seconds| Duration::from_secs(seconds.parse().unwrap()));
         let facts = PodFacts {
             uid: format!("uid-{ordinal}"),
             owner: "g-1".to_owned(),
             revision: if has("old") { "r1" } else { "r2" }.to_owned(),
             deleting: has("going"),
             running: !has("waiting"),
-            ready_since: since.map(|second: i64| Timestamp::from_second(second).unwrap()),
+            ready_since: (has("ready") || left.is_some()).then_some(Timestamp::UNIX_EPOCH),
             trouble: has("failing").then(|| PodTrouble { reason: "PodCrashing", message: "crashes".to_owned() }),
         };
-        Node { ordinal, name: format!("g-1-{ordinal}"), facts: Arc::new(facts), going: has("going") }
+        let name = format!("g-1-{ordinal}");
+        Node { ordinal, name, facts: Arc::new(facts), going: has("going"), counts_in }
     }
 
     /// Pods 0, 1, ... of a Raft partition that has as many; an empty text is a pod that is missing.

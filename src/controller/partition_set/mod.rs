@@ -8,7 +8,7 @@ mod plan;
 mod rollout;
 mod status;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,18 +21,20 @@ use kube::{Api, ResourceExt};
 use tokio::time::Instant;
 
 pub use self::build::slice_name;
-use self::plan::{Existing, Plan};
+use self::plan::{Existing, Member, Plan};
 use self::rollout::Rollout;
 use self::status::ROLLING_OUT;
 use super::caches;
 use super::context::Context;
 use super::ensure::{Done, bounded};
+use super::first_seen::Now;
+use super::partition::min_ready;
 use super::trouble::Trouble;
 use super::write_error::{Error, failed};
 use crate::api::conditions::{self, READY};
 use crate::api::labels::annotations;
 use crate::api::names::{self, ObjectKey};
-use crate::api::{Partition, PartitionSet};
+use crate::api::{Partition, PartitionSet, Protocol};
 use crate::events::Severity;
 use crate::queue::Outcome;
 use crate::rules::SetObject;
@@ -60,6 +62,7 @@ pub fn is_paused(set: &PartitionSet) -> bool {
 pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
     let Some(set) = context.caches.sets.get(&key) else {
         context.pacing.forget(&key);
+        context.ready_partitions.forget(&key);
         return Outcome::Done;
     };
     if set.metadata.deletion_timestamp.is_some() {
@@ -169,15 +172,22 @@ fn gather(context: &Context, key: &ObjectKey, set: &PartitionSet) -> Existing {
             let service = service.filter(|service| {
                 !service.deleting && service.owner.as_ref().is_some_and(|owner| owner.uid == known.uid)
             });
-            (index, plan::Member { addresses: service.map(|service| service.facts.clone()).unwrap_or_default(), known })
+            let addresses = service.map(|service| service.facts.clone()).unwrap_or_default();
+            (index, Member { addresses, known, counts_in: None })
         })
     });
+    let mut partitions: BTreeMap<i64, Member> = partitions.collect();
+    let ready: Vec<_> =
+        partitions.values().map(|member| (member.known.uid.as_str(), status::ready_since(member))).collect();
+    let min_ready = Protocol::parse(&set.spec.template.spec.protocol).map(min_ready).unwrap_or_default();
+    let remaining = context.ready_partitions.remaining(key, min_ready, &ready, Now::read());
+    partitions.values_mut().zip(remaining).for_each(|(member, remaining)| member.counts_in = remaining);
     let published = FAMILIES.map(|family| {
         let slice = context.caches.endpoint_slices.get(&slice_key(key, family));
         let slice = slice.filter(|slice| slice.owner.as_ref().is_some_and(|owner| owner.uid == uid));
         (family, slice.map(|slice| slice.facts.clone()).unwrap_or_default())
     });
-    Existing { partitions: partitions.collect(), published: published.into() }
+    Existing { partitions, published: published.into() }
 }
 
 fn slice_key(set: &ObjectKey, family: &str) -> ObjectKey {
@@ -202,7 +212,7 @@ async fn apply(
     kept: Option<Trouble>,
 ) -> Applied {
     let Plan { group_service, partitions, endpoints, surplus, rollout, refused } =
-        plan::plan(set, object, existing, &context.settings, Timestamp::now());
+        plan::plan(set, object, existing, &context.settings);
     let (writer, caches) = (&context.writer, &*context.caches);
     let group_service = writer.ensure(&group_service, &caches.group_services);
     let goes_on = &AtomicBool::new(true);

@@ -2,21 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Endpoints, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::super::desired::Desired;
 use super::super::objects::{Known, Published};
-use super::super::partition::min_ready;
 use super::super::settings::Settings;
 use super::super::trouble::Trouble;
 use super::build;
 use super::rollout::{self, Rollout};
 use crate::api::labels::annotations;
-use crate::api::{DEFAULT_COUNT, Partition, PartitionSet, Protocol, names};
+use crate::api::{DEFAULT_COUNT, Partition, PartitionSet, names};
 use crate::rules::{Consent, SetObject};
 
 /// What exists of a set.
@@ -35,6 +34,8 @@ pub(super) struct Member {
     pub known: Arc<Known<Partition>>,
     /// Cluster IPs of its Service; none if that does not exist yet.
     pub addresses: Vec<String>,
+    /// How much longer it has to be ready before it counts, if it is ready and does not count yet.
+    pub counts_in: Option<Duration>,
 }
 
 /// What has to be true of a set, in the order of the fields.
@@ -80,13 +81,7 @@ pub(super) fn run_by_another<'a>(existing: &'a Existing, settings: &Settings) ->
 }
 
 /// The plan for `set`, of which `object` is the form with its defaults and with what cannot change as it was.
-pub(super) fn plan(
-    set: &PartitionSet,
-    object: &SetObject,
-    existing: &Existing,
-    settings: &Settings,
-    now: Timestamp,
-) -> Plan {
+pub(super) fn plan(set: &PartitionSet, object: &SetObject, existing: &Existing, settings: &Settings) -> Plan {
     let asked = object.spec.partitions.unwrap_or(DEFAULT_COUNT);
     let highest = existing.partitions.keys().next_back().copied().unwrap_or_default();
     // Only while the webhook is away can a set shrink without the user's consent. Then nothing is destroyed.
@@ -125,8 +120,7 @@ pub(super) fn plan(
     });
     let replaced: Vec<i64> = replaced.map(|(index, _)| *index).collect();
     let most = object.spec.max_unavailable_partitions.unwrap_or(DEFAULT_COUNT);
-    let min_ready = Protocol::parse(&object.spec.template.spec.protocol).map(min_ready).unwrap_or_default();
-    let rollout = rollout::hold(existing, count, &replaced, most, min_ready, now);
+    let rollout = rollout::hold(existing, count, &replaced, most);
     let partitions = outdated.into_iter().filter(|(index, _)| !rollout.held.contains(index));
     let partitions = partitions.map(|(_, partition)| partition).collect();
     let surplus = existing.partitions.range(count + 1..).rev();

@@ -23,7 +23,7 @@ fn set(partitions: i64, annotations: serde_json::Value) -> PartitionSet {
 fn planned(set: &PartitionSet, existing: &Existing) -> Plan {
     let mut object = SetObject::from(set);
     assert!(crate::rules::judge::stored(&mut object).is_empty());
-    plan(set, &object, existing, &settings::fixture(), Timestamp::UNIX_EPOCH)
+    plan(set, &object, existing, &settings::fixture())
 }
 
 /// Partitions 1 to `count` as `set` wants them, with a Service each for the first `reachable`.
@@ -40,7 +40,7 @@ fn existing(set: &PartitionSet, count: i64, reachable: i64) -> Existing {
         partition.metadata.uid = Some(format!("uid-{index}"));
         let known = partition.known();
         let addresses = if index <= reachable { vec![format!("10.0.0.{index}")] } else { Vec::new() };
-        (index, Member { known: Arc::new(known), addresses })
+        (index, Member { known: Arc::new(known), addresses, counts_in: None })
     };
     Existing { partitions: wanted.partitions.into_iter().zip(1..).map(member).collect(), ..Existing::default() }
 }

@@ -3,8 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
-
 use super::super::desired::metadata_field;
 use super::super::objects::{Known, Labels};
 use super::plan::{Existing, Member};
@@ -25,15 +23,8 @@ pub(super) struct Rollout {
 /// the template in a way that replaces pods; at most `most` may be unavailable for it. One that does not work is never
 /// held back: there is nothing to lose, and the change may be what it needs. One that works with some of its pods goes
 /// before those that have all.
-pub(super) fn hold(
-    existing: &Existing,
-    count: i64,
-    changed: &[i64],
-    most: i64,
-    min_ready: Duration,
-    now: Timestamp,
-) -> Rollout {
-    let states = (1..=count).map(|index| (index, state(existing.partitions.get(&index), min_ready, now)));
+pub(super) fn hold(existing: &Existing, count: i64, changed: &[i64], most: i64) -> Rollout {
+    let states = (1..=count).map(|index| (index, state(existing.partitions.get(&index))));
     let states: Vec<(i64, State)> = states.collect();
     let most = usize::try_from(most).unwrap_or_default();
     let unavailable = || states.iter().filter(|(_, state)| *state != State::Available);
@@ -60,19 +51,15 @@ enum State {
     Down,
 }
 
-fn state(member: Option<&Member>, min_ready: Duration, now: Timestamp) -> State {
+fn state(member: Option<&Member>) -> State {
     let Some(member) = member else { return State::Down };
-    let Some(since) = ready_since(member) else {
+    if ready_since(member).is_none() {
         let partition = &member.known.facts;
         let ready = partition.status.as_ref().map_or(0, |status| status.ready_replicas);
         let works = ready > partition.spec.template.size.unwrap_or(DEFAULT_COUNT) / 2;
         return if works { State::Degraded } else { State::Down };
-    };
-    let ready_for = Duration::try_from(now.duration_since(since)).unwrap_or_default();
-    match min_ready.checked_sub(ready_for).filter(|left| !left.is_zero()) {
-        Some(left) => State::Young(left),
-        None => State::Available,
     }
+    member.counts_in.map_or(State::Available, State::Young)
 }
 
 /// Whether bringing a partition to `wanted` replaces pods of it.

@@ -5,31 +5,30 @@ use serde_json::json;
 use super::super::super::objects::Child;
 use super::*;
 
-const MIN_READY: Duration = Duration::from_secs(10);
-
-/// Partitions of three by a word each: `down`, `degraded` with two pods, `missing`, or the second since which it is ready.
+/// Partitions of three by a word each: `down`, `degraded` with two pods, `missing`, or how many seconds
+/// more it has to be ready before it counts.
 fn existing(partitions: &[&str]) -> Existing {
     let found = partitions.iter().zip(1..).filter(|(word, _)| **word != "missing");
     let member = |(word, index): (&&str, i64)| {
-        let since = word.parse().ok().map(|second| Timestamp::from_second(second).unwrap());
+        let counts_in = word.parse().ok().filter(|left| *left > 0).map(Duration::from_secs);
+        let is_ready = word.parse::<u64>().is_ok();
         let partition: Partition = serde_json::from_value(json!({
             "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "Partition",
             "metadata": {"name": format!("g-{index}"), "generation": 2}, "spec": {"protocol": "raft", "size": 3},
             "status": {"observedGeneration": 2, "readyReplicas": if *word == "degraded" { 2 } else { 1 }, "conditions": [{
-                "type": "Ready", "status": if since.is_some() { "True" } else { "False" }, "reason": "R", "message": "m",
-                "lastTransitionTime": since.unwrap_or_default().to_string()}]},
+                "type": "Ready", "status": if is_ready { "True" } else { "False" }, "reason": "R", "message": "m",
+                "lastTransitionTime": "2020-01-01T00:00:00Z"}]},
         }))
         .unwrap();
-        (index, Member { known: Arc::new(partition.known()), addresses: Vec::new() })
+        (index, Member { known: Arc::new(partition.known()), addresses: Vec::new(), counts_in })
     };
     Existing { partitions: found.map(member).collect(), ..Existing::default() }
 }
 
-/// What is held back at second 60 of a change of the partitions `changed`.
+/// What is held back of a change of the partitions `changed`.
 fn held(partitions: &[&str], changed: &[i64], most: i64) -> (Vec<i64>, Option<u64>) {
     let count = i64::try_from(partitions.len()).unwrap();
-    let now = Timestamp::from_second(60).unwrap();
-    let Rollout { held, again } = hold(&existing(partitions), count, changed, most, MIN_READY, now);
+    let Rollout { held, again } = hold(&existing(partitions), count, changed, most);
     (held.into_iter().collect(), again.map(|again| again.as_secs()))
 }
 
@@ -65,10 +64,10 @@ fn partitions_that_work_with_some_of_their_pods_go_first_and_no_more_at_once() {
 
 #[test]
 fn a_partition_counts_when_it_has_been_ready_for_long_enough() {
-    assert_eq!(held(&["53", "0", "0"], &[2, 3], 1), (vec![2, 3], Some(3)));
-    assert_eq!(held(&["50", "0", "0"], &[2, 3], 1), (vec![3], None));
+    assert_eq!(held(&["3", "0", "0"], &[2, 3], 1), (vec![2, 3], Some(3)));
+    assert_eq!(held(&["0", "0", "0"], &[2, 3], 1), (vec![3], None));
     // Nor does one that has not been ready for long go itself.
-    assert_eq!(held(&["53", "0", "0"], &[1, 2, 3], 2), (vec![1, 3], Some(3)));
+    assert_eq!(held(&["3", "0", "0"], &[1, 2, 3], 2), (vec![1, 3], Some(3)));
 }
 
 #[test]
