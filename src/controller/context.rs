@@ -13,7 +13,7 @@ use super::caches::Caches;
 use super::ensure::{Writer, bounded};
 use super::first_seen::FirstSeen;
 use super::pacing::Pacing;
-use super::partition::{Judged, Memory, Slots};
+use super::partition::{Judged, Memory, Permits};
 use super::partition_set::RemovedPartitions;
 use super::settings::Settings;
 use crate::api::names::ObjectKey;
@@ -51,7 +51,7 @@ pub struct Context {
     /// Since when the partitions of each set are seen to be ready.
     pub ready_partitions: FirstSeen,
     /// Which partitions of each set may give up pods.
-    pub slots: Slots,
+    pub permits: Permits,
     /// Partitions that this controller has deleted and the caches may still have.
     pub removed: RemovedPartitions,
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::ensure::Writer;
 use super::first_seen::FirstSeen;
 use super::pacing::Pacing;
-use super::partition::{Judged, Memory, Slots};
+use super::partition::{Judged, Memory, Permits};
 use super::partition_set::RemovedPartitions;
 use super::{Caches, Context, FIELD_MANAGER, Settings, partition, partition_set};
 use crate::events::Events;
@@ -76,7 +76,7 @@ impl Manager {
             memory: Memory::default(),
             ready_pods: FirstSeen::default(),
             ready_partitions: FirstSeen::default(),
-            slots: Slots::default(),
+            permits: Permits::default(),
             removed: RemovedPartitions::default(),
             client,
         };

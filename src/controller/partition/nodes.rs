@@ -51,6 +51,23 @@ impl Node {
     }
 }
 
+/// What a set needs to know of the pods of a partition that its status does not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PodsOf {
+    /// Whether all pods that there should be are ready, of whatever template.
+    pub whole: bool,
+    /// Whether some pods have an earlier template than the partition.
+    pub outdated: bool,
+    /// Whether some pods have the current template of the partition and others have not: it is in the midst of a change.
+    pub mixed: bool,
+}
+
+impl From<&Nodes> for PodsOf {
+    fn from(nodes: &Nodes) -> Self {
+        Self { whole: nodes.is_whole(), outdated: nodes.outdated() > 0, mixed: nodes.is_mixed() }
+    }
+}
+
 impl Nodes {
     /// Reads the pods of partition `key` off the caches. The primary may have changed a moment ago.
     pub(super) fn gather(context: &Context, key: &ObjectKey, size: i64, min_ready: Duration) -> Self {
@@ -105,6 +122,17 @@ impl Nodes {
     /// Pods that are ready.
     pub(super) fn ready(&self) -> usize {
         self.pods.iter().filter(|pod| pod.is_ready()).count()
+    }
+
+    /// Whether all pods that there should be are ready, of whatever template.
+    pub(super) fn is_whole(&self) -> bool {
+        i64::try_from(self.wanted().filter(|pod| pod.is_ready()).count()) == Ok(self.size)
+    }
+
+    /// Whether some pods have the current template and others have not.
+    pub(super) fn is_mixed(&self) -> bool {
+        let outdated = self.outdated();
+        outdated > 0 && outdated < self.wanted().count()
     }
 
     /// Whether exactly the pods exist that there should be, all of the current template and ready.

@@ -28,7 +28,7 @@ use super::caches;
 use super::context::Context;
 use super::ensure::{Done, bounded};
 use super::first_seen::Now;
-use super::partition::min_ready;
+use super::partition::{min_ready, pods_of};
 use super::trouble::Trouble;
 use super::write_error::{Error, failed};
 use crate::api::conditions::{self, READY};
@@ -85,6 +85,7 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
     } else {
         Applied::nothing(violations.into())
     };
+    context.permits.wake(context, &key);
     let fleeting = failed && trouble.as_ref().is_some_and(Trouble::is_fleeting);
     if context.pacing.hush(&key, fleeting) {
         tracing::debug!(set = %key, ?trouble, "trying again");
@@ -173,7 +174,7 @@ fn gather(context: &Context, key: &ObjectKey, set: &PartitionSet) -> Existing {
                 !service.deleting && service.owner.as_ref().is_some_and(|owner| owner.uid == known.uid)
             });
             let addresses = service.map(|service| service.facts.clone()).unwrap_or_default();
-            (index, Member { addresses, known, counts_in: None })
+            (index, Member { addresses, known, counts_in: None, pods: None })
         })
     });
     let mut partitions: BTreeMap<i64, Member> = partitions.collect();
@@ -181,13 +182,25 @@ fn gather(context: &Context, key: &ObjectKey, set: &PartitionSet) -> Existing {
         partitions.values().map(|member| (member.known.uid.as_str(), status::ready_since(member))).collect();
     let min_ready = Protocol::parse(&set.spec.template.spec.protocol).map(min_ready).unwrap_or_default();
     let remaining = context.ready_partitions.remaining(key, min_ready, &ready, Now::read());
-    partitions.values_mut().zip(remaining).for_each(|(member, remaining)| member.counts_in = remaining);
+    for ((index, member), remaining) in partitions.iter_mut().zip(remaining) {
+        member.counts_in = remaining;
+        let partition = ObjectKey::new(key.namespace.as_str(), names::partition(&key.name, *index));
+        let is_foreign = plan::foreign(member, &context.settings).is_some();
+        if status::ready_since(member).is_none() && (is_foreign || was_changed(context, &partition)) {
+            member.pods = Some(pods_of(context, &partition, &member.known.facts));
+        }
+    }
     let published = FAMILIES.map(|family| {
         let slice = context.caches.endpoint_slices.get(&slice_key(key, family));
         let slice = slice.filter(|slice| slice.owner.as_ref().is_some_and(|owner| owner.uid == uid));
         (family, slice.map(|slice| slice.facts.clone()).unwrap_or_default())
     });
     Existing { partitions, published: published.into() }
+}
+
+/// Whether the template of a partition's pods has been changed since they were first made.
+fn was_changed(context: &Context, partition: &ObjectKey) -> bool {
+    context.caches.stateful_sets.get(partition).is_some_and(|known| known.facts.generation > 1)
 }
 
 fn slice_key(set: &ObjectKey, family: &str) -> ObjectKey {

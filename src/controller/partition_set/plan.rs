@@ -10,6 +10,7 @@ use kube::ResourceExt;
 
 use super::super::desired::Desired;
 use super::super::objects::{Known, Published};
+use super::super::partition::PodsOf;
 use super::super::settings::Settings;
 use super::super::trouble::Trouble;
 use super::build;
@@ -36,6 +37,8 @@ pub(super) struct Member {
     pub addresses: Vec<String>,
     /// How much longer it has to be ready before it counts, if it is ready and does not count yet.
     pub counts_in: Option<Duration>,
+    /// Its pods, where more than its status has to be known.
+    pub pods: Option<PodsOf>,
 }
 
 /// What has to be true of a set, in the order of the fields.
@@ -68,7 +71,7 @@ pub(super) struct GroupEndpoints {
 }
 
 /// The other controller that a partition names, if it names one: it is left alone then.
-fn foreign<'a>(member: &'a Member, settings: &Settings) -> Option<&'a str> {
+pub(super) fn foreign<'a>(member: &'a Member, settings: &Settings) -> Option<&'a str> {
     let named = member.known.facts.annotations().get(annotations::CONTROLLER)?;
     (!settings.is_identity(named)).then_some(named)
 }
@@ -120,7 +123,7 @@ pub(super) fn plan(set: &PartitionSet, object: &SetObject, existing: &Existing, 
     });
     let replaced: Vec<i64> = replaced.map(|(index, _)| *index).collect();
     let most = object.spec.max_unavailable_partitions.unwrap_or(DEFAULT_COUNT);
-    let rollout = rollout::hold(existing, count, &replaced, most);
+    let rollout = rollout::hold(existing, count, &replaced, most, |member| foreign(member, settings).is_some());
     let partitions = outdated.into_iter().filter(|(index, _)| !rollout.held.contains(index));
     let partitions = partitions.map(|(_, partition)| partition).collect();
     let surplus = existing.partitions.range(count + 1..).rev();

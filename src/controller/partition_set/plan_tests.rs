@@ -40,7 +40,7 @@ fn existing(set: &PartitionSet, count: i64, reachable: i64) -> Existing {
         partition.metadata.uid = Some(format!("uid-{index}"));
         let known = partition.known();
         let addresses = if index <= reachable { vec![format!("10.0.0.{index}")] } else { Vec::new() };
-        (index, Member { known: Arc::new(known), addresses, counts_in: None })
+        (index, Member { known: Arc::new(known), addresses, counts_in: None, pods: None })
     };
     Existing { partitions: wanted.partitions.into_iter().zip(1..).map(member).collect(), ..Existing::default() }
 }

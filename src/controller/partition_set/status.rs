@@ -67,7 +67,8 @@ fn current<'a>(member: &'a Member, kind: &str) -> Option<&'a Condition> {
     conditions::find(&status.conditions, kind)
 }
 
-fn stall(member: &Member) -> Option<&str> {
+/// What a partition needs help with, if it does, for the spec that it has now.
+pub(super) fn stall(member: &Member) -> Option<&str> {
     current(member, STALLED).map(|stalled| stalled.message.as_str())
 }
 

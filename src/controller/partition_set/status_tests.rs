@@ -15,7 +15,15 @@ fn member(index: i64, ready: &str, observed: i64) -> (i64, Member) {
             "type": "Ready", "status": ready, "reason": "PodsNotReady", "message": "m", "lastTransitionTime": "2020-01-01T00:00:00Z"}]},
     }))
     .unwrap();
-    (index, Member { known: Arc::new(partition.known()), addresses: vec!["10.0.0.1".to_owned()], counts_in: None })
+    (
+        index,
+        Member {
+            known: Arc::new(partition.known()),
+            addresses: vec!["10.0.0.1".to_owned()],
+            counts_in: None,
+            pods: None,
+        },
+    )
 }
 
 fn of(partitions: i64, members: Vec<(i64, Member)>, trouble: Option<&Trouble>) -> PartitionSetStatus {

@@ -193,6 +193,39 @@ fn partitions_get_a_good_template_one_after_the_other() {
 }
 
 #[test]
+fn no_partition_that_is_handed_over_or_stuck_in_the_midst_of_a_change_holds_up_the_others_or_its_correction() {
+    let (_namespace, kubectl) = sandbox("midst");
+    create_ready(&kubectl, &bounded(2, 1).replace("size: 1", "size: 3"), "w");
+    let stage = |pod: &str, stage: &str| {
+        kubectl.ok(&["annotate", "pod", pod, &format!("webhook-tests.atomix.io/stage={stage}")]);
+    };
+    let controller = |named: &str| {
+        kubectl.ok(&["annotate", "--overwrite", "partition", "w-1", &format!("k8s.atomix.io/controller={named}")]);
+    };
+    let await_image = |pod: &str, image: &str| {
+        kubectl.wait_until(&["pods"], SOON, |pods| {
+            pods.iter()
+                .any(|found| text(found, "/metadata/name") == pod && text(found, "/spec/containers/0/image") == image)
+        });
+    };
+    patch_template(&kubectl, &json!({"image": "unready.test/node:2"}));
+    await_image("w-1-2", "unready.test/node:2");
+
+    // Another controller takes it over, and its pods come up.
+    controller("ops.other");
+    stage("w-1-2", "ready");
+    await_image("w-2-2", "unready.test/node:2");
+
+    // Now the second is in the midst of a change that does not work, and the first is ours and degraded.
+    stage("w-1-0", "never-ready");
+    controller("kube-system.atomix-controller");
+    patch_template(&kubectl, &json!({"image": "node:3"}));
+    await_ready(&kubectl, "w");
+    let pods = items(&kubectl, &["pods"]);
+    assert!(pods.len() == 6 && pods.iter().all(|pod| text(pod, "/spec/containers/0/image") == "node:3"), "{pods:#?}");
+}
+
+#[test]
 fn what_replaces_no_pod_reaches_all_partitions_at_once() {
     let (_namespace, kubectl) = sandbox("harmless");
     create_ready(&kubectl, &bounded(3, 1), "w");
