@@ -46,7 +46,8 @@ pub(super) struct Member {
 pub(super) struct Plan {
     /// The Service under whose name the partitions are found.
     pub group_service: Desired<Service>,
-    /// The partitions to bring to what the set says now; those that are so already, or are held back, are left out.
+    /// The partitions to bring to what the set says now, but for the template of those that are held back; those that are
+    /// so already are left out.
     pub partitions: Vec<Desired<Partition>>,
     /// Where the partitions are reached. None as long as not all of them can be: a client picks a partition by the
     /// number of addresses it sees, so a partial list must never be visible.
@@ -124,8 +125,13 @@ pub(super) fn plan(set: &PartitionSet, object: &SetObject, existing: &Existing, 
     let replaced: Vec<i64> = replaced.map(|(index, _)| *index).collect();
     let most = object.spec.max_unavailable_partitions.unwrap_or(DEFAULT_COUNT);
     let rollout = rollout::hold(existing, count, &replaced, most, |member| foreign(member, settings).is_some());
-    let partitions = outdated.into_iter().filter(|(index, _)| !rollout.held.contains(index));
-    let partitions = partitions.map(|(_, partition)| partition).collect();
+    let partitions = outdated.into_iter().filter_map(|(index, partition)| {
+        let held = existing.partitions.get(&index).filter(|_| rollout.held.contains(&index));
+        let Some(member) = held else { return Some(partition) };
+        let earlier = template.with_earlier_template(index, &member.known.facts);
+        (!earlier.is_met_by(&member.known)).then_some(earlier)
+    });
+    let partitions = partitions.collect();
     let surplus = existing.partitions.range(count + 1..).rev();
     let surplus = surplus.filter(|(_, member)| !member.known.deleting && foreign(member, settings).is_none());
     Plan {
@@ -154,15 +160,18 @@ fn endpoints(set: &PartitionSet, existing: &Existing, count: i64, settings: &Set
     let members = members?;
     let addresses = |family: &str, ipv6: bool| -> Option<Vec<(String, String)>> {
         // Of a group that shrinks, the others stay published where they were, whatever has become of their Services: else
-        // what is no longer wanted could not go.
-        let published = existing.published.get(family).filter(|published| published.len() > members.len());
+        // what is no longer wanted could not go. So does one that another controller runs, whose Service is not for this
+        // controller to make: else the endpoints of the others could not follow their Services.
+        let published = existing.published.get(family);
+        let shrinks = published.is_some_and(|published| published.len() > members.len());
         members
             .iter()
             .zip(1..)
             .map(|(member, index)| {
                 let name = names::partition(set.metadata.name.as_deref()?, index);
                 let own = member.addresses.iter().find(|address| address.contains(':') == ipv6);
-                let address = own.or_else(|| published?.get(&name))?.clone();
+                let stays = shrinks || foreign(member, settings).is_some();
+                let address = own.or_else(|| published.filter(|_| stays)?.get(&name))?.clone();
                 Some((name, address))
             })
             .collect()
