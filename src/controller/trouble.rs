@@ -62,7 +62,7 @@ impl From<Error> for Trouble {
             Error::Quota { .. } => (false, "QuotaExceeded"),
             Error::NamespaceEnds => (false, NAMESPACE_ENDS),
             Error::Contested { .. } => (true, "Contested"),
-            Error::Failed { .. } => (false, API_ERROR),
+            Error::NotEvicted { .. } | Error::Failed { .. } => (false, API_ERROR),
         };
         Self { again, ..Self::new(stalled, reason, error.to_string()) }
     }

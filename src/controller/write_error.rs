@@ -72,8 +72,16 @@ pub enum Error {
         /// When it is put right again.
         again: Duration,
     },
+    /// A pod could not be evicted, for a reason which may pass.
+    #[error("Pod {name:?} could not be evicted: {message}")]
+    NotEvicted {
+        /// Name of the pod.
+        name: String,
+        /// What went wrong.
+        message: String,
+    },
     /// Any other failure, which may pass: a conflict, an API server that is away.
-    #[error("writing {kind} {name:?}: {message}")]
+    #[error("{kind} {name:?} could not be brought up to date: {message}")]
     Failed {
         /// Kind of the object.
         kind: String,
@@ -82,6 +90,16 @@ pub enum Error {
         /// What went wrong.
         message: String,
     },
+}
+
+impl Error {
+    /// The same of a request to evict a pod, which writes none.
+    pub(super) fn of_eviction(self) -> Self {
+        match self {
+            Self::Failed { name, message, .. } => Self::NotEvicted { name, message },
+            other => other,
+        }
+    }
 }
 
 /// What a failed write of an object means.
@@ -115,6 +133,9 @@ mod tests {
             json!({"code": 403, "message": "services \"g-1\" is forbidden: exceeded quota: q", "reason": "Forbidden"});
         assert!(matches!(of(quota), Error::Quota { .. }));
         assert!(matches!(of(json!({"code": 403, "reason": "Forbidden", "message": "no"})), Error::Failed { .. }));
+        let away = of(json!({"code": 500, "reason": "InternalError", "message": "away"}));
+        assert_eq!(away.to_string(), r#"Service "g-1" could not be brought up to date: away"#);
+        assert_eq!(away.of_eviction().to_string(), r#"Pod "g-1" could not be evicted: away"#);
         assert!(matches!(of(json!({"code": 422, "reason": "Invalid", "message": "bad"})), Error::Invalid { .. }));
     }
 }

@@ -99,7 +99,7 @@ pub(super) async fn roll(context: &Context, key: &ObjectKey, partition: &Partiti
                     }
                 }
                 Err(error) => {
-                    let trouble = Trouble::from(failed("Pod", &name, &error));
+                    let trouble = Trouble::from(failed("eviction of Pod", &name, &error).of_eviction());
                     Rolling { trouble: Some(trouble), ..Rolling::default() }
                 }
             }
