@@ -25,6 +25,7 @@ pub mod metrics;
 pub mod offline;
 pub mod queue;
 pub mod replicas;
+pub mod restores;
 pub mod rules;
 pub mod scope;
 pub mod sets;
