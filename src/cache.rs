@@ -145,6 +145,33 @@ impl<T> Cache<T> {
         news
     }
 
+    /// The highest version of which anything is known.
+    #[must_use]
+    pub fn highest_version(&self) -> u64 {
+        let state = self.read();
+        let known = state.objects.values().map(|known| known.version);
+        known.chain(state.gone.versions.values().copied()).max().unwrap_or_default()
+    }
+
+    /// Takes in that a list has an object in this version, the list having begun when `highest` was the highest version
+    /// of which anything was known. What was known then of the object cannot be later than the list, unless the store was
+    /// restored from a backup: then it is forgotten. Returns whether it was.
+    pub fn believe(&self, key: &ObjectKey, version: u64, highest: u64) -> bool {
+        let is_refuted = |known: u64| version < known && known <= highest;
+        let State { objects, gone, .. } = &mut *self.write();
+        let mut refuted = false;
+        if let Some(known) = objects.get_mut(key).filter(|known| is_refuted(known.version)) {
+            // What is kept of the object may be the same.
+            known.version = 0;
+            refuted = true;
+        }
+        if gone.versions.get(key).is_some_and(|known| is_refuted(*known)) {
+            gone.versions.insert(key.clone(), 0);
+            refuted = true;
+        }
+        refuted
+    }
+
     /// Takes in that an object is gone, unless it is known to have been made again since.
     pub fn forget(&self, key: &ObjectKey, version: u64) {
         {
@@ -237,6 +264,22 @@ mod tests {
         assert!(!cache.observe(key("a"), 6, "answer to an own write before the deletion"));
         assert_eq!(cache.get(&key("a")), None);
         assert!(cache.observe(key("a"), 8, "made again"));
+    }
+
+    #[test]
+    fn what_was_known_before_a_list_began_is_not_later_than_the_list_unless_the_store_was_restored() {
+        let cache = Cache::default();
+        cache.observe(key("a"), 90, "after the snapshot");
+        cache.observe(key("gone"), 3, "before the snapshot");
+        cache.forget(&key("gone"), 95);
+        let highest = cache.highest_version();
+        assert_eq!(highest, 95);
+        cache.observe(key("own"), 99, "own write while the list was made");
+        assert!(!cache.believe(&key("own"), 40, highest) && !cache.observe(key("own"), 40, "older"));
+        assert!(cache.believe(&key("a"), 40, highest) && cache.observe(key("a"), 40, "before the snapshot"));
+        assert!(cache.believe(&key("gone"), 3, highest) && cache.observe(key("gone"), 3, "before the snapshot"));
+        assert!(!cache.believe(&key("a"), 40, highest) && !cache.believe(&key("new"), 41, highest));
+        assert!(cache.observe(key("a"), 41, "later"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt::Debug;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -164,12 +165,19 @@ async fn follow<K, S>(
     let namespace = namespace.as_deref();
     let config = sink.pace().config().labels(labels);
     // That a list begins is no success: counted as one, a list that fails would be tried again without a pause.
-    let begins = |event: &watcher::Result<Event<_>>| matches!(event, Ok(Event::Init));
-    let events = watcher(api, config).filter(move |event| future::ready(!begins(event)));
+    let highest = &AtomicU64::new(0);
+    let goes_on = |event: &watcher::Result<Event<_>>| {
+        if matches!(event, Ok(Event::Init)) {
+            highest.store(cache.highest_version(), Ordering::Relaxed);
+            return future::ready(false);
+        }
+        future::ready(true)
+    };
+    let events = watcher(api, config).filter(goes_on);
     let mut events = events.backoff(sink.pace().backoff()).boxed();
     let mut listed = HashSet::new();
     let mut synced = false;
-    let mut failed = None;
+    let (mut failed, mut restored) = (None, false);
     loop {
         let event = match events.try_next().await {
             Ok(Some(event)) => event,
@@ -192,6 +200,12 @@ async fn follow<K, S>(
         match event {
             Event::Init => {}
             Event::InitApply(object) => {
+                if let Lenient(Ok(listed)) = &object
+                    && cache.believe(&key_of(listed), version_of(listed), highest.load(Ordering::Relaxed))
+                    && !std::mem::replace(&mut restored, true)
+                {
+                    tracing::warn!(kind, namespace, "the store was restored from a backup: what it says now counts");
+                }
                 if let Some(key) = take(object, cache, sink, &kind) {
                     listed.insert(key);
                 }
@@ -201,6 +215,7 @@ async fn follow<K, S>(
                     sink.changed(&key, &gone);
                 }
                 listed = HashSet::new();
+                restored = false;
                 sink.listed(namespace);
                 if !synced {
                     tracing::debug!(kind, namespace, "watch synced");

@@ -11,8 +11,9 @@ use serde_json::json;
 use super::FIELD_MANAGER;
 use super::caches::Caches;
 use super::ensure::{Writer, bounded};
+use super::first_seen::FirstSeen;
 use super::pacing::Pacing;
-use super::partition::{CreationFailures, Judged, Memory, Slots};
+use super::partition::{CreationFailures, Judged, Memory, Permits};
 use super::partition_set::RemovedPartitions;
 use super::refusals::Refusals;
 use super::settings::Settings;
@@ -49,8 +50,12 @@ pub struct Context {
     pub memory: Memory,
     /// Why StatefulSets make no more pods.
     pub creation_failures: CreationFailures,
+    /// Since when the pods of each partition are seen to be ready.
+    pub ready_pods: FirstSeen,
+    /// Since when the partitions of each set are seen to be ready.
+    pub ready_partitions: FirstSeen,
     /// Which partitions of each set may give up pods.
-    pub slots: Slots,
+    pub permits: Permits,
     /// Partitions that this controller has deleted and the caches may still have.
     pub removed: RemovedPartitions,
     /// Statuses that cannot be written.

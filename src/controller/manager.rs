@@ -7,8 +7,9 @@ use kube::Client;
 use tokio::time::Instant;
 
 use super::ensure::Writer;
+use super::first_seen::FirstSeen;
 use super::pacing::Pacing;
-use super::partition::{CreationFailures, Judged, Memory, Slots};
+use super::partition::{CreationFailures, Judged, Memory, Permits};
 use super::partition_set::RemovedPartitions;
 use super::refusals::Refusals;
 use super::unwritten::UnwrittenStatuses;
@@ -76,7 +77,9 @@ impl Manager {
             judged: Judged::default(),
             memory: Memory::default(),
             creation_failures: CreationFailures::default(),
-            slots: Slots::default(),
+            ready_pods: FirstSeen::default(),
+            ready_partitions: FirstSeen::default(),
+            permits: Permits::default(),
             removed: RemovedPartitions::default(),
             unwritten: UnwrittenStatuses::default(),
             refused_sets: Refusals::default(),

@@ -5,6 +5,7 @@ pub mod context;
 mod desired;
 mod elections;
 mod ensure;
+mod first_seen;
 pub mod manager;
 mod objects;
 pub mod pacing;

@@ -77,7 +77,7 @@ impl Trouble {
                     format!("outdated pod {pod} is not replaced: its eviction is refused: {words}{named}"),
                 )
             }
-            _ => (false, API_ERROR, format!("evicting pod {pod}: {words}")),
+            _ => (false, API_ERROR, format!("Pod {pod:?} could not be evicted: {words}")),
         };
         let unseen = stalled || matches!(class, Class::Forbidden | Class::WebhookFailed);
         Self { unseen, ..Self::new(stalled, reason, message) }

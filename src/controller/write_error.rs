@@ -73,7 +73,7 @@ pub enum Error {
         again: Duration,
     },
     /// The controller lacks a right, or a webhook of the cluster fails: as a rule, somebody has to see to it.
-    #[error("writing {kind} {name:?}: {message}")]
+    #[error("{kind} {name:?} could not be brought up to date: {message}")]
     Blocked {
         /// Kind of the object.
         kind: String,
@@ -83,7 +83,7 @@ pub enum Error {
         message: String,
     },
     /// Any other failure, which may pass: a conflict, an API server that is away.
-    #[error("writing {kind} {name:?}: {message}")]
+    #[error("{kind} {name:?} could not be brought up to date: {message}")]
     Failed {
         /// Kind of the object.
         kind: String,
@@ -126,7 +126,9 @@ mod tests {
             json!({"code": 403, "message": "services \"g-1\" is forbidden: exceeded quota: q", "reason": "Forbidden"});
         assert!(matches!(of(quota), Error::Quota { .. }));
         assert!(matches!(of(json!({"code": 403, "reason": "Forbidden", "message": "no"})), Error::Blocked { .. }));
-        assert!(matches!(of(json!({"code": 503, "reason": "", "message": "away"})), Error::Failed { .. }));
+        let away = of(json!({"code": 500, "reason": "InternalError", "message": "away"}));
+        assert!(matches!(away, Error::Failed { .. }));
+        assert_eq!(away.to_string(), r#"Service "g-1" could not be brought up to date: away"#);
         assert!(matches!(of(json!({"code": 422, "reason": "Invalid", "message": "bad"})), Error::Invalid { .. }));
     }
 }

@@ -45,6 +45,20 @@ impl Observed {
         self.lease = Some(lease);
     }
 
+    /// Takes in what the API server has answered to a request that began when `known` was the version of what was seen.
+    /// It cannot be older, unless somebody has restored a backup: then the present is what counts.
+    pub(super) fn take(&mut self, lease: Option<Lease>, known: u64, now: Instant) {
+        if lease.as_ref().is_some_and(|lease| version_of(lease) < known) {
+            self.lease = None;
+        }
+        self.see(lease, now);
+    }
+
+    /// Version of what was seen; 0 if there is none.
+    pub(super) fn version(&self) -> u64 {
+        self.lease.as_ref().map_or(0, version_of)
+    }
+
     /// Who holds the Lease, as far as is known.
     pub(super) fn holder(&self) -> Option<&str> {
         self.lease.as_ref().and_then(record::holder)
@@ -116,6 +130,20 @@ mod tests {
         let mut observed = Observed::default();
         observed.see(Some(lease("10", "a")), now);
         observed.see(Some(lease("9", "")), now);
+        assert_eq!(observed.holder(), Some("a"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_older_state_that_the_api_server_answers_with_is_a_restored_one() {
+        let now = Instant::now();
+        let mut observed = Observed::default();
+        observed.see(Some(lease("10", "a")), now);
+        let known = observed.version();
+        observed.take(Some(lease("4", "b")), known, now);
+        assert_eq!((observed.holder(), observed.decide("c", now)), (Some("b"), Action::Wait(now + LEASE)));
+        // An answer that was on its way when a newer state was seen is late, and not restored.
+        observed.see(Some(lease("6", "a")), now);
+        observed.take(Some(lease("5", "b")), known.min(4), now);
         assert_eq!(observed.holder(), Some("a"));
     }
 

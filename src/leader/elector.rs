@@ -183,9 +183,10 @@ impl Elector {
             let next = match observed.decide(&self.identity, now) {
                 Action::Wait(until) => until,
                 action if now >= not_before => {
+                    let known = observed.version();
                     match timeout(RENEW_DEADLINE, self.write(action)).await.unwrap_or(Err(Error::Timeout)) {
                         Ok(lease) => {
-                            observed.see(Some(lease.clone()), now);
+                            observed.take(Some(lease.clone()), known, now);
                             return Held { lease, renewed: now };
                         }
                         Err(error) => self.failed(&error, observed).await,
@@ -225,8 +226,9 @@ impl Elector {
         if let Error::Write(error) = error
             && is_outdated(error)
         {
+            let known = observed.version();
             if let Ok(Ok(lease)) = timeout(RETRY, self.leases.get_opt(&self.name)).await {
-                observed.see(lease, Instant::now());
+                observed.take(lease, known, Instant::now());
             }
             return;
         }
@@ -251,7 +253,7 @@ impl Elector {
                 () = stop.cancelled() => break End::Stopped,
                 _ = &mut *work => break End::Ended,
                 _ = renewal.tick() => {
-                    let begun = Instant::now();
+                    let (begun, known) = (Instant::now(), observed.version());
                     let Some(left) = election::attempt(held.renewed, begun) else {
                         break End::Lost("it could not be renewed in time");
                     };
@@ -259,7 +261,7 @@ impl Elector {
                     match stop.run_until_cancelled(renewed).await {
                         None => break End::Stopped,
                         Some(Ok(Ok(Some(lease)))) => {
-                            observed.see(Some(lease.clone()), begun);
+                            observed.take(Some(lease.clone()), known, begun);
                             held = Held { lease, renewed: begun };
                             fence.renew(begun);
                         }

@@ -23,6 +23,7 @@ use super::registry::{Announcement, CALL, RENEWAL, RETRY, Registry, annotation};
 use crate::api_error::{Class, classify};
 use crate::calls::within;
 use crate::metrics::Metrics;
+use crate::restores::Restores;
 
 /// Least time between two announcements, when there is something to say.
 const SOON: Duration = Duration::from_millis(500);
@@ -51,19 +52,20 @@ pub struct Presence {
     announced: watch::Sender<bool>,
     /// What is announced beside.
     more: watch::Sender<Map<String, Value>>,
+    restores: Arc<Restores>,
     metrics: Arc<Metrics>,
 }
 
 impl Presence {
     /// The replica `id`, in pod `pod`, of the controller called `controller` in `namespace`. The Lease is
-    /// `<controller>-replicas`.
+    /// `<controller>-replicas`. `restores` is told when the API server has answered with an older version than is known.
     #[must_use]
     pub fn new(
         client: Client,
         namespace: &str,
         controller: &str,
-        pod: &str,
-        id: ReplicaId,
+        (pod, id): (&str, ReplicaId),
+        restores: Arc<Restores>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
@@ -75,6 +77,7 @@ impl Presence {
             registry: Mutex::new(Registry::new(id)),
             announced: watch::Sender::new(false),
             more: watch::Sender::new(Map::new()),
+            restores,
             metrics,
         }
     }
@@ -143,7 +146,7 @@ impl Presence {
         let lease = within(CALL, self.leases.get_opt(&self.lease)).await?;
         let (mut registry, now) = (self.registry(), Instant::now());
         if let Some(lease) = lease {
-            registry.take(&lease, known, now);
+            self.learn(registry.take(&lease, known, now));
         }
         registry.answered(asked, now);
         Ok(())
@@ -247,15 +250,22 @@ impl Presence {
         };
         let known = self.registry().version();
         let lease = self.leases.create(&PostParams::default(), &Lease { metadata, spec: None }).await?;
-        self.registry().take(&lease, known, Instant::now());
+        self.learn(self.registry().take(&lease, known, Instant::now()));
         Ok(())
     }
 
     async fn patch(&self, patch: &Value) -> kube::Result<()> {
         let known = self.registry().version();
         let lease = self.leases.patch(&self.lease, &PatchParams::default(), &Patch::Merge(patch)).await?;
-        self.registry().take(&lease, known, Instant::now());
+        self.learn(self.registry().take(&lease, known, Instant::now()));
         Ok(())
+    }
+
+    /// Says to all who watch that the store was restored.
+    fn learn(&self, restored: bool) {
+        if restored {
+            self.restores.record();
+        }
     }
 
     fn count(&self) {

@@ -130,9 +130,10 @@ impl Registry {
 
     /// Takes in the Lease that the API server has answered with to a call that was begun when `known` was the newest
     /// version. It cannot be an older one, unless somebody has restored a backup: then the present is what counts, and
-    /// not the versions that will be reached again some day.
-    pub(super) fn take(&mut self, lease: &Lease, known: u64, now: Instant) {
-        if version_of(lease) < known {
+    /// not the versions that will be reached again some day. Returns whether somebody has.
+    pub(super) fn take(&mut self, lease: &Lease, known: u64, now: Instant) -> bool {
+        let restored = version_of(lease) < known;
+        if restored {
             tracing::warn!(
                 known,
                 now = version_of(lease),
@@ -141,6 +142,7 @@ impl Registry {
             self.version = 0;
         }
         self.see(lease, now);
+        restored
     }
 
     /// Takes in that the Lease names this replica, because of a write that was begun at `now`.

@@ -60,12 +60,12 @@ fn what_is_seen_late_does_not_replace_what_is_newer() {
 fn a_backup_that_was_restored_is_the_present() {
     let (mut registry, start) = steady();
     let known = registry.version();
-    registry.take(&lease(61, &[(own(), "o"), (other(), "x")]), known, start + seconds(65));
+    assert!(!registry.take(&lease(61, &[(own(), "o"), (other(), "x")]), known, start + seconds(65)));
     // What was on its way when something newer was seen is late, and nothing else.
-    registry.take(&lease(60, &[(other(), "w")]), known, start + seconds(66));
+    assert!(!registry.take(&lease(60, &[(other(), "w")]), known, start + seconds(66)));
     assert!(registry.is_dead(other(), start + seconds(60) + DEAD_AFTER));
     let known = registry.version();
-    registry.take(&lease(7, &[(own(), "p"), (other(), "v")]), known, start + seconds(70));
+    assert!(registry.take(&lease(7, &[(own(), "p"), (other(), "v")]), known, start + seconds(70)));
     // The watch goes on from there.
     registry.see(&lease(8, &[(own(), "p"), (other(), "u")]), start + seconds(80));
     assert!(!registry.is_dead(other(), start + seconds(80) + DEAD_AFTER - seconds(1)));

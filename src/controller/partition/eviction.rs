@@ -5,7 +5,6 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::Eviction;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Preconditions};
-use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::PostParams;
 use kube::core::Status;
@@ -17,9 +16,10 @@ use super::super::trouble::Trouble;
 use super::budgets;
 use super::memory::EVICTION_SHOWS;
 use super::nodes::Nodes;
+use super::permits::Blocked;
 use super::rolling::{self, Step};
+use crate::api::Partition;
 use crate::api::names::{self, ObjectKey};
-use crate::api::{DEFAULT_COUNT, Partition};
 use crate::api_error::{Class, classify, has_several_budgets, message};
 use crate::events::Severity;
 
@@ -27,9 +27,6 @@ use crate::events::Severity;
 const REFUSALS_UNTOLD: u32 = 4;
 /// When to ask again after one of those, and after another.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(3));
-
-/// When to ask again for leave to give up pods, if nobody who gives theirs back tells.
-const SLOT_AGAIN: Duration = Duration::from_secs(60);
 
 /// How far the replacement of outdated pods is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,7 +50,7 @@ pub(super) struct Wait {
 
 /// Takes the next step, if there is one to be taken now.
 pub(super) async fn roll(context: &Context, key: &ObjectKey, partition: &Partition, nodes: &Nodes) -> Rolling {
-    match rolling::next(nodes, Timestamp::now()) {
+    match rolling::next(nodes) {
         Step::Done => Rolling::default(),
         Step::Stop { message } => {
             Rolling { trouble: Some(Trouble::new(true, "PodsStayOutdated", message)), ..Rolling::default() }
@@ -61,14 +58,19 @@ pub(super) async fn roll(context: &Context, key: &ObjectKey, partition: &Partiti
         Step::Wait { quorum, message, after } => {
             Rolling { wait: Some(Wait { quorum, message }), again: after, trouble: None }
         }
-        Step::Evict { ready: true, .. } if !takes_slot(context, key) => {
-            let message =
-                format!("{} of {} pods are outdated; waiting for other partitions", nodes.outdated(), nodes.size);
-            Rolling { wait: Some(Wait { quorum: false, message }), again: Some(SLOT_AGAIN), trouble: None }
-        }
-        Step::Evict { name, ordinal, uid, .. } => {
+        Step::Evict { name, ordinal, uid, ready } => {
             let progress = format!("{} of {} pods are outdated", nodes.outdated(), nodes.size);
             let wait = |quorum, what: String| Some(Wait { quorum, message: format!("{progress}; {what}") });
+            let permit = if ready { context.permits.acquire(context, key) } else { Ok(None) };
+            // Until what came of the eviction is recorded.
+            let _permit = match permit {
+                Ok(permit) => permit,
+                Err(Blocked(again)) => {
+                    // Which of them changes all the time, and the set says it.
+                    let wait = wait(false, "waiting for other partitions".to_owned());
+                    return Rolling { wait, again: Some(again), trouble: None };
+                }
+            };
             match bounded(evict(context, key, &name, &uid)).await {
                 Ok(_) => {
                     context.metrics.api_write("Pod", "evict");
@@ -121,42 +123,12 @@ fn refusal(error: &kube::Error) -> String {
     words
 }
 
-/// Takes leave to give up pods of a partition, if not too many partitions of its set do.
-fn takes_slot(context: &Context, key: &ObjectKey) -> bool {
-    let Some((set, index)) = names::set_of_partition(key) else { return true };
-    let most = context.caches.sets.get(&set).and_then(|set| set.spec.max_unavailable_partitions);
-    let most = usize::try_from(most.unwrap_or(DEFAULT_COUNT)).unwrap_or(1);
-    context.slots.take(&set, index, most, || {
-        let partitions = context.caches.partitions.with_prefix(&set.namespace, &format!("{}-", set.name));
-        let broken = partitions.iter().filter(|(_, known)| !is_whole(&known.facts));
-        let named = broken.filter_map(|(name, _)| names::split_partition(name));
-        named.filter(|(of, _)| *of == set.name).map(|(_, index)| index).collect()
-    })
-}
-
-/// Whether all pods of a partition are ready, as far as its status says.
-fn is_whole(partition: &Partition) -> bool {
-    let ready = partition.status.as_ref().map_or(0, |status| status.ready_replicas);
-    ready >= partition.spec.template.size.unwrap_or(DEFAULT_COUNT)
-}
-
-/// Takes in that all pods of a partition are up to date and ready. Returns how long it keeps its leave to give up pods
-/// until they have been ready for long enough.
-pub(super) fn complete(context: &Context, key: &ObjectKey, nodes: &Nodes) -> Option<Duration> {
-    let young = rolling::youth(nodes, Timestamp::now()).map(|(_, missing)| missing);
-    if young.is_some() && names::set_of_partition(key).is_some_and(|(set, index)| context.slots.holds(&set, index)) {
-        return young;
-    }
-    give_slot_back(context, key);
-    None
-}
-
-/// Lets another partition of the set give up pods in place of this one.
-pub(super) fn give_slot_back(context: &Context, key: &ObjectKey) {
-    let Some((set, index)) = names::set_of_partition(key) else { return };
-    if let Some(next) = context.slots.give_back(&set, index) {
-        context.partitions.now(ObjectKey::new(key.namespace.as_str(), names::partition(&set.name, next)));
-    }
+/// When a partition whose pods are all up to date and ready is to be looked at again, since others wait until its pods
+/// have been ready for long enough.
+pub(super) fn counts_in(context: &Context, key: &ObjectKey, nodes: &Nodes) -> Option<Duration> {
+    let (set, _) = names::set_of_partition(key)?;
+    let (_, left) = rolling::youngest(nodes)?;
+    context.permits.are_waited_for(&set).then_some(left)
 }
 
 /// Asks for the eviction of the very pod of that uid. (`Api::evict` spells `deleteOptions` in a way that the API server

@@ -12,8 +12,8 @@ mod leftovers;
 mod memory;
 mod nodes;
 mod obstacle;
+mod permits;
 mod rolling;
-mod slots;
 mod status;
 mod telling;
 
@@ -36,8 +36,9 @@ pub use self::judged::Judged;
 use self::judged::Versions;
 pub use self::memory::Memory;
 use self::nodes::Nodes;
+pub use self::nodes::PodsOf;
 use self::obstacle::Obstacle;
-pub use self::slots::Slots;
+pub use self::permits::Permits;
 pub(super) use self::status::PODS_NOT_READY;
 use self::status::Seen;
 use super::context::Context;
@@ -60,19 +61,33 @@ const PAUSED_LOOK: Duration = Duration::from_secs(60);
 
 /// Brings the children of one Partition to what it says, and its status to what is true.
 pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
-    let Some(known) = context.caches.partitions.get(&key) else {
-        context.pacing.forget(&key);
-        context.memory.forget(&key);
-        context.removed.forget(&key);
-        context.judged.forget(&key);
-        context.refused_partitions.record(&key, None, &context.partitions);
-        eviction::give_slot_back(context, &key);
+    context.permits.leave(&key);
+    let outcome = Box::pin(reconcile_children(context, &key)).await;
+    // Whatever has become of this partition, others may wait for it.
+    if let Some((set, _)) = names::set_of_partition(&key) {
+        context.permits.wake(context, &set);
+    }
+    outcome
+}
+
+async fn reconcile_children(context: &Context, key: &ObjectKey) -> Outcome {
+    let Some(known) = context.caches.partitions.get(key) else {
+        context.pacing.forget(key);
+        context.memory.forget(key);
+        context.ready_pods.forget(key);
+        context.removed.forget(key);
+        context.judged.forget(key);
+        context.refused_partitions.record(key, None, &context.partitions);
         return Outcome::Done;
     };
     let partition = &known.facts;
     let named = partition.annotations().get(annotations::CONTROLLER);
     let ours = named.is_some_and(|named| context.settings.is_identity(named));
-    if known.deleting || !ours || context.removed.contains(&key, &known.uid) {
+    if let (false, Some((set, _))) = (ours, names::set_of_partition(key)) {
+        // Its status is not this controller's to write, and its set waits for its pods.
+        context.sets.after(set, PARTITION_DELAY);
+    }
+    if known.deleting || !ours || context.removed.contains(key, &known.uid) {
         return Outcome::Done;
     }
     let Applied { deeds, trouble, pods_may_go } = match Identity::of(partition) {
@@ -85,19 +100,19 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
                 return Outcome::Again(PAUSED_LOOK);
             }
             // As they are before anything is written: what changes meanwhile is judged anew.
-            let versions = Versions::of(&context.caches, &key, &known);
-            if versions.as_ref().is_some_and(|versions| context.judged.contains(&key, versions)) {
+            let versions = Versions::of(&context.caches, key, &known);
+            if versions.as_ref().is_some_and(|versions| context.judged.contains(key, versions)) {
                 Applied::RIGHT
             } else if telling::was_right(partition)
-                && leftovers::lacks_object(&context.caches, &key, partition)
-                && leftovers::is_gone(context, &key, &known.uid).await
+                && leftovers::lacks_object(&context.caches, key, partition)
+                && leftovers::is_gone(context, key, &known.uid).await
             {
                 // The watch is about to show it.
                 return Outcome::Done;
             } else {
                 let applied = build_and_apply(context, partition, &identity, set.as_deref()).await;
                 if let Some(versions) = versions.filter(|_| applied.is_right()) {
-                    context.judged.record(&key, versions);
+                    context.judged.record(key, versions);
                 }
                 applied
             }
@@ -105,7 +120,7 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
     };
     telling::tell(context, partition, &deeds);
     let rolling = if pods_may_go {
-        eviction::roll(context, &key, partition, &gather(context, &key, partition)).await
+        eviction::roll(context, key, partition, &gather(context, key, partition)).await
     } else {
         Rolling::default()
     };
@@ -115,32 +130,32 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
         return Outcome::Failed;
     }
     let fleeting = trouble.as_ref().is_some_and(Trouble::is_fleeting);
-    if context.pacing.hush(&key, fleeting) {
+    if context.pacing.hush(key, fleeting) {
         tracing::debug!(partition = %key, ?trouble, "trying again");
         return Outcome::Failed;
     }
     let shown = partition.status.as_ref().map_or(&[][..], |status| &status.conditions);
     let refusal = trouble.as_ref().filter(|trouble| trouble.unseen);
     let refusal = refusal.map(|trouble| Refusal { reason: trouble.reason, writes: 1 });
-    let refused = context.refused_partitions.record(&key, refusal, &context.partitions);
+    let refused = context.refused_partitions.record(key, refusal, &context.partitions);
     if let Some(trouble) = trouble.as_ref().filter(|trouble| !trouble.is_shown(shown)) {
         tracing::info!(partition = %key, reason = trouble.reason, why = trouble.message, "partition cannot be completed yet");
     }
-    let nodes = gather(context, &key, partition);
-    let (obstacle, look_again) = obstacle_of(context, &key, &nodes).await;
+    let nodes = gather(context, key, partition);
+    let (obstacle, look_again) = obstacle_of(context, key, &nodes).await;
     let seen =
         Seen { nodes: &nodes, obstacle: obstacle.as_ref(), rolling: rolling.wait.as_ref(), trouble: trouble.as_ref() };
-    let written = write_status(context, &key, partition, seen).await;
+    let written = write_status(context, key, partition, seen).await;
     let mut young = None;
     if nodes.is_complete() && trouble.is_none() {
-        if context.memory.complete(&key) {
+        if context.memory.complete(key) {
             let note = format!("all {} pods are up to date and ready", nodes.size);
             context.events.publish(partition, Severity::Normal, "Rolled", note);
         }
-        young = eviction::complete(context, &key, &nodes);
+        young = eviction::counts_in(context, key, &nodes);
     }
     let changed = written == Written::Yes || deeds.iter().any(|(_, _, done)| *done != Done::Nothing);
-    if changed && let Some((set, _)) = names::set_of_partition(&key) {
+    if changed && let Some((set, _)) = names::set_of_partition(key) {
         context.sets.after(set, PARTITION_DELAY);
     }
     let later = if let Written::Later(wait) = written { Some(wait) } else { None };
@@ -198,6 +213,11 @@ async fn obstacle_of(context: &Context, key: &ObjectKey, nodes: &Nodes) -> (Opti
         missing.message = words;
     }
     (Some(missing), Some(creation_failures::READ_AGAIN))
+}
+
+/// What a set needs to know of the pods of its partition `key`.
+pub(super) fn pods_of(context: &Context, key: &ObjectKey, partition: &Partition) -> PodsOf {
+    PodsOf::from(&gather(context, key, partition))
 }
 
 /// Where the Services of a partition are to be. The group's endpoints still have the addresses that its client Service

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::Context;
+use super::super::first_seen::Now;
 use super::super::objects::Rollout;
 use super::super::pods::{PodFacts, ordinal};
 use crate::api::names::ObjectKey;
@@ -39,12 +40,31 @@ pub(super) struct Node {
     pub facts: Arc<PodFacts>,
     /// Whether it is on its way out, or has been evicted and is not yet known to be.
     pub going: bool,
+    /// How much longer it has to be ready before it counts for a quorum, if it is ready and does not count yet.
+    pub counts_in: Option<Duration>,
 }
 
 impl Node {
     /// Whether it is ready, and stays.
     pub(super) fn is_ready(&self) -> bool {
         !self.going && self.facts.ready_since.is_some()
+    }
+}
+
+/// What a set needs to know of the pods of a partition that its status does not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PodsOf {
+    /// Whether all pods that there should be are ready, of whatever template.
+    pub whole: bool,
+    /// Whether some pods have an earlier template than the partition.
+    pub outdated: bool,
+    /// Whether some pods have the current template of the partition and others have not: it is in the midst of a change.
+    pub mixed: bool,
+}
+
+impl From<&Nodes> for PodsOf {
+    fn from(nodes: &Nodes) -> Self {
+        Self { whole: nodes.is_whole(), outdated: nodes.outdated() > 0, mixed: nodes.is_mixed() }
     }
 }
 
@@ -55,10 +75,13 @@ impl Nodes {
         let evicted = context.memory.evicted(key, Instant::now());
         let pods = known.into_iter().filter(|(_, facts)| facts.owner == key.name).filter_map(|(name, facts)| {
             let going = facts.deleting || evicted.contains(&facts.uid);
-            Some(Node { ordinal: ordinal(&name, &key.name)?, name, facts, going })
+            Some(Node { ordinal: ordinal(&name, &key.name)?, name, facts, going, counts_in: None })
         });
         let mut pods: Vec<Node> = pods.collect();
         pods.sort_by_key(|pod| pod.ordinal);
+        let ready: Vec<_> = pods.iter().map(|pod| (pod.facts.uid.as_str(), pod.facts.ready_since)).collect();
+        let remaining = context.ready_pods.remaining(key, min_ready, &ready, Now::read());
+        pods.iter_mut().zip(remaining).for_each(|(pod, remaining)| pod.counts_in = remaining);
         let rollout = context.caches.stateful_sets.get(key).map(|known| known.facts.clone()).unwrap_or_default();
         let known = context.caches.partitions.get(key);
         let election = known.as_ref().and_then(|known| known.facts.status.as_ref()?.election.as_ref());
@@ -101,6 +124,17 @@ impl Nodes {
         self.pods.iter().filter(|pod| pod.is_ready()).count()
     }
 
+    /// Whether all pods that there should be are ready, of whatever template.
+    pub(super) fn is_whole(&self) -> bool {
+        i64::try_from(self.wanted().filter(|pod| pod.is_ready()).count()) == Ok(self.size)
+    }
+
+    /// Whether some pods have the current template and others have not.
+    pub(super) fn is_mixed(&self) -> bool {
+        let outdated = self.outdated();
+        outdated > 0 && outdated < self.wanted().count()
+    }
+
     /// Whether exactly the pods exist that there should be, all of the current template and ready.
     pub(super) fn is_complete(&self) -> bool {
         self.rollout.observed
@@ -116,12 +150,12 @@ pub(super) mod fixtures {
     use super::super::super::pods::PodTrouble;
     use super::*;
 
-    /// A pod by a word a fact: `old` for an earlier revision, `ready` since second 0 or `ready@<second>`, `waiting` for
-    /// one without a running container, `failing`, `going`.
+    /// A pod by a word a fact: `old` for an earlier revision, `ready` for long or `ready-<seconds>` if it has to be ready
+    /// for so much longer, `waiting` for one without a running container, `failing`, `going`.
     pub(in super::super) fn node(ordinal: i64, words: &str) -> Node {
         let has = |word: &str| words.split(' ').any(|given| given == word);
-        let since = words.split(' ').find_map(|word| word.strip_prefix("ready@"));
-        let since = since.map(|second| second.parse().unwrap()).or(has("ready").then_some(0));
+        let left = words.split(' ').find_map(|word| word.strip_prefix("ready-"));
+        let counts_in = left.map(|seconds| Duration::from_secs(seconds.parse().unwrap()));
         let facts = PodFacts {
             uid: format!("uid-{ordinal}"),
             owner: "g-1".to_owned(),
@@ -129,14 +163,15 @@ pub(super) mod fixtures {
             deleting: has("going"),
             ending: None,
             running: !has("waiting"),
-            ready_since: since.map(|second: i64| Timestamp::from_second(second).unwrap()),
+            ready_since: (has("ready") || left.is_some()).then_some(Timestamp::UNIX_EPOCH),
             trouble: has("failing").then(|| PodTrouble {
                 reason: "PodCrashing",
                 message: "crashes".to_owned(),
                 passes: false,
             }),
         };
-        Node { ordinal, name: format!("g-1-{ordinal}"), facts: Arc::new(facts), going: has("going") }
+        let name = format!("g-1-{ordinal}");
+        Node { ordinal, name, facts: Arc::new(facts), going: has("going"), counts_in }
     }
 
     /// Pods 0, 1, ... of a Raft partition that has as many; an empty text is a pod that is missing.

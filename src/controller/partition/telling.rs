@@ -43,10 +43,14 @@ pub(super) fn tell_of_claims(context: &Context, partition: &Partition, retained:
 pub(super) fn was_right(partition: &Partition) -> bool {
     let Some(status) = &partition.status else { return false };
     let current = status.observed_generation == partition.metadata.generation;
-    let ready = conditions::find(&status.conditions, READY);
-    current
-        && conditions::find(&status.conditions, STALLED).is_none()
-        && ready.is_some_and(|ready| !OBSTACLES.contains(&ready.reason.as_str()))
+    current && conditions::find(&status.conditions, READY).is_some() && !is_obstructed(partition)
+}
+
+/// Whether something stands in the way of the objects of a partition, by its last status.
+pub(super) fn is_obstructed(partition: &Partition) -> bool {
+    let conditions = partition.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    conditions::find(conditions, STALLED).is_some()
+        || conditions::find(conditions, READY).is_some_and(|ready| OBSTACLES.contains(&ready.reason.as_str()))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::super::partition::{APP_PROTOCOL, cluster_ip_service, initial_ports, p
 use super::super::settings::Settings;
 use crate::api::labels::{self, annotations};
 use crate::api::names::{self, API_PORT};
-use crate::api::{Partition, PartitionSet, PartitionSpec, Protocol};
+use crate::api::{Partition, PartitionSet, PartitionSpec, Protocol, TemplateMetadata};
 use crate::rules::SetObject;
 
 /// What the Partitions of one set have in common.
@@ -22,6 +22,30 @@ pub(super) struct PartitionTemplate<'a> {
     common: Partition,
     /// Its fields.
     fields: Vec<u32>,
+    /// What it has whatever the template says.
+    own: Own,
+}
+
+/// Labels and annotations that Partitions have whatever the template of their set says.
+struct Own {
+    labels: Labels,
+    annotations: Labels,
+}
+
+impl Own {
+    /// Those of Partitions whose template has that metadata.
+    fn with(&self, given: &TemplateMetadata) -> (Labels, Labels) {
+        let all = |given: &Option<Labels>, own: &Labels, index: &str| {
+            let mut all = given.clone().unwrap_or_default();
+            all.remove(index);
+            all.extend(own.clone());
+            all
+        };
+        (
+            all(&given.labels, &self.labels, labels::PARTITION),
+            all(&given.annotations, &self.annotations, annotations::PARTITION),
+        )
+    }
 }
 
 impl<'a> PartitionTemplate<'a> {
@@ -32,20 +56,16 @@ impl<'a> PartitionTemplate<'a> {
         if let Some(protocol) = Protocol::parse(&template.protocol) {
             template.image = Some(settings.image(&template, protocol).to_owned());
         }
-        let mut labels = given.labels.clone().unwrap_or_default();
-        labels.remove(labels::PARTITION);
-        labels.extend(objects::group_selector(&object.name));
-        labels.extend(objects::recommended_labels(&object.name, &template.protocol, &settings.name));
-        let mut annotations = given.annotations.clone().unwrap_or_default();
-        annotations.remove(annotations::PARTITION);
-        annotations.extend(
-            [
-                (annotations::CONTROLLER, settings.identity()),
-                (annotations::TYPE, labels::values::PARTITION.to_owned()),
-                (annotations::GROUP, object.name.clone()),
-            ]
-            .map(|(key, value)| (key.to_owned(), value)),
-        );
+        let mut own_labels = objects::group_selector(&object.name);
+        own_labels.extend(objects::recommended_labels(&object.name, &template.protocol, &settings.name));
+        let own_annotations = [
+            (annotations::CONTROLLER, settings.identity()),
+            (annotations::TYPE, labels::values::PARTITION.to_owned()),
+            (annotations::GROUP, object.name.clone()),
+        ];
+        let own_annotations = own_annotations.map(|(key, value)| (key.to_owned(), value)).into();
+        let own = Own { labels: own_labels, annotations: own_annotations };
+        let (labels, annotations) = own.with(&given);
         let spec = PartitionSpec {
             template,
             persistent_volume_claim_retention_policy: object.spec.persistent_volume_claim_retention_policy.clone(),
@@ -57,7 +77,7 @@ impl<'a> PartitionTemplate<'a> {
             ..objects::metadata(&set.namespace().unwrap_or_default(), String::new(), labels, objects::owned_by(set))
         };
         let fields = desired::fields_of(&common);
-        Self { set: object, common, fields }
+        Self { set: object, common, fields, own }
     }
 
     /// Whether a stored Partition is what that of an index should be.
@@ -71,8 +91,21 @@ impl<'a> PartitionTemplate<'a> {
             || known.ignored.is_some() && self.partition(number).is_met_by(known)
     }
 
+    /// The Partition of an index with the template that a stored one has: all else is put right while it waits for a
+    /// later template.
+    pub(super) fn with_earlier_template(&self, index: i64, stored: &Partition) -> Desired<Partition> {
+        let given = stored.spec.template_metadata.clone().unwrap_or_default();
+        let (labels, annotations) = self.own.with(&given);
+        let metadata =
+            ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..self.common.metadata.clone() };
+        self.numbered(index, Partition { metadata, spec: stored.spec.clone(), status: None })
+    }
+
     pub(super) fn partition(&self, index: i64) -> Desired<Partition> {
-        let mut partition = self.common.clone();
+        self.numbered(index, self.common.clone())
+    }
+
+    fn numbered(&self, index: i64, mut partition: Partition) -> Desired<Partition> {
         let metadata = &mut partition.metadata;
         metadata.name = Some(names::partition(&self.set.name, index));
         metadata.labels.get_or_insert_default().insert(labels::PARTITION.to_owned(), index.to_string());

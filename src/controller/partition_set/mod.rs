@@ -8,7 +8,7 @@ mod plan;
 mod rollout;
 mod status;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,19 +21,21 @@ use kube::{Api, ResourceExt};
 use tokio::time::Instant;
 
 pub use self::build::slice_name;
-use self::plan::{Existing, Plan};
+use self::plan::{Existing, Member, Plan};
 use self::rollout::Rollout;
 use self::status::ROLLING_OUT;
 use super::caches;
 use super::context::Context;
 use super::ensure::{Done, bounded};
+use super::first_seen::Now;
+use super::partition::{min_ready, pods_of};
 use super::refusals::Refusal;
 use super::trouble::Trouble;
 use super::write_error::{Error, failed};
 use crate::api::conditions::{self, READY};
 use crate::api::labels::annotations;
 use crate::api::names::{self, ObjectKey};
-use crate::api::{Partition, PartitionSet};
+use crate::api::{Partition, PartitionSet, Protocol};
 use crate::events::Severity;
 use crate::queue::Outcome;
 use crate::rules::SetObject;
@@ -62,6 +64,7 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
     let Some(set) = context.caches.sets.get(&key) else {
         context.pacing.forget(&key);
         context.refused_sets.record(&key, None, &context.sets);
+        context.ready_partitions.forget(&key);
         return Outcome::Done;
     };
     if set.metadata.deletion_timestamp.is_some() {
@@ -84,6 +87,7 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
     } else {
         Applied::nothing(violations.into())
     };
+    context.permits.wake(context, &key);
     let fleeting = failed && trouble.as_ref().is_some_and(Trouble::is_fleeting);
     if context.pacing.hush(&key, fleeting) {
         tracing::debug!(set = %key, ?trouble, "trying again");
@@ -182,15 +186,34 @@ fn gather(context: &Context, key: &ObjectKey, set: &PartitionSet) -> Existing {
             let service = service.filter(|service| {
                 !service.deleting && service.owner.as_ref().is_some_and(|owner| owner.uid == known.uid)
             });
-            (index, plan::Member { addresses: service.map(|service| service.facts.clone()).unwrap_or_default(), known })
+            let addresses = service.map(|service| service.facts.clone()).unwrap_or_default();
+            (index, Member { addresses, known, counts_in: None, pods: None })
         })
     });
+    let mut partitions: BTreeMap<i64, Member> = partitions.collect();
+    let ready: Vec<_> =
+        partitions.values().map(|member| (member.known.uid.as_str(), status::ready_since(member))).collect();
+    let min_ready = Protocol::parse(&set.spec.template.spec.protocol).map(min_ready).unwrap_or_default();
+    let remaining = context.ready_partitions.remaining(key, min_ready, &ready, Now::read());
+    for ((index, member), remaining) in partitions.iter_mut().zip(remaining) {
+        member.counts_in = remaining;
+        let partition = ObjectKey::new(key.namespace.as_str(), names::partition(&key.name, *index));
+        let is_foreign = plan::foreign(member, &context.settings).is_some();
+        if status::ready_since(member).is_none() && (is_foreign || was_changed(context, &partition)) {
+            member.pods = Some(pods_of(context, &partition, &member.known.facts));
+        }
+    }
     let published = FAMILIES.map(|family| {
         let slice = context.caches.endpoint_slices.get(&slice_key(key, family));
         let slice = slice.filter(|slice| slice.owner.as_ref().is_some_and(|owner| owner.uid == uid));
         (family, slice.map(|slice| slice.facts.clone()).unwrap_or_default())
     });
-    Existing { partitions: partitions.collect(), published: published.into() }
+    Existing { partitions, published: published.into() }
+}
+
+/// Whether the template of a partition's pods has been changed since they were first made.
+fn was_changed(context: &Context, partition: &ObjectKey) -> bool {
+    context.caches.stateful_sets.get(partition).is_some_and(|known| known.facts.generation > 1)
 }
 
 fn slice_key(set: &ObjectKey, family: &str) -> ObjectKey {
@@ -215,7 +238,7 @@ async fn apply(
     kept: Option<Trouble>,
 ) -> Applied {
     let Plan { group_service, partitions, endpoints, surplus, rollout, refused } =
-        plan::plan(set, object, existing, &context.settings, Timestamp::now());
+        plan::plan(set, object, existing, &context.settings);
     let (writer, caches) = (&context.writer, &*context.caches);
     let group_service = writer.ensure(&group_service, &caches.group_services);
     let goes_on = &AtomicBool::new(true);

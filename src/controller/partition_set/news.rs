@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::PAUSED;
-use super::status::ROLLING_OUT;
+use super::status::{COUNTED_CURRENT, COUNTED_READY, ROLLING_OUT};
 use crate::api::PartitionSetStatus;
 use crate::api::conditions::{self, READY, STALLED};
 use crate::events::Severity;
@@ -42,10 +42,14 @@ pub(super) fn news<'a>(
     news
 }
 
-/// What stands in the way, whatever number of partitions is ready meanwhile.
+/// What stands in the way, whatever number of partitions is ready or up to date meanwhile.
 fn obstacle(stalled: &Condition) -> (&str, &str) {
-    let counted = stalled.message.split_once(" partitions are ready; ");
-    (&stalled.reason, counted.map_or(stalled.message.as_str(), |(_, obstacle)| obstacle))
+    let mut obstacle = stalled.message.as_str();
+    for counted in [COUNTED_READY, COUNTED_CURRENT] {
+        let rest = obstacle.split_once("; ").filter(|(count, _)| count.ends_with(counted));
+        obstacle = rest.map_or(obstacle, |(_, rest)| rest);
+    }
+    (&stalled.reason, obstacle)
 }
 
 #[cfg(test)]
@@ -102,6 +106,8 @@ mod tests {
         let stuck = |message| status(&[[STALLED, "True", "PartitionStalled", message]]);
         let before = stuck("0 of 3 partitions are ready; g-1: Service is in the way");
         assert_eq!(news(&before, &stuck("1 of 3 partitions are ready; g-1: Service is in the way")), []);
+        let current = stuck("3 of 3 partitions are ready; 2 of 3 are up to date; g-1: Service is in the way");
+        assert_eq!(news(&before, &current), []);
         let other = stuck("1 of 3 partitions are ready; g-2: Service is in the way");
         let note = "1 of 3 partitions are ready; g-2: Service is in the way";
         assert_eq!(news(&before, &other), [(Severity::Warning, "PartitionStalled", note)]);

@@ -2,21 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Endpoints, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::super::desired::Desired;
 use super::super::objects::{Known, Published};
-use super::super::partition::min_ready;
+use super::super::partition::PodsOf;
 use super::super::settings::Settings;
 use super::super::trouble::Trouble;
 use super::build;
 use super::rollout::{self, Rollout};
 use crate::api::labels::annotations;
-use crate::api::{DEFAULT_COUNT, Partition, PartitionSet, Protocol, names};
+use crate::api::{DEFAULT_COUNT, Partition, PartitionSet, names};
 use crate::rules::{Consent, SetObject};
 
 /// What exists of a set.
@@ -35,6 +35,10 @@ pub(super) struct Member {
     pub known: Arc<Known<Partition>>,
     /// Cluster IPs of its Service; none if that does not exist yet.
     pub addresses: Vec<String>,
+    /// How much longer it has to be ready before it counts, if it is ready and does not count yet.
+    pub counts_in: Option<Duration>,
+    /// Its pods, where more than its status has to be known.
+    pub pods: Option<PodsOf>,
 }
 
 /// What has to be true of a set, in the order of the fields.
@@ -42,7 +46,8 @@ pub(super) struct Member {
 pub(super) struct Plan {
     /// The Service under whose name the partitions are found.
     pub group_service: Desired<Service>,
-    /// The partitions to bring to what the set says now; those that are so already, or are held back, are left out.
+    /// The partitions to bring to what the set says now, but for the template of those that are held back; those that are
+    /// so already are left out.
     pub partitions: Vec<Desired<Partition>>,
     /// Where the partitions are reached. None as long as not all of them can be: a client picks a partition by the
     /// number of addresses it sees, so a partial list must never be visible.
@@ -67,7 +72,7 @@ pub(super) struct GroupEndpoints {
 }
 
 /// The other controller that a partition names, if it names one: it is left alone then.
-fn foreign<'a>(member: &'a Member, settings: &Settings) -> Option<&'a str> {
+pub(super) fn foreign<'a>(member: &'a Member, settings: &Settings) -> Option<&'a str> {
     let named = member.known.facts.annotations().get(annotations::CONTROLLER)?;
     (!settings.is_identity(named)).then_some(named)
 }
@@ -80,13 +85,7 @@ pub(super) fn run_by_another<'a>(existing: &'a Existing, settings: &Settings) ->
 }
 
 /// The plan for `set`, of which `object` is the form with its defaults and with what cannot change as it was.
-pub(super) fn plan(
-    set: &PartitionSet,
-    object: &SetObject,
-    existing: &Existing,
-    settings: &Settings,
-    now: Timestamp,
-) -> Plan {
+pub(super) fn plan(set: &PartitionSet, object: &SetObject, existing: &Existing, settings: &Settings) -> Plan {
     let asked = object.spec.partitions.unwrap_or(DEFAULT_COUNT);
     let highest = existing.partitions.keys().next_back().copied().unwrap_or_default();
     // Only while the webhook is away can a set shrink without the user's consent. Then nothing is destroyed.
@@ -125,10 +124,14 @@ pub(super) fn plan(
     });
     let replaced: Vec<i64> = replaced.map(|(index, _)| *index).collect();
     let most = object.spec.max_unavailable_partitions.unwrap_or(DEFAULT_COUNT);
-    let min_ready = Protocol::parse(&object.spec.template.spec.protocol).map(min_ready).unwrap_or_default();
-    let rollout = rollout::hold(existing, count, &replaced, most, min_ready, now);
-    let partitions = outdated.into_iter().filter(|(index, _)| !rollout.held.contains(index));
-    let partitions = partitions.map(|(_, partition)| partition).collect();
+    let rollout = rollout::hold(existing, count, &replaced, most, |member| foreign(member, settings).is_some());
+    let partitions = outdated.into_iter().filter_map(|(index, partition)| {
+        let held = existing.partitions.get(&index).filter(|_| rollout.held.contains(&index));
+        let Some(member) = held else { return Some(partition) };
+        let earlier = template.with_earlier_template(index, &member.known.facts);
+        (!earlier.is_met_by(&member.known)).then_some(earlier)
+    });
+    let partitions = partitions.collect();
     let surplus = existing.partitions.range(count + 1..).rev();
     let surplus = surplus.filter(|(_, member)| !member.known.deleting && foreign(member, settings).is_none());
     Plan {
@@ -157,15 +160,18 @@ fn endpoints(set: &PartitionSet, existing: &Existing, count: i64, settings: &Set
     let members = members?;
     let addresses = |family: &str, ipv6: bool| -> Option<Vec<(String, String)>> {
         // Of a group that shrinks, the others stay published where they were, whatever has become of their Services: else
-        // what is no longer wanted could not go.
-        let published = existing.published.get(family).filter(|published| published.len() > members.len());
+        // what is no longer wanted could not go. So does one that another controller runs, whose Service is not for this
+        // controller to make: else the endpoints of the others could not follow their Services.
+        let published = existing.published.get(family);
+        let shrinks = published.is_some_and(|published| published.len() > members.len());
         members
             .iter()
             .zip(1..)
             .map(|(member, index)| {
                 let name = names::partition(set.metadata.name.as_deref()?, index);
                 let own = member.addresses.iter().find(|address| address.contains(':') == ipv6);
-                let address = own.or_else(|| published?.get(&name))?.clone();
+                let stays = shrinks || foreign(member, settings).is_some();
+                let address = own.or_else(|| published.filter(|_| stays)?.get(&name))?.clone();
                 Some((name, address))
             })
             .collect()

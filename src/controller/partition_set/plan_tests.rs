@@ -23,7 +23,7 @@ fn set(partitions: i64, annotations: serde_json::Value) -> PartitionSet {
 fn planned(set: &PartitionSet, existing: &Existing) -> Plan {
     let mut object = SetObject::from(set);
     assert!(crate::rules::judge::stored(&mut object).is_empty());
-    plan(set, &object, existing, &settings::fixture(), Timestamp::UNIX_EPOCH)
+    plan(set, &object, existing, &settings::fixture())
 }
 
 /// Partitions 1 to `count` as `set` wants them, with a Service each for the first `reachable`.
@@ -40,7 +40,7 @@ fn existing(set: &PartitionSet, count: i64, reachable: i64) -> Existing {
         partition.metadata.uid = Some(format!("uid-{index}"));
         let known = partition.known();
         let addresses = if index <= reachable { vec![format!("10.0.0.{index}")] } else { Vec::new() };
-        (index, Member { known: Arc::new(known), addresses })
+        (index, Member { known: Arc::new(known), addresses, counts_in: None, pods: None })
     };
     Existing { partitions: wanted.partitions.into_iter().zip(1..).map(member).collect(), ..Existing::default() }
 }
@@ -215,6 +215,42 @@ fn of_partitions_that_are_ready_one_gets_a_changed_template_and_new_ones_do_not_
     assert_eq!(names(&after), (vec!["g-1".to_owned(), "g-2".to_owned()], vec![3]));
     after.spec.partitions = Some(4);
     assert_eq!(names(&after), (vec!["g-1".to_owned(), "g-4".to_owned()], vec![2, 3]));
+}
+
+#[test]
+fn a_partition_that_is_held_back_keeps_its_template_and_gets_all_else() {
+    let before = set(2, json!({}));
+    let mut existing = existing(&before, 2, 2);
+    let mut after = before.clone();
+    after.spec.template.spec.image = Some("new".to_owned());
+    let given = after.spec.template.metadata.as_mut().unwrap();
+    given.labels = Some([("team".to_owned(), "y".to_owned())].into());
+    let ready = json!({"conditions": [{"type": "Ready", "status": "True", "reason": "R", "message": "m",
+        "lastTransitionTime": "1960-01-01T00:00:00Z"}]});
+    for member in existing.partitions.values_mut() {
+        Arc::make_mut(&mut member.known).facts.status = serde_json::from_value(ready.clone()).unwrap();
+    }
+    assert_eq!(names_of(&planned(&after, &existing)), ["g-1"], "nothing is wrong with the other");
+    let second = existing.partitions.get_mut(&2).unwrap();
+    let mut spoilt = (*second.known).clone();
+    spoilt.fields = FieldSet::default();
+    second.known = Arc::new(spoilt);
+    let plan = planned(&after, &existing);
+    assert_eq!((names_of(&plan), plan.rollout.held.contains(&2)), (vec!["g-1".to_owned(), "g-2".to_owned()], true));
+    let (first, second) = (&plan.partitions[0].object, &plan.partitions[1].object);
+    assert_eq!((first.labels()["team"].as_str(), second.labels()["team"].as_str()), ("y", "x"));
+    assert_eq!(second.spec, existing.partitions[&2].known.facts.spec);
+    assert_eq!(second.annotations()["k8s.atomix.io/partition"], "2");
+}
+
+#[test]
+fn one_that_another_controller_runs_stays_published_without_a_service_of_ours() {
+    let set = set(2, json!({}));
+    let mut existing = existing(&set, 2, 1);
+    existing.published = published(&["g-1", "g-2"]);
+    assert!(planned(&set, &existing).endpoints.is_none());
+    handed_over(&mut existing, &[2]);
+    assert_eq!(endpoint_names(&planned(&set, &existing)), ["g-1", "g-2"]);
 }
 
 #[test]

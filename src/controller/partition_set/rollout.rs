@@ -3,12 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
-
 use super::super::desired::metadata_field;
 use super::super::objects::{Known, Labels};
 use super::plan::{Existing, Member};
-use super::status::ready_since;
+use super::status::{ready_since, stall};
 use crate::api::labels::{self, annotations};
 use crate::api::{DEFAULT_COUNT, Partition, TemplateSpec};
 
@@ -22,27 +20,39 @@ pub(super) struct Rollout {
 }
 
 /// Of the partitions 1 to `count`, those to hold back while others change. `changed` are the partitions that differ from
-/// the template in a way that replaces pods; at most `most` may be unavailable for it. One that does not work is never
-/// held back: there is nothing to lose, and the change may be what it needs. One that works with some of its pods goes
-/// before those that have all.
+/// the template in a way that replaces pods; at most `most` may be unavailable for it. Of one that another controller
+/// runs, as `foreign` says, no more is asked than that its pods are ready.
+///
+/// One that does not work is never held back: there is nothing to lose, and the change may be what it needs. Nor is one
+/// that is in the midst of an earlier change and does not work with all of its pods: others wait until it is through, so
+/// a correction has to reach it; no more than `most` ever get there at once. One that works with some of its pods goes
+/// before those that have all, and of these one first whose earlier change needs help.
 pub(super) fn hold(
     existing: &Existing,
     count: i64,
     changed: &[i64],
     most: i64,
-    min_ready: Duration,
-    now: Timestamp,
+    foreign: impl Fn(&Member) -> bool,
 ) -> Rollout {
-    let states = (1..=count).map(|index| (index, state(existing.partitions.get(&index), min_ready, now)));
+    let states = (1..=count).map(|index| (index, state(existing.partitions.get(&index), &foreign)));
     let states: Vec<(i64, State)> = states.collect();
     let most = usize::try_from(most).unwrap_or_default();
     let unavailable = || states.iter().filter(|(_, state)| *state != State::Available);
-    let under_way = unavailable().filter(|(index, _)| !changed.contains(index)).count();
+    let pods = |index: &i64| existing.partitions.get(index).and_then(|member| member.pods).unwrap_or_default();
+    // One that has all pods and is to replace more of them waits itself for those that are degraded.
+    let waits = |index: &i64| pods(index).whole && pods(index).outdated;
+    let under_way = unavailable().filter(|(index, _)| !changed.contains(index) && !waits(index)).count();
     let of = |wanted: fn(&State) -> bool| {
         let states = states.iter().filter(move |(_, state)| wanted(state));
         states.map(|(index, _)| *index).filter(|index| changed.contains(index))
     };
-    let degraded = of(|state| *state == State::Degraded).skip(most.saturating_sub(under_way));
+    let (halfway, mut degraded): (Vec<i64>, Vec<i64>) =
+        of(|state| *state == State::Degraded).partition(|index| pods(index).mixed);
+    degraded.sort_by_key(|index| {
+        let stalled = existing.partitions.get(index).is_some_and(|member| stall(member).is_some());
+        (!stalled, pods(index).whole, *index)
+    });
+    let degraded = degraded.into_iter().skip(most.saturating_sub(under_way + halfway.len()));
     let available = of(|state| *state == State::Available).skip(most.saturating_sub(unavailable().count()));
     let held: BTreeSet<i64> = degraded.chain(available).chain(of(|state| matches!(state, State::Young(_)))).collect();
     let young = states.iter().filter_map(|(_, state)| if let State::Young(left) = state { Some(*left) } else { None });
@@ -60,19 +70,18 @@ enum State {
     Down,
 }
 
-fn state(member: Option<&Member>, min_ready: Duration, now: Timestamp) -> State {
+fn state(member: Option<&Member>, foreign: impl Fn(&Member) -> bool) -> State {
     let Some(member) = member else { return State::Down };
-    let Some(since) = ready_since(member) else {
-        let partition = &member.known.facts;
-        let ready = partition.status.as_ref().map_or(0, |status| status.ready_replicas);
-        let works = ready > partition.spec.template.size.unwrap_or(DEFAULT_COUNT) / 2;
-        return if works { State::Degraded } else { State::Down };
-    };
-    let ready_for = Duration::try_from(now.duration_since(since)).unwrap_or_default();
-    match min_ready.checked_sub(ready_for).filter(|left| !left.is_zero()) {
-        Some(left) => State::Young(left),
-        None => State::Available,
+    if ready_since(member).is_some() {
+        return member.counts_in.map_or(State::Available, State::Young);
     }
+    if member.pods.is_some_and(|pods| pods.whole) && foreign(member) {
+        return State::Available;
+    }
+    let partition = &member.known.facts;
+    let ready = partition.status.as_ref().map_or(0, |status| status.ready_replicas);
+    let works = ready > partition.spec.template.size.unwrap_or(DEFAULT_COUNT) / 2;
+    if works { State::Degraded } else { State::Down }
 }
 
 /// Whether bringing a partition to `wanted` replaces pods of it.

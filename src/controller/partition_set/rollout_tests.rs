@@ -3,33 +3,42 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::super::super::objects::Child;
+use super::super::super::partition::PodsOf;
 use super::*;
 
-const MIN_READY: Duration = Duration::from_secs(10);
-
-/// Partitions of three by a word each: `down`, `degraded` with two pods, `missing`, or the second since which it is ready.
+/// Partitions of three by a word each: `down`, `degraded` with two pods, `halfway` if it is so in the midst of a change,
+/// `between` if it has all pods, of two templates, `stalled` if it has all pods and needs help, `foreign` if it has all
+/// pods and another controller runs it, `missing`, or how many seconds more it has to be ready before it counts.
 fn existing(partitions: &[&str]) -> Existing {
     let found = partitions.iter().zip(1..).filter(|(word, _)| **word != "missing");
     let member = |(word, index): (&&str, i64)| {
-        let since = word.parse().ok().map(|second| Timestamp::from_second(second).unwrap());
+        let counts_in = word.parse().ok().filter(|left| *left > 0).map(Duration::from_secs);
+        let is_ready = word.parse::<u64>().is_ok();
         let partition: Partition = serde_json::from_value(json!({
             "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "Partition",
             "metadata": {"name": format!("g-{index}"), "generation": 2}, "spec": {"protocol": "raft", "size": 3},
-            "status": {"observedGeneration": 2, "readyReplicas": if *word == "degraded" { 2 } else { 1 }, "conditions": [{
-                "type": "Ready", "status": if since.is_some() { "True" } else { "False" }, "reason": "R", "message": "m",
-                "lastTransitionTime": since.unwrap_or_default().to_string()}]},
+            "status": {"observedGeneration": 2, "readyReplicas": if matches!(*word, "down") { 1 } else { 2 }, "conditions": [{
+                "type": "Ready", "status": if is_ready { "True" } else { "False" }, "reason": "R", "message": "m",
+                "lastTransitionTime": "2020-01-01T00:00:00Z"}, {
+                "type": if *word == "stalled" { "Stalled" } else { "Other" }, "status": "True", "reason": "R",
+                "message": "m", "lastTransitionTime": "2020-01-01T00:00:00Z"}]},
         }))
         .unwrap();
-        (index, Member { known: Arc::new(partition.known()), addresses: Vec::new() })
+        let mixed = matches!(*word, "halfway" | "between");
+        let whole = matches!(*word, "stalled" | "foreign" | "between");
+        let pods = Some(PodsOf { whole, outdated: mixed, mixed });
+        (index, Member { known: Arc::new(partition.known()), addresses: Vec::new(), counts_in, pods })
     };
     Existing { partitions: found.map(member).collect(), ..Existing::default() }
 }
 
-/// What is held back at second 60 of a change of the partitions `changed`.
+/// What is held back of a change of the partitions `changed`.
 fn held(partitions: &[&str], changed: &[i64], most: i64) -> (Vec<i64>, Option<u64>) {
     let count = i64::try_from(partitions.len()).unwrap();
-    let now = Timestamp::from_second(60).unwrap();
-    let Rollout { held, again } = hold(&existing(partitions), count, changed, most, MIN_READY, now);
+    let Rollout { held, again } = hold(&existing(partitions), count, changed, most, |member| {
+        let index = member.known.facts.metadata.name.as_deref().and_then(|name| name.strip_prefix("g-")).unwrap();
+        partitions[index.parse::<usize>().unwrap() - 1] == "foreign"
+    });
     (held.into_iter().collect(), again.map(|again| again.as_secs()))
 }
 
@@ -64,11 +73,30 @@ fn partitions_that_work_with_some_of_their_pods_go_first_and_no_more_at_once() {
 }
 
 #[test]
+fn a_correction_reaches_the_partition_that_is_halfway_through_an_earlier_change() {
+    // Others wait for it, whatever else is degraded.
+    assert_eq!(held(&["degraded", "halfway", "0"], &[1, 2, 3], 1), (vec![1, 3], None));
+    assert_eq!(held(&["degraded", "halfway", "0"], &[1, 2, 3], 2), (vec![3], None));
+    assert_eq!(held(&["degraded", "halfway", "0"], &[2, 3], 1), (vec![3], None));
+    // One that has all pods goes on only when the degraded one is whole.
+    assert_eq!(held(&["degraded", "between", "0"], &[1, 3], 1), (vec![3], None));
+    // One whose earlier template is refused has all its pods, and the rollout stands at it all the same.
+    assert_eq!(held(&["degraded", "stalled", "0"], &[1, 2, 3], 1), (vec![1, 3], None));
+    assert_eq!(held(&["halfway", "stalled", "0"], &[1, 2, 3], 1), (vec![2, 3], None));
+}
+
+#[test]
+fn one_that_another_controller_runs_is_waited_for_only_while_its_pods_are_down() {
+    assert_eq!(held(&["foreign", "0", "0"], &[2, 3], 1), (vec![3], None));
+    assert_eq!(held(&["degraded", "0", "0"], &[2, 3], 1), (vec![2, 3], None));
+}
+
+#[test]
 fn a_partition_counts_when_it_has_been_ready_for_long_enough() {
-    assert_eq!(held(&["53", "0", "0"], &[2, 3], 1), (vec![2, 3], Some(3)));
-    assert_eq!(held(&["50", "0", "0"], &[2, 3], 1), (vec![3], None));
+    assert_eq!(held(&["3", "0", "0"], &[2, 3], 1), (vec![2, 3], Some(3)));
+    assert_eq!(held(&["0", "0", "0"], &[2, 3], 1), (vec![3], None));
     // Nor does one that has not been ready for long go itself.
-    assert_eq!(held(&["53", "0", "0"], &[1, 2, 3], 2), (vec![1, 3], Some(3)));
+    assert_eq!(held(&["3", "0", "0"], &[1, 2, 3], 2), (vec![1, 3], Some(3)));
 }
 
 #[test]

@@ -18,6 +18,11 @@ const NAMED: usize = 3;
 /// Reason of a set whose partitions get a changed template a few at a time.
 pub(super) const ROLLING_OUT: &str = "RollingOut";
 
+/// What follows the number of partitions that are ready, in messages.
+pub(super) const COUNTED_READY: &str = "partitions are ready";
+/// What follows the number of partitions that are as the set says, in messages.
+pub(super) const COUNTED_CURRENT: &str = "are up to date";
+
 /// The status that `set` should have. `held` are the partitions that keep an earlier template for now.
 pub(super) fn status(
     set: &PartitionSet,
@@ -29,7 +34,7 @@ pub(super) fn status(
 ) -> PartitionSetStatus {
     let before = set.status.as_ref().map_or(&[][..], |status| &status.conditions);
     let generation = set.metadata.generation;
-    let ready = existing.partitions.values().filter(|member| is_ready(member)).count();
+    let ready = existing.partitions.values().filter(|member| serves(member)).count();
     // Until the set is ready again: the last of the partitions is not held back any more, and still part of it.
     let rolling_out =
         !held.is_empty() || conditions::find(before, READY).is_some_and(|ready| ready.reason == ROLLING_OUT);
@@ -55,8 +60,17 @@ pub(super) fn ready_since(member: &Member) -> Option<Timestamp> {
     (!member.known.deleting).then_some(ready.last_transition_time.0)
 }
 
+/// Whether a partition is all that it should be.
 fn is_ready(member: &Member) -> bool {
     ready_since(member).is_some()
+}
+
+/// Whether all pods of a partition are ready and can be reached, of whatever template.
+fn serves(member: &Member) -> bool {
+    let partition = &member.known.facts;
+    let ready = partition.status.as_ref().map_or(0, |status| status.ready_replicas);
+    let whole = ready >= partition.spec.template.size.unwrap_or(DEFAULT_COUNT) && !member.addresses.is_empty();
+    is_ready(member) || whole && !member.known.deleting
 }
 
 /// A condition of a partition, if it speaks of what the partition is now.
@@ -67,14 +81,14 @@ fn current<'a>(member: &'a Member, kind: &str) -> Option<&'a Condition> {
     conditions::find(&status.conditions, kind)
 }
 
-fn stall(member: &Member) -> Option<&str> {
+/// What a partition needs help with, if it does, for the spec that it has now.
+pub(super) fn stall(member: &Member) -> Option<&str> {
     current(member, STALLED).map(|stalled| stalled.message.as_str())
 }
 
 fn drafts(object: &SetObject, existing: &Existing, progress: Progress<'_>, trouble: Option<&Trouble>) -> Vec<Draft> {
     let asked = object.spec.partitions.unwrap_or(DEFAULT_COUNT);
     let waiting: Vec<i64> = (1..=asked).filter(|index| !existing.partitions.get(index).is_some_and(is_ready)).collect();
-    let ready = asked - i64::try_from(waiting.len()).unwrap_or(asked);
     let surplus = existing.partitions.range(asked + 1..).count();
     let unreachable = existing.partitions.values().any(|member| member.addresses.is_empty());
     let draft = |kind, status, reason, message: &str| Draft { kind, status, reason, message: message.to_owned() };
@@ -87,7 +101,7 @@ fn drafts(object: &SetObject, existing: &Existing, progress: Progress<'_>, troub
             draft(if *stalled { STALLED } else { RECONCILING }, true, reason, &message),
         ];
     }
-    let counted = format!("{ready} of {asked} partitions are ready");
+    let counted = counted(asked, existing, waiting.len());
     if waiting.is_empty() && surplus == 0 && !unreachable && progress.held.is_empty() {
         return vec![draft(READY, true, "AllPartitionsReady", &counted)];
     }
@@ -129,6 +143,18 @@ fn stuck(object: &SetObject, existing: &Existing) -> String {
         more => told.push(format!("{more} more partitions are stalled")),
     }
     told.join("; ")
+}
+
+/// How many partitions are ready, and how many are up to date if these are fewer.
+fn counted(asked: i64, existing: &Existing, waiting: usize) -> String {
+    let ready = (1..=asked).filter(|index| existing.partitions.get(index).is_some_and(serves)).count();
+    let current = asked - i64::try_from(waiting).unwrap_or(asked);
+    match i64::try_from(ready) {
+        Ok(ready) if ready > current => {
+            format!("{ready} of {asked} {COUNTED_READY}; {current} of {asked} {COUNTED_CURRENT}")
+        }
+        _ => format!("{current} of {asked} {COUNTED_READY}"),
+    }
 }
 
 /// What says why a partition is not ready, if anything does.

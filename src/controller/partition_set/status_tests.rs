@@ -15,7 +15,15 @@ fn member(index: i64, ready: &str, observed: i64) -> (i64, Member) {
             "type": "Ready", "status": ready, "reason": "PodsNotReady", "message": "m", "lastTransitionTime": "2020-01-01T00:00:00Z"}]},
     }))
     .unwrap();
-    (index, Member { known: Arc::new(partition.known()), addresses: vec!["10.0.0.1".to_owned()] })
+    (
+        index,
+        Member {
+            known: Arc::new(partition.known()),
+            addresses: vec!["10.0.0.1".to_owned()],
+            counts_in: None,
+            pods: None,
+        },
+    )
 }
 
 fn of(partitions: i64, members: Vec<(i64, Member)>, trouble: Option<&Trouble>) -> PartitionSetStatus {
@@ -71,6 +79,30 @@ fn a_status_of_an_older_spec_does_not_count() {
             "Reconciling=True WaitingForPartitions: 1 of 2 partitions are ready; waiting for g-2",
         ]
     );
+}
+
+#[test]
+fn a_partition_whose_new_template_is_refused_is_ready_and_not_up_to_date() {
+    let refused = json!([
+        {"type": "Ready", "status": "False", "reason": "InvalidPodTemplate", "message": "no", "lastTransitionTime": "2020-01-01T00:00:00Z"},
+        {"type": "Stalled", "status": "True", "reason": "InvalidPodTemplate", "message": "no", "lastTransitionTime": "2020-01-01T00:00:00Z"}]);
+    let mut member = member(1, "False", 2);
+    conditions_of(&mut member, refused);
+    let with = |ready: i64, addresses: &[&str]| {
+        let mut member = member.clone();
+        Arc::make_mut(&mut member.1.known).facts.status.as_mut().unwrap().ready_replicas = ready;
+        member.1.addresses = addresses.iter().map(|&address| address.to_owned()).collect();
+        of(1, vec![member], None)
+    };
+    let serving = with(1, &["10.0.0.1"]);
+    assert_eq!(serving.ready_partitions, 1);
+    let message = "1 of 1 partitions are ready; 0 of 1 are up to date; g-1: no";
+    let expected = ["Ready=False", "Stalled=True"].map(|one| format!("{one} PartitionStalled: {message}"));
+    assert_eq!(outline(&serving), expected);
+    for down in [with(0, &["10.0.0.1"]), with(1, &[])] {
+        assert_eq!(down.ready_partitions, 0);
+        assert!(outline(&down)[0].ends_with("0 of 1 partitions are ready; g-1: no"));
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod adoption;
 mod changes;
 mod children;
 mod claims;
+mod clocks;
 mod deletion;
 mod healing;
 mod manifest;

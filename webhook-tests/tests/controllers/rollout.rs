@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use webhook_tests::{ControlPlane, EventKind, Installation, Kubectl, Namespace, StartOptions, harness};
 
 use crate::rolling::patch_template;
-use crate::support::{SOON, await_ready, condition, create_ready, is_ready, items, sandbox, set, text};
+use crate::support::policy::Policy;
+use crate::support::{SOON, addresses, await_ready, condition, create_ready, is_ready, items, sandbox, set, text};
 
 fn bounded(partitions: u32, most: u32) -> String {
     set("w", partitions, "log", 1)
@@ -189,6 +190,102 @@ fn partitions_get_a_good_template_one_after_the_other() {
         }
     }
     assert_eq!(changed, ["w-1", "w-2", "w-3"]);
+    await_ready(&kubectl, "w");
+}
+
+#[test]
+fn no_partition_that_is_handed_over_or_stuck_in_the_midst_of_a_change_holds_up_the_others_or_its_correction() {
+    let (_namespace, kubectl) = sandbox("midst");
+    create_ready(&kubectl, &bounded(2, 1).replace("size: 1", "size: 3"), "w");
+    let stage = |pod: &str, stage: &str| {
+        kubectl.ok(&["annotate", "pod", pod, &format!("webhook-tests.atomix.io/stage={stage}")]);
+    };
+    let controller = |named: &str| {
+        kubectl.ok(&["annotate", "--overwrite", "partition", "w-1", &format!("k8s.atomix.io/controller={named}")]);
+    };
+    let await_image = |pod: &str, image: &str| {
+        kubectl.wait_until(&["pods"], SOON, |pods| {
+            pods.iter()
+                .any(|found| text(found, "/metadata/name") == pod && text(found, "/spec/containers/0/image") == image)
+        });
+    };
+    patch_template(&kubectl, &json!({"image": "unready.test/node:2"}));
+    await_image("w-1-2", "unready.test/node:2");
+
+    // Another controller takes it over, and its pods come up.
+    controller("ops.other");
+    stage("w-1-2", "ready");
+    await_image("w-2-2", "unready.test/node:2");
+
+    // Now the second is in the midst of a change that does not work, and the first is ours and degraded.
+    stage("w-1-0", "never-ready");
+    controller("kube-system.atomix-controller");
+    patch_template(&kubectl, &json!({"image": "node:3"}));
+    await_ready(&kubectl, "w");
+    let pods = items(&kubectl, &["pods"]);
+    assert!(pods.len() == 6 && pods.iter().all(|pod| text(pod, "/spec/containers/0/image") == "node:3"), "{pods:#?}");
+}
+
+#[test]
+fn while_a_rollout_stands_all_else_of_the_set_is_healed_and_what_serves_counts_as_ready() {
+    let (_namespace, kubectl) = sandbox("stands");
+    let labelled = bounded(2, 1).replace("template: {spec", "template: {metadata: {labels: {team: x}}, spec");
+    create_ready(&kubectl, &labelled, "w");
+    let patch = json!({"spec": {"template": {
+        "metadata": {"labels": {"team": "y"}}, "spec": {"image": "missing.test/node:2"}}}});
+    kubectl.ok(&["patch", "partitionset", "w", "--type=merge", "-p", &patch.to_string()]);
+    await_told(&kubectl, "RollingOut", &["0 of 2 partitions are up to date"]);
+
+    // The second is held back, and loses what the set has given it, and a Service.
+    let labels = json!({"team": "z", "group": null});
+    let annotations = json!({"k8s.atomix.io/controller": null, "k8s.atomix.io/partition": "7"});
+    let spoil = json!({"metadata": {"labels": labels, "annotations": annotations}}).to_string();
+    kubectl.ok(&["patch", "partition", "w-2", "--type=merge", "-p", &spoil]);
+    kubectl.ok(&["delete", "service", "w-2"]);
+    kubectl.wait_until(&["service", "w-2"], SOON, |found| found.len() == 1);
+    kubectl.wait_until(&["partition", "w-2"], SOON, |found| {
+        let metadata = &found[0]["metadata"];
+        (&metadata["labels"]["team"], &metadata["labels"]["group"]) == (&json!("x"), &json!("w"))
+            && metadata["annotations"]["k8s.atomix.io/controller"] == "kube-system.atomix-controller"
+            && metadata["annotations"]["k8s.atomix.io/partition"] == "2"
+    });
+    let second = kubectl.get_json(&["partition", "w-2"]);
+    assert_eq!(second["spec"]["image"], "atomix/atomix-log-node:latest", "it is still held back");
+
+    // A partition that another controller runs holds up the endpoints of the others no more than that.
+    kubectl.ok(&["annotate", "--overwrite", "partition", "w-1", "k8s.atomix.io/controller=ops.other"]);
+    await_told(&kubectl, "AnotherController", &["w-1"]);
+    kubectl.ok(&["delete", "service", "w-1"]);
+    let slice = kubectl.get_json(&["endpointslice", "w-ipv4"]);
+    let mut spoilt = json!({"endpoints": slice["endpoints"]});
+    spoilt["endpoints"][1]["addresses"][0] = "10.96.77.77".into();
+    kubectl.ok(&["patch", "endpointslice", "w-ipv4", "--type=merge", "-p", &spoilt.to_string()]);
+    kubectl.wait_until(&["endpointslice", "w-ipv4"], SOON, |found| addresses(&found[0]) == addresses(&slice));
+}
+
+#[test]
+fn a_partition_whose_new_template_is_refused_is_ready_and_not_up_to_date() {
+    let (_namespace, kubectl) = sandbox("refused-template");
+    create_ready(&kubectl, &bounded(1, 1), "w");
+    let counted = |second: &str, words: &str| {
+        let found = kubectl.wait_until(&["partitionset", "w"], SOON, |found| {
+            condition(&found[0], "Ready").is_some_and(|ready| text(ready, "/message").contains(words))
+        });
+        let message = text(condition(&found[0], "Ready").expect("a condition"), "/message");
+        let expected = format!("1 of 1 partitions are ready; 0 of 1 are up to date; w-1: {second}");
+        assert!(message.starts_with(&expected), "{message}");
+        assert_eq!(found[0]["status"]["readyPartitions"], 1);
+    };
+    let policy = Policy::refusing(&kubectl, &[("apps", "statefulsets")], &["UPDATE"], "Invalid", "no templates");
+    patch_template(&kubectl, &json!({"image": "node:2"}));
+    counted("StatefulSet \"w-1\" is refused", "no templates");
+    let evictions = Policy::refusing(&kubectl, &[("", "pods/eviction")], &["CREATE"], "Forbidden", "no evictions");
+    drop(policy);
+    // What is tried again after a while is tried at once after an edit.
+    patch_template(&kubectl, &json!({"image": "node:3"}));
+    counted("eviction of Pod \"w-1-0\" is refused", "no evictions");
+    evictions.remove();
+    patch_template(&kubectl, &json!({"image": "node:4"}));
     await_ready(&kubectl, "w");
 }
 

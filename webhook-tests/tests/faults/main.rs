@@ -5,5 +5,6 @@ mod api;
 mod api_server_away;
 mod bad_sets;
 mod kills;
+mod restored_store;
 mod support;
 mod webhooks_spoilt;
