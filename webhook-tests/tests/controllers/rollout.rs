@@ -283,7 +283,7 @@ fn a_partition_whose_new_template_is_refused_is_ready_and_not_up_to_date() {
     drop(policy);
     // What is tried again after a while is tried at once after an edit.
     patch_template(&kubectl, &json!({"image": "node:3"}));
-    counted("eviction of Pod \"w-1-0\" is refused", "no evictions");
+    counted("outdated pod w-1-0 is not replaced: its eviction is refused", "no evictions");
     evictions.remove();
     patch_template(&kubectl, &json!({"image": "node:4"}));
     await_ready(&kubectl, "w");
