@@ -63,10 +63,14 @@ fn terminating(nodes: &Nodes) -> Option<Obstacle> {
     let (pod, ending) = nodes.pods.iter().find_map(ending)?;
     let node = if ending.node.is_empty() { String::new() } else { format!(" on node {}", ending.node) };
     let until = ending.until.map(|until| format!(", though its grace period was over at {until}")).unwrap_or_default();
+    let kept = match ending.finalizers.as_slice() {
+        [] => String::new(),
+        finalizers => format!("; it is kept by finalizers: {}", finalizers.join(", ")),
+    };
     Some(Obstacle {
         reason: TERMINATING,
         pod: Some(pod),
-        message: format!("has not ended{node}{until}"),
+        message: format!("has not ended{node}{until}{kept}"),
         patience: ending.grace + LATE,
     })
 }
@@ -114,8 +118,8 @@ mod tests {
     fn a_pod_that_does_not_end_is_named_with_its_node_and_since_when() {
         let mut nodes = nodes(&["ready", "going"]);
         let until = Some(Timestamp::from_second(60).unwrap());
-        let ending = Ending { node: "n1".to_owned(), until, grace: Duration::from_secs(30) };
-        Arc::make_mut(&mut nodes.pods[1].facts).ending = Some(Box::new(ending));
+        let ending = Ending { node: "n1".to_owned(), until, grace: Duration::from_secs(30), finalizers: Vec::new() };
+        Arc::make_mut(&mut nodes.pods[1].facts).ending = Some(Box::new(ending.clone()));
         let obstacle = first(&nodes, "g-1").unwrap();
         assert_eq!(obstacle.subject(), (TERMINATING, Some("g-1-1")));
         assert_eq!(
@@ -123,5 +127,9 @@ mod tests {
             "has not ended on node n1, though its grace period was over at 1970-01-01T00:01:00Z"
         );
         assert_eq!(obstacle.patience, Duration::from_secs(45));
+        let kept = Ending { finalizers: vec!["example.org/hold".to_owned()], ..ending };
+        Arc::make_mut(&mut nodes.pods[1].facts).ending = Some(Box::new(kept));
+        let message = first(&nodes, "g-1").unwrap().message;
+        assert!(message.ends_with("; it is kept by finalizers: example.org/hold"), "{message}");
     }
 }

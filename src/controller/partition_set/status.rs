@@ -101,7 +101,7 @@ fn drafts(object: &SetObject, existing: &Existing, progress: Progress<'_>, troub
             draft(if *stalled { STALLED } else { RECONCILING }, true, reason, &message),
         ];
     }
-    let counted = counted(asked, existing, waiting.len());
+    let counted = counted(asked, existing, up_to_date(asked, progress.held, &waiting));
     if waiting.is_empty() && surplus == 0 && !unreachable && progress.held.is_empty() {
         return vec![draft(READY, true, "AllPartitionsReady", &counted)];
     }
@@ -145,15 +145,18 @@ fn stuck(object: &SetObject, existing: &Existing) -> String {
     told.join("; ")
 }
 
-/// How many partitions are ready, and how many are up to date if these are fewer.
-fn counted(asked: i64, existing: &Existing, waiting: usize) -> String {
+/// How many partitions are all that the set says, of which `held` keep an earlier template and `waiting` are not ready.
+fn up_to_date(asked: i64, held: &BTreeSet<i64>, waiting: &[i64]) -> usize {
+    (1..=asked).filter(|index| !held.contains(index) && !waiting.contains(index)).count()
+}
+
+/// How many partitions are ready, and how many of them are up to date if these are fewer.
+fn counted(asked: i64, existing: &Existing, current: usize) -> String {
     let ready = (1..=asked).filter(|index| existing.partitions.get(index).is_some_and(serves)).count();
-    let current = asked - i64::try_from(waiting).unwrap_or(asked);
-    match i64::try_from(ready) {
-        Ok(ready) if ready > current => {
-            format!("{ready} of {asked} {COUNTED_READY}; {current} of {asked} {COUNTED_CURRENT}")
-        }
-        _ => format!("{current} of {asked} {COUNTED_READY}"),
+    if ready > current {
+        format!("{ready} of {asked} {COUNTED_READY}; {current} of {asked} {COUNTED_CURRENT}")
+    } else {
+        format!("{ready} of {asked} {COUNTED_READY}")
     }
 }
 
@@ -171,8 +174,7 @@ fn worst<'a>(existing: &'a Existing, waiting: &[i64]) -> Option<(i64, &'a Condit
 /// How far a rollout is, and what it waits for.
 fn rolling_out(object: &SetObject, existing: &Existing, held: &BTreeSet<i64>, waiting: &[i64]) -> String {
     let asked = object.spec.partitions.unwrap_or(DEFAULT_COUNT);
-    let late = (1..=asked).filter(|index| held.contains(index) || waiting.contains(index)).count();
-    let done = asked - i64::try_from(late).unwrap_or(asked);
+    let done = up_to_date(asked, held, waiting);
     let what = match worst(existing, waiting).map(|(index, _)| index).or(waiting.first().copied()) {
         Some(index) => {
             let why = existing.partitions.get(&index).and_then(why);

@@ -106,6 +106,16 @@ fn a_partition_whose_new_template_is_refused_is_ready_and_not_up_to_date() {
 }
 
 #[test]
+fn partitions_that_keep_an_earlier_template_are_not_up_to_date_whatever_else_is_in_the_way() {
+    let mut stuck = member(1, "False", 2);
+    let stalled = json!([{"type": "Stalled", "status": "True", "reason": "EvictionRefused", "message": "no",
+        "lastTransitionTime": "2020-01-01T00:00:00Z"}]);
+    conditions_of(&mut stuck, stalled);
+    let status = rolling(3, vec![stuck, member(2, "True", 2), member(3, "True", 2)], &[2, 3], "RollingOut", None);
+    assert!(outline(&status)[0].ends_with("2 of 3 partitions are ready; 0 of 3 are up to date; g-1: no"), "{status:?}");
+}
+
+#[test]
 fn what_is_missing_is_named_briefly() {
     let status = of(9, vec![member(1, "False", 2)], None);
     assert!(outline(&status)[0].ends_with("0 of 9 partitions are ready; waiting for g-1, g-2, g-3 and 6 more"));

@@ -40,6 +40,8 @@ pub struct Ending {
     pub until: Option<Timestamp>,
     /// Its grace period.
     pub grace: Duration,
+    /// What keeps it when its node has ended it.
+    pub finalizers: Vec<String>,
 }
 
 /// Number of a pod in its StatefulSet, from 0, by its name.

@@ -16,7 +16,7 @@ const REVISION: &str = "controller-revision-hash";
 #[derive(Clone, Debug, Default, Deserialize, kube::Resource)]
 #[resource(inherit = "core::Pod")]
 pub struct Pod {
-    /// Name, labels, owner, deletion: nothing else of a pod's metadata.
+    /// Name, labels, owner, deletion, finalizers: nothing else of a pod's metadata.
     #[serde(deserialize_with = "slim_metadata")]
     pub metadata: ObjectMeta,
     #[serde(default)]
@@ -102,6 +102,7 @@ fn slim_metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMet
         owner_references: Option<Vec<OwnerReference>>,
         deletion_timestamp: Option<Time>,
         deletion_grace_period_seconds: Option<i64>,
+        finalizers: Option<Vec<String>>,
     }
     let slim = Slim::deserialize(deserializer)?;
     Ok(ObjectMeta {
@@ -113,6 +114,7 @@ fn slim_metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMet
         owner_references: slim.owner_references,
         deletion_timestamp: slim.deletion_timestamp,
         deletion_grace_period_seconds: slim.deletion_grace_period_seconds,
+        finalizers: slim.finalizers,
         ..ObjectMeta::default()
     })
 }
@@ -145,7 +147,8 @@ impl Pod {
         let until = self.metadata.deletion_timestamp.as_ref()?;
         let grace = self.metadata.deletion_grace_period_seconds.unwrap_or_default();
         let grace = Duration::from_secs(u64::try_from(grace).unwrap_or_default());
-        Some(Box::new(Ending { node: self.spec.node_name.clone(), until: Some(until.0), grace }))
+        let finalizers = self.metadata.finalizers.clone().unwrap_or_default();
+        Some(Box::new(Ending { node: self.spec.node_name.clone(), until: Some(until.0), grace, finalizers }))
     }
 
     pub(super) fn condition(&self, kind: &str) -> Option<&Condition> {

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::Spanned;
+use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
+use serde_saphyr::{Error, Spanned};
 
 /// A value. JSON has no place for some of them: a number may be infinite or none, and a key may stand twice.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +59,13 @@ impl Node {
     }
 }
 
+/// Most levels of nesting.
+const MAX_DEPTH: usize = 16;
+/// Most values, keys among them.
+const MAX_NODES: usize = 4096;
+/// Most aliases, and most anchors.
+const MAX_ALIASES: usize = 16;
+
 /// Reads a text.
 ///
 /// # Errors
@@ -68,10 +76,10 @@ pub(super) fn parse(text: &str) -> Result<Node, String> {
     }
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
-            max_depth: 16,
-            max_nodes: 4096,
-            max_aliases: 16,
-            max_anchors: 16,
+            max_depth: MAX_DEPTH,
+            max_nodes: MAX_NODES,
+            max_aliases: MAX_ALIASES,
+            max_anchors: MAX_ALIASES,
             max_documents: 1,
         },
         strict_booleans: true,
@@ -80,11 +88,26 @@ pub(super) fn parse(text: &str) -> Result<Node, String> {
         non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
         with_snippet: false,
     };
-    let read: Read = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let error = error.without_snippet().to_string();
-        error.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
-    })?;
+    let read: Read = serde_saphyr::from_str_with_options(text, options).map_err(|error| why(&error))?;
     Ok(read.resolve(text))
+}
+
+/// What is wrong with a text, without the reader's name for its limits.
+fn why(error: &Error) -> String {
+    let error = error.without_snippet();
+    match error {
+        Error::Budget { breach: BudgetBreach::Documents { .. }, .. } => "more than one document".to_owned(),
+        Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => format!("more than {MAX_DEPTH} levels"),
+        Error::Budget { breach: BudgetBreach::Nodes { .. }, .. } => format!("more than {MAX_NODES} values"),
+        Error::Budget { breach: BudgetBreach::Aliases { .. } | BudgetBreach::Anchors { .. }, .. } => {
+            format!("more than {MAX_ALIASES} aliases or anchors")
+        }
+        Error::Budget { .. } => "too complex".to_owned(),
+        other => {
+            let other = other.to_string();
+            other.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+        }
+    }
 }
 
 /// A value before it is known how its integers were written.
@@ -184,8 +207,8 @@ impl<'de> Visitor<'de> for Reader {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Read, A::Error> {
         let mut read = Vec::new();
-        while let Some(entry) = entries.next_entry()? {
-            read.push(entry);
+        while let Some((key, entry)) = entries.next_entry::<Option<String>, _>()? {
+            read.push((key.ok_or_else(|| A::Error::custom("a key is null: it must be a string"))?, entry));
         }
         Ok(Read::Mapping(read))
     }
@@ -194,6 +217,22 @@ impl<'de> Visitor<'de> for Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_too_much_is_said_in_words() {
+        let deep = "{a: ".repeat(MAX_DEPTH + 1) + &"}".repeat(MAX_DEPTH + 1);
+        let aliases = format!("a: &x 1\nb: [{}]", vec!["*x"; MAX_ALIASES + 1].join(", "));
+        for (text, words) in [
+            ("a: 1\n---\nb: 2\n", "more than one document"),
+            (&deep, "more than 16 levels"),
+            (&aliases, "more than 16 aliases or anchors"),
+            (&format!("a: [{}]", "1, ".repeat(MAX_NODES)), "more than 4096 values"),
+        ] {
+            assert_eq!(parse(text), Err(words.to_owned()));
+        }
+        let null = parse("~: 1\n").unwrap_err();
+        assert!(null.contains("a key is null: it must be a string"), "{null}");
+    }
 
     #[test]
     fn scalars_are_those_of_yaml_1_2() {
