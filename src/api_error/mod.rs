@@ -95,7 +95,7 @@ pub fn message(error: &kube::Error) -> Cow<'_, str> {
     }
 }
 
-/// The words of an answer of the API server, without what only tells of its own workings.
+/// The words of an answer of the API server, without what describes only its own workings.
 #[must_use]
 pub fn words(status: &Status) -> Cow<'_, str> {
     let message = status.message.as_str();

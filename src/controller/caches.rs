@@ -72,7 +72,8 @@ pub struct SliceOf {
 
 impl Caches {
     /// What watches everything in `scope`, for ever: one task a kind, with its name. `controller` selects the children;
-    /// `told` is told of Partitions; `gate` makes, for each kind, what hears of its first lists.
+    /// `told` is called for each changed Partition; `gate` makes, for each kind, what is called with the end of its
+    /// first lists.
     pub fn watches(
         self: &Arc<Self>,
         (client, scope): (&Client, &Scope),

@@ -17,7 +17,7 @@ const EVICTION_REFUSED: &str = "EvictionRefused";
 /// Reason of trouble that the next attempt may well not have.
 const API_ERROR: &str = "ApiError";
 
-/// Obstacles of one kind that a message tells of before it says how many more there are.
+/// Obstacles of one kind that a message names before it says how many more there are.
 const NAMED: usize = 8;
 
 /// One obstacle.
@@ -91,16 +91,15 @@ impl Trouble {
         let mut troubles = troubles.into_iter();
         let mut first = troubles.next()?;
         let mut messages = vec![std::mem::take(&mut first.message)];
-        let (mut named, mut more) = (1, 0);
+        let mut more = 0;
         for other in troubles.filter(|other| (other.stalled, other.reason) == (first.stalled, first.reason)) {
             first.again = first.again.into_iter().chain(other.again).min();
             if messages.contains(&other.message) {
                 continue;
             }
-            if named == NAMED {
+            if messages.len() == NAMED {
                 more += 1;
             } else {
-                named += 1;
                 messages.push(other.message);
             }
         }

@@ -1,6 +1,6 @@
 //! A deleted client Service comes back at the address that it had, so that clients that hold the address go on.
 //!
-//! The API server tells of a deleted Service before it frees the Service's addresses, and refuses a new Service at an
+//! The API server reports the deletion of a Service before it frees the Service's addresses, and refuses a new Service at an
 //! address that is not free. Each address that is taken has an `IPAddress` object that names its Service: Kubernetes,
 //! "Service ClusterIP allocation".
 

@@ -203,11 +203,11 @@ fn gather(context: &Context, key: &ObjectKey, partition: &Partition) -> Nodes {
 
 /// What keeps a partition from having all its pods, if it has lasted for as long as it may; and when to look again.
 async fn obstacle_of(context: &Context, key: &ObjectKey, nodes: &Nodes) -> (Option<Obstacle>, Option<Duration>) {
-    let obstacle = obstacle::first(nodes, &key.name);
+    let mut obstacle = obstacle::first(nodes, &key.name);
     if let Some(left) = context.memory.impede(key, obstacle.as_ref(), Instant::now()) {
         return (None, Some(left));
     }
-    let Some(mut missing) = obstacle.clone().filter(Obstacle::is_missing) else { return (obstacle, None) };
+    let Some(mut missing) = obstacle.take_if(|obstacle| obstacle.is_missing()) else { return (obstacle, None) };
     let uid = context.caches.stateful_sets.get(key).map(|known| known.uid.clone()).unwrap_or_default();
     if let Some(words) = context.creation_failures.of(context, &key.namespace, &uid).await {
         missing.message = words;
