@@ -8,7 +8,7 @@ use hyper::header::{HeaderValue, USER_AGENT};
 use kube::{Client, Config};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{SetOnce, mpsc, watch};
+use tokio::sync::{SetOnce, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{self, Admission, identity, server};
@@ -28,7 +28,6 @@ use crate::metrics::Metrics;
 use crate::proxy;
 use crate::queue::Trigger;
 use crate::replicas::{NoRandomness, Presence, ReplicaId};
-use crate::restores::Restores;
 use crate::sets::Sets;
 use crate::tasks::{Failure, Supervisor, Tasks};
 use crate::tls::{self, Tls};
@@ -135,12 +134,10 @@ async fn run_until(options: Run, metrics: Arc<Metrics>, supervisor: &Supervisor)
     let probes = supervisor.later_tasks();
     probes.spawn("health server", serve_health(health_listener, &readiness, &metrics, probes.stopping()));
 
-    let restores = Arc::new(Restores::default());
-    let unguarded = connect(&options).await?;
-    let client = restores.guard(&unguarded);
+    let client = connect(&options).await?;
     // What serving takes goes on while the webhooks drain; what only reconciling takes stops at once.
     let (serving, draining) = (supervisor.later_tasks(), supervisor.tasks());
-    let presence = Arc::new(presence(&options, &client, &restores, &metrics)?);
+    let presence = Arc::new(presence(&options, &client, supervisor, &metrics)?);
     serving.spawn("presence", Arc::clone(&presence).run(serving.stopping().clone()));
     let tls = certificates::start(&options, &client, (&presence, &readiness, &metrics), &serving)?;
     let caches = Arc::new(Caches::default());
@@ -168,14 +165,12 @@ async fn run_until(options: Run, metrics: Arc<Metrics>, supervisor: &Supervisor)
     });
 
     let (sets, partitions) = (Trigger::default(), Trigger::default());
-    // It lists what a watch lists as well, and no watch begins with that.
-    let known = Sets::new(unguarded, Arc::clone(&caches), sets.clone());
+    let known = Sets::new(client.clone(), Arc::clone(&caches), sets.clone());
     serving.spawn_endless("confirm partitionsets", known.clone().keep_current());
     let groups = grpc::Groups::new(client.clone(), known.clone(), options.scope(), options.cluster_domain.clone());
     let elections = elections(&options, &client, &caches, &presence, &metrics);
     let sweeper = Sweeper::new(Arc::clone(&elections));
     serving.spawn_endless("candidacy sweeper", sweeper.clone().run());
-    serving.spawn_endless("elections after restores", begin_anew(Arc::clone(&elections), restores.subscribe()));
     draining.spawn("withdrawal of candidacies", withdraw(Arc::clone(&elections), draining.stopping().clone()));
 
     let api = grpc::Service {
@@ -250,12 +245,12 @@ async fn connect(options: &Run) -> Result<Client, Error> {
 fn presence(
     options: &Run,
     client: &Client,
-    restores: &Arc<Restores>,
+    supervisor: &Supervisor,
     metrics: &Arc<Metrics>,
 ) -> Result<Presence, Error> {
     let (namespace, name) = (&options.controller_namespace, &options.controller_name);
     let replica = (options.replica(), ReplicaId::random()?);
-    Ok(Presence::new(client.clone(), namespace, name, replica, Arc::clone(restores), Arc::clone(metrics)))
+    Ok(Presence::new(client.clone(), namespace, name, replica, supervisor.clone(), Arc::clone(metrics)))
 }
 
 /// The streams by which nodes stand for election here.
@@ -270,13 +265,6 @@ fn elections(
     let known = Arc::new(KnownPartitions::new(Arc::clone(caches), controller.clone()));
     let store = Store::new(client.clone(), controller, options.scope(), known, Arc::clone(metrics));
     Hub::new(store, Arc::clone(presence), Arc::clone(metrics))
-}
-
-/// Ends all streams when the store has been restored: their nodes stand again, by what is recorded there now.
-async fn begin_anew(elections: Arc<Hub>, mut restores: watch::Receiver<u64>) {
-    while restores.changed().await.is_ok() {
-        elections.end_streams();
-    }
 }
 
 /// Ends all streams when the process stops; their nodes go to another replica.

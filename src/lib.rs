@@ -27,7 +27,6 @@ pub mod proxy;
 pub mod queue;
 pub mod repeats;
 pub mod replicas;
-pub mod restores;
 pub mod rules;
 pub mod scope;
 pub mod sets;

@@ -141,7 +141,8 @@ impl Supervisor {
         }
     }
 
-    fn fail(&self, task: &'static str, why: String) {
+    /// Ends the process, in its usual order and with an error, because of what `task` found.
+    pub fn fail(&self, task: &'static str, why: String) {
         tracing::error!(task, why, "a task has failed: the process stops");
         self.0.metrics.task_failures.get_or_create(&TaskLabel { task }).inc();
         self.0.failure.get_or_init(|| Failure { task, why });

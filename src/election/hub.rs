@@ -222,13 +222,6 @@ impl Hub {
         }
     }
 
-    /// Ends all streams, and forgets what they have seen. Those who stand may enter again at once.
-    pub fn end_streams(&self) {
-        for (_, mut slot) in self.state().slots.drain() {
-            slot.end(End::Stopping);
-        }
-    }
-
     /// Whether this replica looks after a partition: it has streams of it, or something to write.
     pub(super) fn has(&self, key: &ObjectKey) -> bool {
         self.state().slots.contains_key(key)

@@ -23,7 +23,7 @@ use super::registry::{Announcement, CALL, RENEWAL, RETRY, Registry, annotation};
 use crate::api_error::{Class, classify};
 use crate::calls::within;
 use crate::metrics::Metrics;
-use crate::restores::Restores;
+use crate::tasks::Supervisor;
 
 /// Least time between two announcements, when there is something to say.
 const SOON: Duration = Duration::from_millis(500);
@@ -52,20 +52,21 @@ pub struct Presence {
     announced: watch::Sender<bool>,
     /// What is announced beside.
     more: watch::Sender<Map<String, Value>>,
-    restores: Arc<Restores>,
+    supervisor: Supervisor,
     metrics: Arc<Metrics>,
 }
 
 impl Presence {
     /// The replica `id`, in pod `pod`, of the controller called `controller` in `namespace`. The Lease is
-    /// `<controller>-replicas`. `restores` is told when the API server has answered with an older version than is known.
+    /// `<controller>-replicas`. `supervisor` ends
+    /// the process when the store was restored from a backup.
     #[must_use]
     pub fn new(
         client: Client,
         namespace: &str,
         controller: &str,
         (pod, id): (&str, ReplicaId),
-        restores: Arc<Restores>,
+        supervisor: Supervisor,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
@@ -77,7 +78,7 @@ impl Presence {
             registry: Mutex::new(Registry::new(id)),
             announced: watch::Sender::new(false),
             more: watch::Sender::new(Map::new()),
-            restores,
+            supervisor,
             metrics,
         }
     }
@@ -261,10 +262,14 @@ impl Presence {
         Ok(())
     }
 
-    /// Says to all who watch that the store was restored.
+    /// Ends the process if the store was `restored`. A watch goes on from a version that the store has yet to reach, and
+    /// the API server tells it nothing until then, neither an error nor an end; caches that are made anew one by one
+    /// would have children go and come while their owners are still those of before. A new process lists everything.
     fn learn(&self, restored: bool) {
         if restored {
-            self.restores.record();
+            let why =
+                "found a store that is older than before, as after a backup was restored: all has to be read anew";
+            self.supervisor.fail("presence", why.to_owned());
         }
     }
 

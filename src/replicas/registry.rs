@@ -129,17 +129,11 @@ impl Registry {
     }
 
     /// Takes in the Lease that the API server has answered with to a call that was begun when `known` was the newest
-    /// version. It cannot be an older one, unless somebody has restored a backup: then the present is what counts, and
-    /// not the versions that will be reached again some day. Returns whether somebody has.
+    /// version. It cannot be an older one, unless somebody has restored a backup. Returns whether somebody has.
     pub(super) fn take(&mut self, lease: &Lease, known: u64, now: Instant) -> bool {
         let restored = version_of(lease) < known;
         if restored {
-            tracing::warn!(
-                known,
-                now = version_of(lease),
-                "the Lease of the replicas has become older: a restored backup?"
-            );
-            self.version = 0;
+            tracing::warn!(known, now = version_of(lease), "the Lease of the replicas has become older");
         }
         self.see(lease, now);
         restored

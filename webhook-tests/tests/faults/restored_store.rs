@@ -1,20 +1,21 @@
-//! etcd is restored from a snapshot while the controller runs: it goes on by what the store says then.
+//! etcd is restored from a snapshot while the controller runs: it ends, and the next one goes on by what the store says.
 //!
 //! The store and its API server are beside those of a control plane, with the same keys and, in the beginning, the same
 //! objects, since a control plane does not outlive its store.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use serde_json::{Value, json};
 use webhook_tests::process::{command_line, signal};
 use webhook_tests::{
-    ControlPlane, Guarded, Installation, Kubectl, Signal, StartOptions, free_port, items, suffix, text,
+    ControlPlane, Controller, Guarded, Installation, Kubectl, Signal, StartOptions, free_port, items, suffix, text,
 };
 
-use crate::support::{SOON, says_ready, set};
+use crate::support::{SOON, condition, says_ready, set};
 
 /// A restore is noticed by the announcement that each replica makes every ten seconds.
 const NOTICED: Duration = Duration::from_secs(90);
@@ -153,13 +154,29 @@ fn await_image(kubectl: &Kubectl, set: &str, image: &str) {
     });
 }
 
+fn is_waiting_for_partitions(set: &Value) -> bool {
+    condition(set, "Ready").is_some_and(|ready| text(ready, "/reason") == "WaitingForPartitions")
+}
+
+#[track_caller]
+fn await_end(controller: &mut Controller) -> ExitStatus {
+    let deadline = Instant::now() + NOTICED;
+    loop {
+        if let Some(status) = controller.ended().expect("a state") {
+            return status;
+        }
+        assert!(Instant::now() < deadline, "it goes on: {}", controller.log());
+        sleep(Duration::from_millis(50));
+    }
+}
+
 fn version(kubectl: &Kubectl) -> u64 {
     let set = kubectl.get_json(&["partitionset", "w"]);
     text(&set, "/metadata/resourceVersion").parse().expect("a version")
 }
 
 #[test]
-fn a_store_that_is_restored_under_a_running_controller_is_believed() {
+fn a_controller_under_which_the_store_is_restored_ends_and_the_next_one_goes_on() {
     let control_plane = ControlPlane::start().expect("a control plane");
     let installation = Installation::new(&control_plane).expect("an installation");
     let mut store = Store::beside(&control_plane);
@@ -171,7 +188,7 @@ fn a_store_that_is_restored_under_a_running_controller_is_believed() {
     let kubectl = control_plane.kubectl().with_kubeconfig(&kubeconfig).in_namespace("default");
     store.start(&kubectl);
     let options = StartOptions { server: Some(store.server.clone()), ..StartOptions::default() };
-    let mut controller = installation.start_with(options).expect("a controller");
+    let mut controller = installation.start_with(options.clone()).expect("a controller");
     controller.wait_ready().expect("a ready controller");
 
     kubectl.create_stdin(&set("w", 1, 1).to_string());
@@ -187,7 +204,9 @@ fn a_store_that_is_restored_under_a_running_controller_is_believed() {
     patch_image(&kubectl, "node:2");
     await_image(&kubectl, "w", "node:2");
     kubectl.create_stdin(&set("other", 1, 1).to_string());
-    kubectl.wait_until(&["statefulset", "other-1"], SOON, |found| found.len() == 1);
+    // All of it is made, so that nothing of it is still to be written when the store is back.
+    kubectl.wait_until(&["endpointslice", "other-ipv4"], SOON, |found| found.len() == 1);
+    kubectl.wait_until(&["partitionset", "other"], SOON, |found| found.iter().any(is_waiting_for_partitions));
     let last = version(&kubectl);
 
     store.restore(&kubectl);
@@ -195,6 +214,13 @@ fn a_store_that_is_restored_under_a_running_controller_is_believed() {
     patch_image(&kubectl, "node:3");
     let now = version(&kubectl);
     assert!(saved < now && now < last, "versions count anew: {saved}, {last}, {now}");
+    let failed = await_end(&mut controller);
+    assert_eq!(failed.code(), Some(1));
+    assert!(controller.log().contains("found a store that is older than before"), "{}", controller.log());
+
+    // As a kubelet does.
+    controller = installation.start_with(options).expect("a controller");
+    controller.wait_ready().expect("a ready controller");
     await_image(&kubectl, "w", "node:3");
     // What is deleted comes back, and what is new is made.
     kubectl.ok(&["delete", "configmap", "w-1-config"]);
@@ -202,6 +228,5 @@ fn a_store_that_is_restored_under_a_running_controller_is_believed() {
     kubectl.create_stdin(&set("new", 1, 1).to_string());
     kubectl.wait_until(&["statefulset", "new-1"], NOTICED, |found| found.len() == 1);
     assert!(items(&kubectl, &["statefulsets"]).iter().all(|found| text(found, "/metadata/name") != "other-1"));
-    assert!(controller.log().contains("has become older: a restored backup?"));
     assert!(says_ready(&controller) && controller.leads());
 }
