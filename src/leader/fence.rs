@@ -2,7 +2,8 @@
 //! none goes on for longer than it surely is.
 //!
 //! What may still slip out, because it was with the network when this process was stopped, is harmless: creations have
-//! fixed names, and every other write names the version or the identity of what it changes.
+//! fixed names, and every other write names the version or the identity of what it changes. Only an Event has a name of
+//! its own: the one that is being recorded then may come late, and tells when it happened.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
