@@ -20,7 +20,7 @@ use crate::support::{SOON, condition, says_ready, set};
 /// A restore is noticed by the announcement that each replica makes every ten seconds.
 const NOTICED: Duration = Duration::from_secs(90);
 /// More versions than an API server uses up while it starts.
-const VERSIONS: usize = 600;
+const VERSIONS: u64 = 600;
 
 /// A store with an API server.
 struct Store {
@@ -154,8 +154,8 @@ fn await_image(kubectl: &Kubectl, set: &str, image: &str) {
     });
 }
 
-fn is_waiting_for_partitions(set: &Value) -> bool {
-    condition(set, "Ready").is_some_and(|ready| text(ready, "/reason") == "WaitingForPartitions")
+fn waits_for_pods(set: &Value) -> bool {
+    condition(set, "Ready").is_some_and(|ready| text(ready, "/reason") == "PartitionsNotReady")
 }
 
 #[track_caller]
@@ -171,8 +171,11 @@ fn await_end(controller: &mut Controller) -> ExitStatus {
 }
 
 fn version(kubectl: &Kubectl) -> u64 {
-    let set = kubectl.get_json(&["partitionset", "w"]);
-    text(&set, "/metadata/resourceVersion").parse().expect("a version")
+    version_of(&kubectl.get_json(&["partitionset", "w"]))
+}
+
+fn version_of(object: &Value) -> u64 {
+    text(object, "/metadata/resourceVersion").parse().expect("a version")
 }
 
 #[test]
@@ -206,7 +209,10 @@ fn a_controller_under_which_the_store_is_restored_ends_and_the_next_one_goes_on(
     kubectl.create_stdin(&set("other", 1, 1).to_string());
     // All of it is made, so that nothing of it is still to be written when the store is back.
     kubectl.wait_until(&["endpointslice", "other-ipv4"], SOON, |found| found.len() == 1);
-    kubectl.wait_until(&["partitionset", "other"], SOON, |found| found.iter().any(is_waiting_for_partitions));
+    kubectl.wait_until(&["partitionset", "other"], SOON, |found| found.iter().any(waits_for_pods));
+    // A replica knows of a version by its announcements.
+    let announced = &["lease", "atomix-controller-replicas", "-n", "kube-system"];
+    kubectl.wait_until(announced, SOON, |found| found.iter().any(|lease| version_of(lease) > saved + VERSIONS));
     let last = version(&kubectl);
 
     store.restore(&kubectl);
