@@ -1,133 +1,109 @@
 //! What the schemas ask for inside the fields of Kubernetes' own types, and reading them does not: `k8s-openapi` takes a
 //! missing field for an empty one, and any number for a quantity. The API server refuses both when it checks the
 //! schema, which is after the mutating webhook: a missing field is reported here, a number is written as a text.
-
-use std::collections::BTreeMap;
-use std::sync::LazyLock;
+//!
+//! `shape.txt` lists both. It is not derived from the schema when the program runs, because the whole schema with its
+//! descriptions takes 2 MB; a test compares the two.
 
 use serde_json::Value;
 
 use super::edit::{Edit, pointer};
 use super::violation::Violation;
-use crate::api::crds;
 
-/// Where the schema of a set's `template.spec` stands in its CRD.
-const TEMPLATE: &str =
-    "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/template/properties/spec/properties";
+/// A line for each place in a template: its path, in which `[]` is each item of a list and `{}` each value of a map, and
+/// the names of the fields that are required there, or [`QUANTITY`].
+const SHAPE: &str = include_str!("shape.txt");
+/// Says that there is a quantity at a place.
+const QUANTITY: &str = "(quantity)";
 /// Largest number that the API server takes for an integer, whatever its notation.
 const MAX_INTEGER: f64 = 9_007_199_254_740_991.0;
 
-/// The fields of a template by name, as far as there is anything to look for.
-static FIELDS: LazyLock<BTreeMap<String, Shape>> = LazyLock::new(|| {
-    let definitions = crds::definitions().unwrap_or_default();
-    definitions[0].pointer(TEMPLATE).map(fields).unwrap_or_default()
-});
-
-/// The part of a schema that says what must be there.
-#[derive(Debug)]
-enum Shape {
-    Object { required: Vec<String>, fields: BTreeMap<String, Shape> },
-    List(Box<Shape>),
-    Map(Box<Shape>),
-    Quantity,
+/// One step into a value.
+enum Step<'a> {
+    Field(&'a str),
+    Item(usize),
+    Key(&'a str),
 }
 
 /// Reports what is missing in field `key` of a template, which stands at `path`.
 pub(super) fn check(key: &str, value: &Value, path: &str, violations: &mut Vec<Violation>) {
-    if let Some(shape) = FIELDS.get(key) {
-        shape.check(value, path, violations);
+    for (place, required) in lines() {
+        let (first, steps) = place.split_once('/').unwrap_or((place, ""));
+        if first != key || required == QUANTITY {
+            continue;
+        }
+        each(value, steps, path.to_owned(), field_path, &mut |path, value| {
+            // A value of another type is reported where it is read.
+            let Some(fields) = value.as_object() else { return };
+            let missing = required.split(' ').filter(|name| fields.get(*name).is_none_or(Value::is_null));
+            violations.extend(missing.map(|name| Violation::required(format!("{path}.{name}"), "")));
+        });
     }
 }
 
 /// Numbers that the schema does not take for quantities, and pods do, in a template that stands at the pointer `path`:
 /// the edits that write them as texts.
 pub(super) fn fractions(template: &Value, path: &str, edits: &mut Vec<Edit>) {
-    for (name, shape) in &*FIELDS {
-        if let Some(value) = template.get(name) {
-            shape.fractions(value, pointer(path, name), edits);
-        }
+    for (place, _) in lines().filter(|(_, required)| *required == QUANTITY) {
+        each(template, place, path.to_owned(), json_pointer, &mut |path, value| {
+            let whole = |number: f64| number.fract() == 0.0 && number.abs() <= MAX_INTEGER;
+            if let Value::Number(number) = value
+                && number.as_f64().is_some_and(|float| number.is_f64() && !whole(float))
+            {
+                edits.push(Edit::set(path.to_owned(), number.to_string()));
+            }
+        });
     }
 }
 
-fn fields(properties: &Value) -> BTreeMap<String, Shape> {
-    let properties = properties.as_object().into_iter().flatten();
-    properties.filter_map(|(name, schema)| Some((name.clone(), Shape::of(schema)?))).collect()
+fn lines() -> impl Iterator<Item = (&'static str, &'static str)> {
+    SHAPE.lines().filter_map(|line| line.split_once(' '))
 }
 
-impl Shape {
-    /// The shape that a schema asks for; none if anything will do.
-    fn of(schema: &Value) -> Option<Self> {
-        if schema["x-kubernetes-int-or-string"] == true {
-            // All of these that have the pattern are quantities.
-            return schema.get("pattern").map(|_| Self::Quantity);
-        }
-        if let Some(items) = schema.get("items") {
-            return Self::of(items).map(|shape| Self::List(Box::new(shape)));
-        }
-        if let Some(values) = schema.get("additionalProperties") {
-            return Self::of(values).map(|shape| Self::Map(Box::new(shape)));
-        }
-        let required = schema["required"].as_array().into_iter().flatten();
-        let required: Vec<String> = required.filter_map(Value::as_str).map(ToOwned::to_owned).collect();
-        let fields = fields(&schema["properties"]);
-        (!required.is_empty() || !fields.is_empty()).then_some(Self::Object { required, fields })
+/// Calls `found` for each value at the place `steps` within `value`, which stands at `path`.
+fn each(
+    value: &Value,
+    steps: &str,
+    path: String,
+    join: fn(&str, &Step) -> String,
+    found: &mut impl FnMut(&str, &Value),
+) {
+    if steps.is_empty() {
+        return found(&path, value);
     }
-
-    /// Values of another type than the shape are reported where they are read.
-    fn check(&self, value: &Value, path: &str, violations: &mut Vec<Violation>) {
-        match (self, value) {
-            (Self::Object { required, fields }, Value::Object(map)) => {
-                let given = |name: &str| map.get(name).filter(|value| !value.is_null());
-                for name in required.iter().filter(|name| given(name).is_none()) {
-                    violations.push(Violation::required(format!("{path}.{name}"), ""));
-                }
-                for (name, shape) in fields {
-                    if let Some(value) = given(name) {
-                        shape.check(value, &format!("{path}.{name}"), violations);
-                    }
-                }
+    let (step, rest) = steps.split_once('/').unwrap_or((steps, ""));
+    match (step, value) {
+        ("[]", Value::Array(items)) => {
+            for (index, item) in items.iter().enumerate() {
+                each(item, rest, join(&path, &Step::Item(index)), join, found);
             }
-            (Self::List(shape), Value::Array(items)) => {
-                for (index, item) in items.iter().enumerate() {
-                    shape.check(item, &format!("{path}[{index}]"), violations);
-                }
-            }
-            (Self::Map(shape), Value::Object(map)) => {
-                for (key, value) in map {
-                    shape.check(value, &format!("{path}[{key}]"), violations);
-                }
-            }
-            _ => {}
         }
+        ("{}", Value::Object(map)) => {
+            for (key, value) in map {
+                each(value, rest, join(&path, &Step::Key(key)), join, found);
+            }
+        }
+        (name, Value::Object(fields)) => {
+            if let Some(value) = fields.get(name) {
+                each(value, rest, join(&path, &Step::Field(name)), join, found);
+            }
+        }
+        _ => {}
     }
+}
 
-    fn fractions(&self, value: &Value, path: String, edits: &mut Vec<Edit>) {
-        match (self, value) {
-            (Self::Object { fields, .. }, Value::Object(map)) => {
-                for (name, shape) in fields {
-                    if let Some(value) = map.get(name) {
-                        shape.fractions(value, pointer(&path, name), edits);
-                    }
-                }
-            }
-            (Self::List(shape), Value::Array(items)) => {
-                for (index, item) in items.iter().enumerate() {
-                    shape.fractions(item, format!("{path}/{index}"), edits);
-                }
-            }
-            (Self::Map(shape), Value::Object(map)) => {
-                for (key, value) in map {
-                    shape.fractions(value, pointer(&path, key), edits);
-                }
-            }
-            (Self::Quantity, Value::Number(number)) => {
-                let whole = |number: f64| number.fract() == 0.0 && number.abs() <= MAX_INTEGER;
-                if let Some(number) = number.as_f64().filter(|float| number.is_f64() && !whole(*float)) {
-                    edits.push(Edit::set(path, number.to_string()));
-                }
-            }
-            _ => {}
-        }
+fn field_path(path: &str, step: &Step) -> String {
+    match step {
+        Step::Field(name) => format!("{path}.{name}"),
+        Step::Item(index) => format!("{path}[{index}]"),
+        Step::Key(key) => format!("{path}[{key}]"),
+    }
+}
+
+fn json_pointer(path: &str, step: &Step) -> String {
+    match step {
+        Step::Field(name) | Step::Key(name) => pointer(path, name),
+        Step::Item(index) => format!("{path}/{index}"),
     }
 }
 
@@ -136,11 +112,48 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::api::crds;
+
+    /// Where the schema of a set's `template.spec` stands in its CRD.
+    const TEMPLATE: &str =
+        "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/template/properties/spec/properties";
 
     fn found(key: &str, value: &Value) -> Vec<String> {
         let mut violations = Vec::new();
         check(key, value, key, &mut violations);
         violations.iter().map(ToString::to_string).collect()
+    }
+
+    /// The lines for a schema at `place`.
+    fn lines_of(schema: &Value, place: &str, lines: &mut Vec<String>) {
+        // All of these that have the pattern are quantities.
+        if schema["x-kubernetes-int-or-string"] == true && schema.get("pattern").is_some() {
+            lines.push(format!("{place} {QUANTITY}"));
+        }
+        if let Some(required) = schema["required"].as_array() {
+            let names: Vec<&str> = required.iter().filter_map(Value::as_str).collect();
+            lines.push(format!("{place} {}", names.join(" ")));
+        }
+        for (inner, step) in [("items", "[]"), ("additionalProperties", "{}")] {
+            if let Some(inner) = schema.get(inner) {
+                lines_of(inner, &format!("{place}/{step}"), lines);
+            }
+        }
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            lines_of(field, &format!("{place}/{name}"), lines);
+        }
+    }
+
+    #[test]
+    fn the_shape_is_that_of_the_schema() {
+        let [set, _] = crds::definitions().unwrap();
+        let mut lines = Vec::new();
+        for (name, field) in set.pointer(TEMPLATE).unwrap().as_object().unwrap() {
+            lines_of(field, name, &mut lines);
+        }
+        let shape = lines.join("\n") + "\n";
+        assert!(lines.len() > 30);
+        assert_eq!(SHAPE, shape, "write this to src/rules/shape.txt:\n{shape}");
     }
 
     #[test]
