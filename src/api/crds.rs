@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{Partition, PartitionSet, schema};
 
 /// Where the structural schema of the one version stands in a CRD.
-const SCHEMA: &str = "/spec/versions/0/schema/openAPIV3Schema";
+pub(crate) const SCHEMA: &str = "/spec/versions/0/schema/openAPIV3Schema";
 /// What `spec` is, in both kinds.
 const SPEC: &str = "What the object should be.";
 
@@ -41,9 +41,9 @@ pub fn definitions() -> Result<[Value; 2], Error> {
         (SET_SPEC.to_owned(), schema::partition_set_spec()),
         (TEMPLATE.to_owned(), schema::template_spec()),
     ];
-    let set = definition(&PartitionSet::crd(), set.into_iter().chain(at(TEMPLATE)))?;
+    let set = definition(&PartitionSet::crd(), TEMPLATE, set.into_iter().chain(at(TEMPLATE)))?;
     let partition = [(String::new(), schema::partition_root()), (PARTITION_SPEC.to_owned(), schema::partition_spec())];
-    let partition = definition(&Partition::crd(), partition.into_iter().chain(at(PARTITION_SPEC)))?;
+    let partition = definition(&Partition::crd(), PARTITION_SPEC, partition.into_iter().chain(at(PARTITION_SPEC)))?;
     Ok([set, partition])
 }
 
@@ -60,7 +60,12 @@ pub fn yaml() -> Result<String, Error> {
     Ok(text)
 }
 
-fn definition(crd: &CustomResourceDefinition, rules: impl Iterator<Item = (String, Value)>) -> Result<Value, Error> {
+/// A definition whose template stands at `template`.
+fn definition(
+    crd: &CustomResourceDefinition,
+    template: &str,
+    rules: impl Iterator<Item = (String, Value)>,
+) -> Result<Value, Error> {
     let mut crd = serde_json::to_value(crd)?;
     // One that a cluster has had since the first version of the API for CRDs keeps unknown fields, and its schema is not
     // taken before that ends.
@@ -70,6 +75,16 @@ fn definition(crd: &CustomResourceDefinition, rules: impl Iterator<Item = (Strin
     // The derive knows one text, that of the Rust struct: it is about the whole object.
     let about = root.pointer_mut("/properties/spec/description").map(|text| std::mem::replace(text, SPEC.into()));
     root["description"] = about.unwrap_or_default();
+    for (pointer, field) in schema::OPTIONAL {
+        let pointer = format!("{template}{pointer}");
+        let part = root.pointer_mut(&pointer).and_then(Value::as_object_mut).ok_or(Error::MissingSchema(pointer))?;
+        let required = part.remove("required").unwrap_or_default();
+        let required: Vec<Value> =
+            required.as_array().into_iter().flatten().filter(|name| *name != field).cloned().collect();
+        if !required.is_empty() {
+            part.insert("required".to_owned(), Value::Array(required));
+        }
+    }
     for (pointer, rule) in rules {
         let part = root.pointer_mut(&pointer).and_then(Value::as_object_mut);
         let part = part.ok_or(Error::MissingSchema(pointer))?;

@@ -229,7 +229,6 @@ pub struct TemplateSpec {
 
     /// Seconds that a pod has to stop by itself, 30 if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-kubernetes-validations" = schema::at_least(0)))]
     pub termination_grace_period_seconds: Option<i64>,
 }
 

@@ -2,21 +2,12 @@
 
 use serde_json::{Value, json};
 
-/// CEL rule that a number is at least `min`.
-pub(super) fn at_least(min: i64) -> Value {
-    json!([rule_at_least(min)])
-}
-
 /// CEL rules that a number is within `min..=max`.
 pub(super) fn range(min: i64, max: i64) -> Value {
     json!([
-        rule_at_least(min),
+        { "rule": format!("self >= {min}"), "message": format!("must be greater than or equal to {min}") },
         { "rule": format!("self <= {max}"), "message": format!("must be less than or equal to {max}") }
     ])
-}
-
-fn rule_at_least(min: i64) -> Value {
-    json!({ "rule": format!("self >= {min}"), "message": format!("must be greater than or equal to {min}") })
 }
 
 /// Size of a partition in CEL, with its alias and its default, where `spec` is a PartitionSet's spec.
@@ -142,6 +133,17 @@ pub(super) fn template_fields() -> [(&'static str, Value); 2] {
     }]);
     [("/properties/storageSize", size), ("/properties/env/items", variable)]
 }
+
+/// Fields of Kubernetes' own types that their schemas ask for and a StatefulSet may lack: pointers of the objects below a
+/// template, and the names of the fields.
+pub(super) const OPTIONAL: [(&str, &str); 3] = [
+    ("/properties/imagePullSecrets/items", "name"),
+    ("/properties/podSecurityContext/properties/sysctls/items", "value"),
+    (
+        "/properties/affinity/properties/nodeAffinity/properties/preferredDuringSchedulingIgnoredDuringExecution/items",
+        "preference",
+    ),
+];
 
 /// A rule about several fields that passes when none of them changed. The API server would ask it again whenever
 /// anything changes in the object that holds them, and so hold what is stored against an edit of something else.

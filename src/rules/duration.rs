@@ -2,6 +2,10 @@
 
 /// Longest duration in seconds that a `google.protobuf.Duration` can hold.
 pub const MAX_SECONDS: u128 = 315_576_000_000;
+/// What a duration beyond that is told.
+pub const TOO_LONG: &str = "must be at most 87660000h, the longest duration that nodes can be told";
+/// More nanoseconds than any duration has: those of one that is too long.
+const OVER: u128 = MAX_SECONDS * 1_000_000_000 + 1;
 const UNITS: [(&str, u128); 8] = [
     ("ns", 1),
     ("us", 1_000),
@@ -13,8 +17,17 @@ const UNITS: [(&str, u128); 8] = [
     ("h", 3_600_000_000_000),
 ];
 
-/// Nanoseconds of a duration in Go's notation: decimal numbers with a unit each, without a sign. `None` if it is none
-/// or longer than protobuf can say.
+/// Why a text is no duration that can be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It has not the syntax of a duration.
+    Syntax,
+    /// It is longer than protobuf can say.
+    TooLong,
+}
+
+/// Nanoseconds of a duration in Go's notation: decimal numbers with a unit each, without a sign. `None` if [`read`]
+/// refuses it.
 ///
 /// ```
 /// use atomix_controller::rules::duration::parse;
@@ -23,28 +36,42 @@ const UNITS: [(&str, u128); 8] = [
 /// ```
 #[must_use]
 pub fn parse(text: &str) -> Option<u128> {
+    read(text).ok()
+}
+
+/// Nanoseconds of a duration, see [`parse`].
+///
+/// # Errors
+/// If it is none, or longer than protobuf can say.
+pub fn read(text: &str) -> Result<u128, Unreadable> {
+    if text.is_empty() {
+        return Err(Unreadable::Syntax);
+    }
     let mut rest = text;
     let mut nanos: u128 = 0;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or(Unreadable::Syntax)?;
         let (number, tail) = rest.split_at(digits);
         let unit_end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(unit_end);
-        let scale = UNITS.iter().find(|(name, _)| *name == unit)?.1;
-        nanos = nanos.checked_add(scaled(number, scale)?)?;
+        let (_, scale) = UNITS.iter().find(|(name, _)| *name == unit).ok_or(Unreadable::Syntax)?;
+        let part = scaled(number, *scale).ok_or(Unreadable::Syntax)?;
+        nanos = nanos.saturating_add(part).min(OVER);
         rest = tail;
     }
-    (!text.is_empty() && nanos <= MAX_SECONDS * 1_000_000_000).then_some(nanos)
+    if nanos < OVER { Ok(nanos) } else { Err(Unreadable::TooLong) }
 }
 
+/// Nanoseconds of a number of units, at most [`OVER`]; what is finer is cut off. None if it is no number.
 fn scaled(number: &str, scale: u128) -> Option<u128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if whole.is_empty() && fraction.is_empty() || fraction.contains('.') || fraction.len() > 18 {
+    if whole.is_empty() && fraction.is_empty() || fraction.contains('.') {
         return None;
     }
-    let parse = |digits: &str| if digits.is_empty() { Some(0) } else { digits.parse::<u128>().ok() };
-    let part = parse(fraction)? * scale / 10_u128.pow(u32::try_from(fraction.len()).ok()?);
-    parse(whole)?.checked_mul(scale)?.checked_add(part)
+    let fraction = &fraction[..fraction.len().min(18)];
+    let parse = |digits: &str| if digits.is_empty() { 0 } else { digits.parse::<u128>().unwrap_or(OVER) };
+    let part = parse(fraction) * scale / 10_u128.pow(u32::try_from(fraction.len()).ok()?);
+    Some(parse(whole).saturating_mul(scale).saturating_add(part).min(OVER))
 }
 
 /// The form that every generation of nodes reads: decimal seconds without needless zeros, and `s`.
@@ -62,7 +89,7 @@ pub fn protobuf_json(nanos: u128) -> String {
     format!("{seconds}.{}s", fraction.trim_end_matches('0'))
 }
 
-/// The form that people like to read: `5s`, `500ms`, `1us`, and never a fraction unless it takes one.
+/// The form that people like to read: `5s`, `500ms`, `1us`, `1ns`, and never a fraction unless it takes one.
 ///
 /// ```
 /// assert_eq!(atomix_controller::rules::duration::readable(500_000_000), "500ms");
@@ -75,6 +102,7 @@ pub fn readable(nanos: u128) -> String {
     match unit {
         // Of what is longer than a second, a person wants the seconds.
         Some((unit, scale)) if unit == "s" || nanos < 1_000_000_000 => format!("{}{unit}", nanos / scale),
+        None if nanos < 1_000_000_000 => format!("{nanos}ns"),
         _ => protobuf_json(nanos),
     }
 }
@@ -101,9 +129,19 @@ mod tests {
 
     #[test]
     fn anything_else_is_not_a_duration() {
-        for text in ["", "5", "s", "5 s", "-5s", "5sec", "1.2.3s", ".s", "5S", "١s", "1e3s", "99999999999999h"] {
-            assert_eq!(parse(text), None, "{text}");
+        for text in ["", "5", "s", "5 s", "-5s", "5sec", "1.2.3s", ".s", "5S", "١s", "1e3s", "99999999999999hs"] {
+            assert_eq!(read(text), Err(Unreadable::Syntax), "{text}");
         }
+    }
+
+    #[test]
+    fn what_protobuf_cannot_say_is_too_long() {
+        assert_eq!(parse("87660000h"), Some(MAX_SECONDS * 1_000_000_000));
+        for text in ["87660000h1ns", "87660000.1h", "9999999999999h", &format!("{}s", "9".repeat(60))] {
+            assert_eq!(read(text), Err(Unreadable::TooLong), "{text}");
+        }
+        // What is finer than a nanosecond does not count, however long it is.
+        assert_eq!(parse(&format!("1.{}s", "0".repeat(60))), Some(1_000_000_000));
     }
 
     #[test]
@@ -114,7 +152,9 @@ mod tests {
             (500_000_000, "500ms"),
             (1_500_000_000, "1.5s"),
             (1_500_000, "1500us"),
-            (1, "0.000000001s"),
+            (1, "1ns"),
+            (1_500, "1500ns"),
+            (1_000_000_001, "1.000000001s"),
         ] {
             assert_eq!(readable(nanos), text);
             assert_eq!(parse(text), Some(nanos));

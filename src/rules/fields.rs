@@ -127,7 +127,11 @@ impl<'a> Fields<'a> {
         if let Some(missing) = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
             return Violation::required(format!("{field}.{missing}"), "");
         }
-        let expected = message.split_once(", expected ").map_or("another type", |(_, expected)| expected);
+        let expected = match message.split_once(", expected ").map_or("another type", |(_, expected)| expected) {
+            "i32" if at.is_i64() || at.is_u64() => "an integer of 32 bits",
+            "i32" | "i64" => "an integer",
+            expected => expected,
+        };
         Violation::mistyped(field, type_of(at), format!("must be {expected}"))
     }
 }

@@ -115,7 +115,12 @@ fn each_broken_rule_has_its_words() {
         ("/spec/template/spec/ipFamilies", json!(["IPv5"]), r#"spec.template.spec.ipFamilies[0]: Unsupported value: "IPv5": supported values: "IPv4", "IPv6""#.to_owned()),
         ("/spec/template/spec/ipFamilies", json!(["IPv4", "IPv6"]), r#"spec.template.spec.ipFamilies: Invalid value: "IPv4,IPv6": must have one element unless ipFamilyPolicy is PreferDualStack or RequireDualStack"#.to_owned()),
         ("/spec/template/spec/ipFamilies", json!(["IPv6", 6]), r#"spec.template.spec.ipFamilies[1]: Invalid value: "integer": must be a string"#.to_owned()),
-        ("/spec/template/spec/terminationGracePeriodSeconds", json!(-1), "spec.template.spec.terminationGracePeriodSeconds: Invalid value: -1: must be greater than or equal to 0".to_owned()),
+        ("/spec/template/spec/terminationGracePeriodSeconds", json!("30"), r#"spec.template.spec.terminationGracePeriodSeconds: Invalid value: "string": must be an integer"#.to_owned()),
+        ("/spec/template/spec/storageSize", json!("8Ei"), r#"spec.template.spec.storageSize: Invalid value: "8Ei": must be less than 2^63: Kubernetes would take 9223372036854775807 in its place without a word"#.to_owned()),
+        ("/spec/template/spec/image", json!("a\u{1}"), r#"spec.template.spec.image: Invalid value: "a\u{1}": must not contain control characters"#.to_owned()),
+        ("/spec/template/spec/env", json!([{"name": "A", "value": "x\0"}]), "spec.template.spec.env[0].value: Forbidden: must not contain a NUL character".to_owned()),
+        ("/spec/template/spec/tolerations", json!([{"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": "5"}]), r#"spec.template.spec.tolerations[0].tolerationSeconds: Invalid value: "string": must be an integer"#.to_owned()),
+        ("/spec/template/spec/topologySpreadConstraints", json!([{"maxSkew": 3_000_000_000_u64, "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule"}]), r#"spec.template.spec.topologySpreadConstraints[0].maxSkew: Invalid value: "integer": must be an integer of 32 bits"#.to_owned()),
     ] {
         assert_eq!(created(&with(raft(), pointer, value)), [text]);
     }

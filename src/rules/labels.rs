@@ -5,10 +5,6 @@ use std::collections::BTreeMap;
 use super::syntax;
 use super::violation::Violation;
 
-/// Most bytes that all annotations of a template may have together: what Kubernetes takes of an object, less what the
-/// controller's own annotations of Partitions and pods need.
-const MAX_ANNOTATIONS: usize = 256 * 1024 - 4 * 1024;
-
 /// Violations of a map of labels.
 pub(super) fn labels(labels: &BTreeMap<String, String>, path: &str, violations: &mut Vec<Violation>) {
     for (key, value) in labels {
@@ -19,14 +15,19 @@ pub(super) fn labels(labels: &BTreeMap<String, String>, path: &str, violations: 
     }
 }
 
-/// Violations of a map of annotations.
-pub(super) fn annotations(annotations: &BTreeMap<String, String>, path: &str, violations: &mut Vec<Violation>) {
+/// Violations of a map of annotations that may have so many bytes, all of them together.
+pub(super) fn annotations(
+    annotations: &BTreeMap<String, String>,
+    max: usize,
+    path: &str,
+    violations: &mut Vec<Violation>,
+) {
     for key in annotations.keys() {
         // Annotation keys may have upper case letters in their prefix.
         qualified_name(&key.to_ascii_lowercase(), path, violations);
     }
-    if annotations.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() > MAX_ANNOTATIONS {
-        violations.push(Violation::too_long(path, MAX_ANNOTATIONS));
+    if annotations.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() > max {
+        violations.push(Violation::too_long(path, max));
     }
 }
 

@@ -3,6 +3,14 @@
 
 /// Billionths per unit: the smallest step that Kubernetes keeps.
 const NANO: i128 = 1_000_000_000;
+/// Decimal digits of a billionth.
+const NANO_DIGITS: i64 = 9;
+/// Most that Kubernetes can hold, in billionths: 2^63-1 units.
+const MAX_NANOS: i128 = i64::MAX as i128 * NANO;
+/// Digits of [`MAX_NANOS`].
+const MAX_DIGITS: i64 = 28;
+/// Digits of a fraction that count before a binary suffix.
+const FRACTION_DIGITS: usize = 18;
 /// Billionths per thousandth.
 const MILLI: i128 = 1_000_000;
 const BINARY: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
@@ -16,6 +24,28 @@ pub struct Quantity {
     form: Form,
 }
 
+/// Why a text is no quantity that can be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It has not the syntax of a quantity.
+    Syntax,
+    /// It is more than Kubernetes can hold.
+    TooLarge,
+}
+
+impl Unreadable {
+    /// What is wrong, in the words of a message that says `otherwise` of what is no quantity at all.
+    #[must_use]
+    pub const fn words(self, otherwise: &'static str) -> &'static str {
+        match self {
+            Self::Syntax => otherwise,
+            Self::TooLarge => {
+                "must be less than 2^63: Kubernetes would take 9223372036854775807 in its place without a word"
+            }
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Form {
     Binary,
@@ -24,28 +54,39 @@ enum Form {
 }
 
 impl Quantity {
-    /// Reads a quantity; `None` if it has not the syntax of one or is beyond what Kubernetes can hold.
+    /// Reads a quantity; `None` if [`Self::read`] refuses it.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let (negative, unsigned) = match text.as_bytes().first()? {
-            b'-' => (true, &text[1..]),
-            b'+' => (false, &text[1..]),
+        Self::read(text).ok()
+    }
+
+    /// Reads a quantity. What is finer than a billionth is rounded away from zero, as Kubernetes does it.
+    ///
+    /// # Errors
+    /// If it has not the syntax of a quantity, or is more than Kubernetes can hold.
+    pub fn read(text: &str) -> Result<Self, Unreadable> {
+        let (negative, unsigned) = match text.as_bytes().first() {
+            Some(b'-') => (true, &text[1..]),
+            Some(b'+') => (false, &text[1..]),
             _ => (false, text),
         };
         let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
         let (number, suffix) = unsigned.split_at(end);
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         if whole.is_empty() && fraction.is_empty() || fraction.contains('.') {
-            return None;
+            return Err(Unreadable::Syntax);
         }
-        let (form, numerator, denominator) = scale(suffix)?;
-        let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
-        let fraction_digits = u32::try_from(fraction.len()).ok()?;
-        let scaled = digits.checked_mul(numerator)?.checked_mul(NANO)?;
-        let divisor = denominator.checked_mul(10_i128.checked_pow(fraction_digits)?)?;
-        // Kubernetes rounds away from zero what is finer than a billionth.
-        let nanos = scaled / divisor + i128::from(scaled % divisor != 0);
-        (nanos <= i128::from(i64::MAX) * NANO).then_some(Self { nanos: if negative { -nanos } else { nanos }, form })
+        let (form, scale) = scale(suffix).ok_or(Unreadable::Syntax)?;
+        let nanos = match scale {
+            Scale::Power(exponent) => decimal_nanos(whole, fraction, exponent),
+            Scale::Times(factor) => binary_nanos(whole, fraction, factor),
+        };
+        match nanos.filter(|nanos| *nanos <= MAX_NANOS) {
+            Some(nanos) => Ok(Self { nanos: if negative { -nanos } else { nanos }, form }),
+            // As much less than nothing as there can be: whoever asks refuses all of these.
+            None if negative => Ok(Self { nanos: -MAX_NANOS, form }),
+            None => Err(Unreadable::TooLarge),
+        }
     }
 
     /// Whether it is more than nothing.
@@ -124,18 +165,58 @@ const fn rounded(amount: i128, step: i128) -> i128 {
     amount / step + (amount % step).signum()
 }
 
-/// Form and factor of a suffix as a fraction.
-fn scale(suffix: &str) -> Option<(Form, i128, i128)> {
+/// What a suffix does to the number before it.
+enum Scale {
+    /// Ten to this power, times the number.
+    Power(i64),
+    /// This many times the number.
+    Times(i128),
+}
+
+/// Form and scale of a suffix.
+fn scale(suffix: &str) -> Option<(Form, Scale)> {
     if let Some(power) = BINARY.iter().skip(1).position(|name| *name == suffix) {
-        return Some((Form::Binary, 1 << (10 * (power + 1)), 1));
+        return Some((Form::Binary, Scale::Times(1 << (10 * (power + 1)))));
     }
-    let (form, exponent) = if let Some((_, exponent)) = DECIMAL.iter().find(|(name, _)| *name == suffix) {
-        (Form::Decimal, *exponent)
-    } else {
-        (Form::Exponent, suffix.strip_prefix(['e', 'E'])?.parse::<i32>().ok()?)
-    };
-    let factor = 10_i128.checked_pow(exponent.unsigned_abs())?;
-    Some(if exponent < 0 { (form, 1, factor) } else { (form, factor, 1) })
+    if let Some((_, exponent)) = DECIMAL.iter().find(|(name, _)| *name == suffix) {
+        return Some((Form::Decimal, Scale::Power((*exponent).into())));
+    }
+    let exponent = suffix.strip_prefix(['e', 'E'])?.parse().ok()?;
+    Some((Form::Exponent, Scale::Power(exponent)))
+}
+
+/// Billionths of a number times a power of ten; none if they are too many to count.
+fn decimal_nanos(whole: &str, fraction: &str, exponent: i64) -> Option<i128> {
+    let digits = format!("{whole}{fraction}");
+    let digits = digits.trim_start_matches('0');
+    let moved = exponent.saturating_sub(i64::try_from(fraction.len()).ok()?).saturating_add(NANO_DIGITS);
+    if digits.is_empty() {
+        return Some(0);
+    }
+    let kept = i64::try_from(digits.len()).ok()?.saturating_add(moved);
+    if kept > MAX_DIGITS {
+        return None;
+    }
+    if moved >= 0 {
+        return digits.parse::<i128>().ok()?.checked_mul(10_i128.checked_pow(moved.try_into().ok()?)?);
+    }
+    let (kept, dropped) = digits.split_at(usize::try_from(kept.max(0)).ok()?);
+    let kept: i128 = if kept.is_empty() { 0 } else { kept.parse().ok()? };
+    Some(kept + i128::from(dropped.contains(|digit| digit != '0')))
+}
+
+/// Billionths of a number times a factor of at most 2^60; none if they are too many to count.
+fn binary_nanos(whole: &str, fraction: &str, factor: i128) -> Option<i128> {
+    let whole = whole.trim_start_matches('0');
+    let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    // More digits than these do not change a billionth of what fits.
+    let (fraction, rest) = fraction.split_at(fraction.len().min(FRACTION_DIGITS));
+    let of_fraction: i128 = format!("{fraction:0<FRACTION_DIGITS$}").parse().ok()?;
+    let scaled = of_fraction * factor;
+    let step = 10_i128.pow(u32::try_from(FRACTION_DIGITS).ok()?) / NANO;
+    let rest = rest.contains(|digit| digit != '0');
+    let part = scaled / step + i128::from(scaled % step != 0 || rest);
+    whole.checked_mul(factor)?.checked_mul(NANO)?.checked_add(part)
 }
 
 fn reduce(mut mantissa: i128, base: i128, most: usize) -> (i128, usize) {
@@ -187,8 +268,28 @@ mod tests {
 
     #[test]
     fn anything_else_is_not_a_quantity() {
-        for text in ["", "Gi", "1Gb", "1 Gi", "1.2.3", "--1", "e3", "1e", "1KiB", "1ki", ".", "1e99", "99999999E"] {
-            assert_eq!(Quantity::parse(text), None, "{text}");
+        for text in ["", "Gi", "1Gb", "1 Gi", "1.2.3", "--1", "e3", "1e", "1KiB", "1ki", ".", "1e1.5", "é"] {
+            assert_eq!(Quantity::read(text), Err(Unreadable::Syntax), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_beyond_kubernetes_is_too_large_and_what_is_fine_is_rounded() {
+        for text in ["9223372036854775808", "8Ei", "1e99", "99999999E", "1e99999999999", &"9".repeat(60)] {
+            assert_eq!(Quantity::read(text), Err(Unreadable::TooLarge), "{text}");
+        }
+        for (text, canonical) in [
+            ("9223372036854775807", "9223372036854775807"),
+            ("9223372036854775807e-3", "9223372036854775807e-3"),
+            ("7.999999999Ei", "9223372035701854303393153024n"),
+            ("1e-99", "1e-9"),
+            ("0e99999", "0"),
+            ("0000000000000000000000000000000000000000000001", "1"),
+            ("1.0000000000000000000000000000000000000000000001", "1000000001n"),
+            ("0.00000000000000000000001Ki", "1n"),
+            ("-1e99", "-9223372036854775807"),
+        ] {
+            assert_eq!(Quantity::parse(text).map(Quantity::canonical).as_deref(), Some(canonical), "{text}");
         }
     }
 

@@ -18,6 +18,9 @@ use crate::api::{
 const MAX_IMAGE: usize = 1024;
 /// Most labels, and most annotations, of a template.
 const MAX_METADATA: usize = 256;
+/// Most bytes that all annotations of a template may have together: what Kubernetes takes of an object, less what the
+/// controller's own annotations of Partitions and pods need.
+const MAX_ANNOTATIONS: usize = 256 * 1024 - 4 * 1024;
 /// Most names of other sets that one answer lists.
 const MAX_COLLISIONS: usize = 20;
 /// Most bytes of a spec as JSON. A Partition holds its template, and the template's labels and annotations once more; the
@@ -49,7 +52,7 @@ pub(super) fn set(set: &SetObject, violations: &mut Vec<Violation>) {
         }
         if let Some(map) = &metadata.annotations {
             at_most(map.len(), MAX_METADATA, &format!("{path}.annotations"), violations);
-            labels::annotations(map, &format!("{path}.annotations"), violations);
+            labels::annotations(map, MAX_ANNOTATIONS, &format!("{path}.annotations"), violations);
             if let Some(ports) = map.get(annotations::MEMBER_PORTS)
                 && !MEMBER_PORTS.contains(&ports.as_str())
             {
@@ -138,8 +141,6 @@ pub(super) fn template(spec: &TemplateSpec, path: &str, violations: &mut Vec<Vio
     ] {
         at_most(count.unwrap_or_default(), 64, &format!("{path}.{field}"), violations);
     }
-    let grace = spec.termination_grace_period_seconds;
-    bounds(grace, 0, i64::MAX, &format!("{path}.terminationGracePeriodSeconds"), violations);
 }
 
 fn protocol_and_config(spec: &TemplateSpec, path: &str, violations: &mut Vec<Violation>) {
@@ -168,6 +169,8 @@ fn image(spec: &TemplateSpec, path: &str, violations: &mut Vec<Violation>) {
             violations.push(Violation::too_long(field, MAX_IMAGE));
         } else if image.chars().any(char::is_whitespace) {
             violations.push(Violation::invalid(field, image, "must not contain white space"));
+        } else if image.chars().any(char::is_control) {
+            violations.push(Violation::invalid(field, image, "must not contain control characters"));
         }
     }
     for (field, policy) in [("imagePullPolicy", &spec.image_pull_policy), ("pullPolicy", &spec.pull_policy)] {
@@ -209,16 +212,20 @@ fn env(env: &[EnvVar], path: &str, violations: &mut Vec<Violation>) {
 fn storage(spec: &TemplateSpec, path: &str, violations: &mut Vec<Violation>) {
     let field = format!("{path}.storageSize");
     match &spec.storage_size {
-        Some(size) if !Quantity::parse(&size.0).is_some_and(Quantity::is_positive) => {
-            let detail = "must be a quantity greater than 0, for instance 8Gi";
-            violations.push(Violation::invalid(field, &size.0, detail));
+        Some(size) => {
+            const DETAIL: &str = "must be a quantity greater than 0, for instance 8Gi";
+            let wrong = match Quantity::read(&size.0) {
+                Ok(amount) => (!amount.is_positive()).then_some(DETAIL),
+                Err(why) => Some(why.words(DETAIL)),
+            };
+            violations.extend(wrong.map(|wrong| Violation::invalid(field, &size.0, wrong)));
         }
         None if spec.storage_class.as_deref().is_some_and(|class| !class.is_empty())
             && !violations.iter().any(|violation| violation.field == field) =>
         {
             violations.push(Violation::required(field, "storageClass needs a size"));
         }
-        _ => {}
+        None => {}
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is legal and unwise: warnings that kubectl prints beside its answer.
 
+use super::pod;
 use super::read::SetObject;
 use crate::api::labels::{self, annotations};
 use crate::api::{DEFAULT_COUNT, Protocol, TemplateSpec, names};
@@ -28,6 +29,7 @@ pub(super) fn set(new: &SetObject, old: Option<&SetObject>) -> Vec<String> {
     }
     template(&new.spec.template.spec, &mut warnings);
     replaced_defaults(&new.spec.template.spec, &mut warnings);
+    warnings.extend(pod::warnings(&new.spec.template.spec, "spec.template.spec"));
     metadata(new, &mut warnings);
     warnings
 }

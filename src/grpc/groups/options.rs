@@ -21,6 +21,7 @@ const FIELD: &str = "spec.protocol";
 const TYPE_URL: &str = "type.googleapis.com/";
 const DURATION: &str = "google.protobuf.Duration";
 const NANOS: u128 = 1_000_000_000;
+const MAX_SECONDS: i128 = duration::MAX_SECONDS.cast_signed();
 
 static POOL: LazyLock<Option<DescriptorPool>> = LazyLock::new(|| DescriptorPool::decode(DESCRIPTORS).ok());
 
@@ -139,7 +140,11 @@ fn tidy(message: &mut DynamicMessage, path: &str, violations: &mut Vec<Violation
             (Value::Message(duration), Kind::Message(kind)) if kind.full_name() == DURATION => match nanos(duration) {
                 Some(0) => zeros.push(field),
                 Some(_) => {}
-                None => violations.push(Violation::invalid(path, &parts(duration), "must be a duration of 0 or more")),
+                None => {
+                    let too_long = i128::from(parts(duration).0) > MAX_SECONDS;
+                    let detail = if too_long { duration::TOO_LONG } else { "must be a duration of 0 or more" };
+                    violations.push(Violation::invalid(path, &parts(duration), detail));
+                }
             },
             (Value::Message(group), _) => {
                 tidy(group, &path, violations);

@@ -74,10 +74,19 @@ fn what_cannot_be_kept_is_refused_with_its_field() {
         election_timeout: Some(Duration { seconds: election.0, nanos: election.1 }),
         ..Default::default()
     };
-    for wrong in [(-1, 0), (0, -1), (1, -1), (0, 1_000_000_000), (315_576_000_001, 0), (i64::MIN, i32::MIN)] {
+    let negative = "must be a duration of 0 or more";
+    let too_long = "must be at most 87660000h, the longest duration that nodes can be told";
+    for (wrong, words) in [
+        ((-1, 0), negative),
+        ((0, -1), negative),
+        ((1, -1), negative),
+        ((0, 1_000_000_000), negative),
+        ((i64::MIN, i32::MIN), negative),
+        ((315_576_000_001, 0), too_long),
+    ] {
         assert_eq!(
             rejected(&packed(Protocol::Raft, &raft(wrong))),
-            [format!("spec.protocol.election_timeout: Invalid value: {wrong:?}: must be a duration of 0 or more")]
+            [format!("spec.protocol.election_timeout: Invalid value: {wrong:?}: {words}")]
         );
     }
     for wrong in [f64::NAN, f64::INFINITY, -0.5, 1.0] {

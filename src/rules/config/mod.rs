@@ -88,15 +88,23 @@ fn one(kind: Kind, value: &Node, field: &str, violations: &mut Vec<Violation>) -
         Kind::Duration => {
             const DETAIL: &str = "must be a duration greater than 0 with a unit, such as 5s, 500ms or 1m";
             let text = text(DETAIL)?;
-            let nanos = duration::parse(text).filter(|nanos| *nanos > 0);
-            let nanos = nanos.ok_or_else(|| Violation::invalid(field, &text, DETAIL))?;
-            Ok(duration::protobuf_json(nanos).into())
+            match duration::read(text) {
+                Ok(nanos) if nanos > 0 => Ok(duration::protobuf_json(nanos).into()),
+                Ok(_) | Err(duration::Unreadable::Syntax) => Err(Violation::invalid(field, &text, DETAIL)),
+                Err(duration::Unreadable::TooLong) => Err(Violation::invalid(field, &text, duration::TOO_LONG)),
+            }
         }
         Kind::Boolean => match value {
             Node::Boolean(value) => Ok((*value).into()),
             _ => Err(mistyped("must be true or false")),
         },
-        Kind::Text => text("must be a string").map(Value::from),
+        Kind::Path => {
+            let path = text("must be a string")?;
+            if path.contains(char::is_control) {
+                return Err(Violation::invalid(field, &path, "must not contain control characters"));
+            }
+            Ok(path.into())
+        }
         Kind::Ratio => {
             let number = value.number().ok_or_else(|| mistyped("must be a number"))?;
             if number > 0.0 && number < 1.0 {
@@ -153,7 +161,7 @@ fn timings(checked: &Map<String, Value>, protocol: Option<Protocol>, path: &str,
     if heartbeat < election {
         return;
     }
-    let (election, heartbeat) = (duration::protobuf_json(election), duration::protobuf_json(heartbeat));
+    let (election, heartbeat) = (duration::readable(election), duration::readable(heartbeat));
     violations.push(if given_heartbeat.is_some() {
         let detail = format!("must be less than electionTimeout ({election})");
         Violation::invalid(format!("{path}.heartbeatInterval"), &heartbeat, detail)

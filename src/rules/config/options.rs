@@ -14,7 +14,8 @@ pub(super) struct ConfigOption {
 pub(super) enum Kind {
     Duration,
     Boolean,
-    Text,
+    /// A path on a node's volume.
+    Path,
     /// A share: a number that is greater than 0 and less than 1.
     Ratio,
     Uint32,
@@ -30,7 +31,7 @@ const fn option(name: &'static str, kind: Kind) -> ConfigOption {
 const STORAGE: ConfigOption = option(
     "storage",
     Kind::Group(&[
-        option("directory", Kind::Text),
+        option("directory", Kind::Path),
         option("level", Kind::Choice(&["DISK", "MAPPED"])),
         option("maxEntrySize", Kind::Uint32),
         option("segmentSize", Kind::Uint32),

@@ -116,8 +116,39 @@ fn a_heartbeat_must_be_shorter_than_the_election_timeout() {
     );
     assert_eq!(
         rejected("electionTimeout: 100ms", Some(Protocol::Raft)),
-        [r#"config.electionTimeout: Invalid value: "0.1s": must be greater than heartbeatInterval (0.5s by default)"#]
+        [
+            r#"config.electionTimeout: Invalid value: "100ms": must be greater than heartbeatInterval (500ms by default)"#
+        ]
     );
+}
+
+#[test]
+fn a_duration_that_is_too_long_is_told_the_bound_and_a_short_one_is_shown_as_it_is_written() {
+    let too_long =
+        "Invalid value: \"9999999999999h\": must be at most 87660000h, the longest duration that nodes can be told";
+    for (option, protocol) in
+        [("electionTimeout", Protocol::Raft), ("heartbeatInterval", Protocol::Raft), ("compaction.age", Protocol::Log)]
+    {
+        let text = match option.split_once('.') {
+            Some((group, option)) => format!("{group}: {{{option}: 9999999999999h}}"),
+            None => format!("{option}: 9999999999999h"),
+        };
+        assert_eq!(rejected(&text, Some(protocol)), [format!("config.{option}: {too_long}")]);
+    }
+    assert_eq!(
+        rejected("electionTimeout: 1ns", Some(Protocol::Raft)),
+        [r#"config.electionTimeout: Invalid value: "1ns": must be greater than heartbeatInterval (500ms by default)"#]
+    );
+}
+
+#[test]
+fn paths_have_no_control_characters() {
+    for (written, shown) in [("\\0", "\\0"), ("/a\\nb", "/a\\nb"), ("\\x7f", "\\u{7f}"), ("\\x01", "\\u{1}")] {
+        let wanted =
+            format!("config.storage.directory: Invalid value: \"{shown}\": must not contain control characters");
+        assert_eq!(rejected(&format!("storage: {{directory: \"{written}\"}}"), Some(Protocol::Raft)), [wanted]);
+    }
+    assert!(check("storage: {directory: /é ü}", Some(Protocol::Raft), PATH).is_ok());
 }
 
 #[test]

@@ -6,8 +6,8 @@ use super::{Report, selectors};
 use crate::rules::syntax;
 use crate::rules::violation::Violation;
 
-const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
-const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
+pub(super) const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+pub(super) const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
 
 pub(super) fn check(affinity: &Affinity, path: &str, report: &mut Report<'_>) {
     if let Some(nodes) = &affinity.node_affinity {

@@ -36,6 +36,7 @@ const BYTE_DIVISORS: &[&str] = &["1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki",
 
 pub(super) fn check(env: &[EnvVar], path: &str, report: &mut Report<'_>) {
     for (index, variable) in env.iter().enumerate() {
+        report.no_nul(format!("{path}[{index}].value"), variable.value.as_ref());
         if let Some(source) = &variable.value_from {
             let valued = variable.value.as_deref().is_some_and(|value| !value.is_empty());
             check_source(source, valued, &format!("{path}[{index}].valueFrom"), report);
@@ -126,9 +127,13 @@ fn resource_ref(reference: &ResourceFieldSelector, path: &str, report: &mut Repo
     }
     let Some(divisor) = &reference.divisor else { return };
     let field = format!("{path}.divisor");
-    let Some(divisor) = Quantity::parse(&divisor.0) else {
-        report.add(Violation::invalid(field, &divisor.0, "must be a quantity, for instance 1m or 1Mi"));
-        return;
+    let divisor = match Quantity::read(&divisor.0) {
+        Ok(divisor) => divisor,
+        Err(why) => {
+            let detail = why.words("must be a quantity, for instance 1m or 1Mi");
+            report.add(Violation::invalid(field, &divisor.0, detail));
+            return;
+        }
     };
     let (supported, detail) = match resource {
         _ if divisor.is_zero() => return,

@@ -10,10 +10,12 @@ mod resources;
 mod scheduling;
 mod security;
 mod selectors;
+mod warnings;
 mod windows;
 
 use std::collections::HashSet;
 
+pub(super) use self::warnings::warnings;
 use super::violation::{Reason, Violation};
 use crate::api::TemplateSpec;
 
@@ -57,6 +59,14 @@ impl<'a> Report<'a> {
     fn each(&mut self, field: &str, value: &str, wrong: Vec<String>) {
         for words in wrong {
             self.add(Violation::invalid(field, &value, words));
+        }
+    }
+
+    /// The text has no NUL: no path, variable or argument of a process can, and its container would not start. The text
+    /// may be secret.
+    fn no_nul(&mut self, field: String, text: Option<&String>) {
+        if text.is_some_and(|text| text.contains('\0')) {
+            self.add(Violation::forbidden(field, "must not contain a NUL character"));
         }
     }
 

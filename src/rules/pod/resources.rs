@@ -89,9 +89,13 @@ fn amounts<'a>(amounts: Option<&'a BTreeMap<String, Written>>, path: &str, repor
     for (name, amount) in amounts.into_iter().flatten() {
         let field = format!("{path}[{name}]");
         check_name(name, &field, report);
-        let Some(amount) = Quantity::parse(&amount.0).map(Quantity::rounded_to_milli) else {
-            report.add(Violation::invalid(field, &amount.0, "must be a quantity, for instance 500m or 2Gi"));
-            continue;
+        let amount = match Quantity::read(&amount.0) {
+            Ok(amount) => amount.rounded_to_milli(),
+            Err(why) => {
+                let detail = why.words("must be a quantity, for instance 500m or 2Gi");
+                report.add(Violation::invalid(field, &amount.0, detail));
+                continue;
+            }
         };
         let mut wrong = |detail: String| report.add(Violation::invalid(field.clone(), &amount.canonical(), detail));
         if amount.is_negative() {

@@ -1,6 +1,8 @@
 //! Security contexts of the pod and of the container.
 
-use k8s_openapi::api::core::v1::{AppArmorProfile, PodSecurityContext, SeccompProfile, SecurityContext, Sysctl};
+use k8s_openapi::api::core::v1::{
+    AppArmorProfile, PodSecurityContext, SELinuxOptions, SeccompProfile, SecurityContext, Sysctl,
+};
 
 use super::{Report, windows};
 use crate::api::TemplateSpec;
@@ -42,6 +44,7 @@ fn check_container(context: &SecurityContext, path: &str, report: &mut Report<'_
         }
     }
     seccomp(context.seccomp_profile.as_ref(), path, report);
+    se_linux(context.se_linux_options.as_ref(), path, report);
     if context.allow_privilege_escalation == Some(false) {
         let mut wrong = |what: &str| {
             let detail = format!("cannot set `allowPrivilegeEscalation` to false and {what}");
@@ -57,6 +60,16 @@ fn check_container(context: &SecurityContext, path: &str, report: &mut Report<'_
     }
     windows::check(context.windows_options.as_ref(), path, report);
     app_armor(context.app_armor_profile.as_ref(), path, report);
+}
+
+/// `SELinux` labels are arguments of the container's runtime.
+fn se_linux(options: Option<&SELinuxOptions>, path: &str, report: &mut Report<'_>) {
+    let Some(options) = options else { return };
+    for (field, text) in
+        [("level", &options.level), ("role", &options.role), ("type", &options.type_), ("user", &options.user)]
+    {
+        report.no_nul(format!("{path}.seLinuxOptions.{field}"), text.as_ref());
+    }
 }
 
 fn check_pod(context: &PodSecurityContext, path: &str, report: &mut Report<'_>) {
@@ -79,6 +92,7 @@ fn check_pod(context: &PodSecurityContext, path: &str, report: &mut Report<'_>) 
         }
     }
     seccomp(context.seccomp_profile.as_ref(), path, report);
+    se_linux(context.se_linux_options.as_ref(), path, report);
     windows::check(context.windows_options.as_ref(), path, report);
     app_armor(context.app_armor_profile.as_ref(), path, report);
 }
@@ -94,6 +108,7 @@ fn sysctls(sysctls: &[Sysctl], path: &str, report: &mut Report<'_>) {
     let mut known = std::collections::HashSet::new();
     for (index, sysctl) in sysctls.iter().enumerate() {
         let (name, field) = (sysctl.name.as_str(), format!("{path}[{index}].name"));
+        report.no_nul(format!("{path}[{index}].value"), Some(&sysctl.value));
         if name.is_empty() {
             report.add(Violation::required(field, ""));
         } else if !is_sysctl(name) {
@@ -123,7 +138,10 @@ fn seccomp(profile: Option<&SeccompProfile>, path: &str, report: &mut Report<'_>
     let field = format!("{path}.localhostProfile");
     match (kind == LOCALHOST, &profile.localhost_profile) {
         (true, None) => report.add(Violation::required(field, "must be set when seccomp type is Localhost")),
-        (true, Some(file)) => report.each(&field, file, syntax::local_path(file)),
+        (true, Some(file)) => {
+            report.each(&field, file, syntax::local_path(file));
+            report.no_nul(field, Some(file));
+        }
         (false, Some(_)) => {
             report.add(Violation::invalid(field, &"", "can only be set when seccomp type is Localhost"));
         }
@@ -145,8 +163,9 @@ fn app_armor(profile: Option<&AppArmorProfile>, path: &str, report: &mut Report<
                 report.add(Violation::invalid(&field, &name, "must not be padded with whitespace"));
             }
             if name.len() > MAX_PROFILE {
-                report.add(Violation::too_long(field, MAX_PROFILE));
+                report.add(Violation::too_long(&field, MAX_PROFILE));
             }
+            report.no_nul(field, profile.localhost_profile.as_ref());
         }
         ("RuntimeDefault" | "Unconfined", Some(name)) => {
             report.add(Violation::invalid(field, &name, "can only be set when AppArmor type is Localhost"));
@@ -184,6 +203,9 @@ mod tests {
             (json!({"seccompProfile": {"type": "RuntimeDefault", "localhostProfile": "a"}}), 1),
             (json!({"seccompProfile": {"type": "runtime/default"}}), 1),
             (json!({"appArmorProfile": {"type": "Localhost", "localhostProfile": " a"}}), 1),
+            (json!({"appArmorProfile": {"type": "Localhost", "localhostProfile": "a\0"}}), 1),
+            (json!({"seccompProfile": {"type": "Localhost", "localhostProfile": "\0"}}), 1),
+            (json!({"seLinuxOptions": {"user": "\0", "level": "s0"}}), 1),
         ] {
             let found = judged(json!({"protocol": "raft", "securityContext": context}));
             assert_eq!(found.len(), wrong, "{found:?}");
@@ -205,6 +227,7 @@ mod tests {
                 3,
             ),
             (json!({"windowsOptions": {"hostProcess": true}}), 1),
+            (json!({"sysctls": [{"name": "a"}, {"name": "b", "value": "1\0"}]}), 1),
         ] {
             let found = judged(json!({"protocol": "raft", "podSecurityContext": context}));
             assert_eq!(found.len(), wrong, "{found:?}");

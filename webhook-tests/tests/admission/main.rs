@@ -12,6 +12,7 @@ mod hostile;
 mod manifests;
 mod names;
 mod normal;
+mod offline;
 mod options;
 mod partitions;
 mod ratcheting;

@@ -42,7 +42,7 @@ fn protocols_options_are_checked_strictly() {
                 json!("electionTimeout: 200ms"),
                 &options(
                     ".electionTimeout",
-                    "Invalid value: \"0.2s\": must be greater than heartbeatInterval (0.5s by default)",
+                    "Invalid value: \"200ms\": must be greater than heartbeatInterval (500ms by default)",
                 ),
             ),
             (

@@ -60,8 +60,8 @@ fn counts_have_bounds() {
             ),
             (
                 "/spec/template/spec/terminationGracePeriodSeconds",
-                json!(-1),
-                "spec.template.spec.terminationGracePeriodSeconds: Invalid value: -1: must be greater than or equal to 0",
+                json!("30"),
+                "spec.template.spec.terminationGracePeriodSeconds: Invalid value: \"string\": must be an integer",
             ),
         ],
     );
@@ -203,6 +203,12 @@ fn storage_and_resources_are_quantities() {
                 SIZE,
                 json!("8GB"),
                 "spec.template.spec.storageSize: Invalid value: \"8GB\": must be a quantity greater than 0, for instance 8Gi",
+            ),
+            (
+                SIZE,
+                json!("8Ei"),
+                "spec.template.spec.storageSize: Invalid value: \"8Ei\": must be less than 2^63: Kubernetes would take \
+                 9223372036854775807 in its place without a word",
             ),
             (
                 RESOURCES,

@@ -86,8 +86,8 @@ fn structures_that_replace_a_default_lose_all_of_it() {
     let unowned = "spec.template.spec.podSecurityContext: replaces the default, fsGroup 65534 of the volumes; without \
         fsGroup, nodes that do not run as root may be unable to write to them, unless the cluster sets one, as OpenShift \
         does";
-    let spread =
-        json!([{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}]);
+    let spread = json!([{"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {}}]);
     let storage = || ("storageSize", json!("1Gi"));
     warns(&[
         (spec(&[("affinity", json!({}))]), &[together]),
@@ -97,6 +97,25 @@ fn structures_that_replace_a_default_lose_all_of_it() {
         (spec(&[("podSecurityContext", json!({"runAsNonRoot": true}))]), &[]),
         (spec(&[("podSecurityContext", json!({})), storage()]), &[unowned]),
         (spec(&[("podSecurityContext", json!({"fsGroup": 1000})), storage()]), &[]),
+    ]);
+}
+
+#[test]
+fn what_kubernetes_warns_of_in_a_stateful_set_is_said_here() {
+    let spec = |field: &str, value: Value| with(raft("raft"), &format!("/spec/template/spec/{field}"), value);
+    warns(&[
+        (
+            spec("terminationGracePeriodSeconds", json!(-1)),
+            &[
+                "spec.template.spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be \
+               treated as 1",
+            ],
+        ),
+        (
+            spec("imagePullSecrets", json!([{}])),
+            &["spec.template.spec.imagePullSecrets[0].name: invalid empty name \"\""],
+        ),
+        (spec("podSecurityContext", json!({"sysctls": [{"name": "kernel.shm_rmid_forced"}]})), &[]),
     ]);
 }
 

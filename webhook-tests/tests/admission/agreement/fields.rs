@@ -123,12 +123,17 @@ fn of_a_template() -> Vec<Field> {
                 json!("- a"),
                 json!("x"),
                 json!("storage: {level: disk}"),
+                json!("storage: {directory: \"\\0\"}"),
                 json!(format!("#{}", "é".repeat(10_000))),
             ],
         ),
         ("/spec/template/spec/image", Legal, vec![json!(""), json!("a/b:c"), json!("x".repeat(1024)), json!(null)]),
         ("/spec/template/spec/image", Illegal, vec![json!("x".repeat(1025)), json!(1)]),
-        ("/spec/template/spec/image", IllegalForFunctions, vec![json!("a b"), json!("a\n"), json!("é".repeat(1000))]),
+        (
+            "/spec/template/spec/image",
+            IllegalForFunctions,
+            vec![json!("a b"), json!("a\n"), json!("a\0"), json!("é".repeat(1000))],
+        ),
         (
             "/spec/template/spec/imagePullPolicy",
             Legal,
@@ -166,8 +171,8 @@ fn of_a_template() -> Vec<Field> {
             ],
         ),
         ("/spec/template/spec/ipFamilies", IllegalForFunctions, vec![json!(["IPv4", "IPv6"]), json!(["IPv6", "IPv6"])]),
-        ("/spec/template/spec/terminationGracePeriodSeconds", Legal, vec![json!(0), json!(30), json!(null)]),
-        ("/spec/template/spec/terminationGracePeriodSeconds", Illegal, vec![json!(-1), json!(1.5), json!("30")]),
+        ("/spec/template/spec/terminationGracePeriodSeconds", Legal, vec![json!(0), json!(-1), json!(null)]),
+        ("/spec/template/spec/terminationGracePeriodSeconds", Illegal, vec![json!(1.5), json!("30")]),
     ]
 }
 

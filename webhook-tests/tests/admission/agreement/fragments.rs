@@ -46,6 +46,14 @@ fn unknown() -> impl Iterator<Item = Fragment> {
         (Unknown::Refused, json!({"topologySpreadConstraints": [spread]})),
         // Kubernetes makes the largest amount of it that it can hold.
         (Unknown::Refused, json!({"resources": {"limits": {"cpu": "1e99"}}})),
+        (Unknown::Refused, json!({"resources": {"limits": {"memory": "8Ei"}}})),
+        // No path, variable or argument of a process has a NUL.
+        (Unknown::Refused, json!({"env": [{"name": "A", "value": "a\0"}]})),
+        (Unknown::Refused, json!({"securityContext": {"seLinuxOptions": {"user": "\0"}}})),
+        (Unknown::Refused, json!({"podSecurityContext": {"sysctls": [{"name": "a", "value": "\0"}]}})),
+        // An empty item of a list in YAML is a slip.
+        (Unknown::Refused, json!({"imagePullSecrets": [null]})),
+        (Unknown::Refused, json!({"podSecurityContext": {"supplementalGroups": [null]}})),
         // Without dynamic resource allocation they are dropped.
         (Unknown::Refused, json!({"resources": {"claims": [{"name": "c"}]}})),
     ]
@@ -90,6 +98,8 @@ fn resources() -> Vec<Value> {
         json!({"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "500m", "memory": "1000Mi"}}),
         json!({"requests": {"cpu": 0.5}, "limits": {"cpu": 0.25}}),
         json!({"requests": {"memory": "1G"}, "limits": {"memory": "1Gi"}}),
+        json!({"limits": {"memory": "1e-99", "ephemeral-storage": "9223372036854775807"}}),
+        json!({"limits": {"memory": "1.0000000000000000000000000000000000000000001", "cpu": "000000000000000000001"}}),
     ]);
     all.into_iter().map(|resources| json!({"resources": resources})).collect()
 }
@@ -246,6 +256,11 @@ fn node_affinity() -> Vec<Value> {
         all.push(json!({REQUIRED: {"nodeSelectorTerms": [{}, term]}}));
         all.push(json!({PREFERRED: [{"weight": 1, "preference": term}]}));
     }
+    all.push(json!({PREFERRED: [{"weight": 1}]}));
+    for key in ["beta.kubernetes.io/arch", "node-role.kubernetes.io/master"] {
+        let term = json!({"matchExpressions": [{"key": key, "operator": "In", "values": ["a b"]}]});
+        all.push(json!({REQUIRED: {"nodeSelectorTerms": [term]}}));
+    }
     for weight in [-1, 0, 100, 101] {
         all.push(json!({PREFERRED: [{"weight": weight, "preference": {}}]}));
     }
@@ -319,6 +334,7 @@ fn security() -> Vec<Value> {
         pod.push(json!({"sysctls": [{"name": name, "value": "1"}]}));
     }
     pod.push(json!({"sysctls": [{"name": "a", "value": "1"}, {"name": "a", "value": ""}]}));
+    pod.push(json!({"sysctls": [{"name": "a"}]}));
     let container = container.into_iter().map(|context| json!({"securityContext": context}));
     container.chain(pod.into_iter().map(|context| json!({"podSecurityContext": context}))).collect()
 }
@@ -330,6 +346,11 @@ fn names() -> Vec<Value> {
         all.push(json!({"priorityClassName": name}));
         all.push(json!({"imagePullSecrets": [{"name": name}]}));
     }
+    all.extend([-1, 0, i64::MIN, i64::MAX].map(|seconds| json!({"terminationGracePeriodSeconds": seconds})));
+    all.extend(
+        [json!([{}]), json!([{"name": "a"}, {"name": "a"}])].map(|secrets| json!({"imagePullSecrets": secrets})),
+    );
+    all.push(json!({"nodeSelector": {"beta.kubernetes.io/os": "linux"}}));
     for (key, value) in [("a", "b"), ("a", ""), ("a b", "c"), ("", "c"), ("a", "b c"), ("a/b/c", "d"), ("/a", "b")] {
         all.push(json!({"nodeSelector": {key: value}}));
     }

@@ -10,7 +10,7 @@ mod pods;
 
 use atomix_controller::api::PartitionSet;
 use atomix_controller::rules::{self, SetVerdict};
-use futures::future::join_all;
+use futures::{StreamExt, stream};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, DynamicObject};
@@ -30,11 +30,8 @@ fn the_schema_and_the_webhooks_agree_on_new_sets() {
     let namespace = Namespace::new(bare().kubectl(), "agreement");
     let disagreements = runtime().block_on(async {
         let sets = sets(&namespace).await;
-        let mut found = Vec::new();
-        for some in cases.chunks(AT_ONCE) {
-            found.extend(join_all(some.iter().map(|case| judge_new(&sets, case))).await);
-        }
-        found
+        let judged = stream::iter(&cases).map(|case| judge_new(&sets, case));
+        judged.buffer_unordered(AT_ONCE).collect().await
     });
     assert_none(disagreements);
 }
@@ -65,9 +62,8 @@ fn the_schema_and_the_webhooks_agree_on_changes() {
         for (old, cases) in &changes {
             let name = old["metadata"]["name"].as_str().expect("a name");
             let old = serde_json::to_value(sets.get(name).await.expect("the old set")).expect("JSON");
-            for some in cases.chunks(AT_ONCE) {
-                found.extend(join_all(some.iter().map(|case| judge_change(&sets, &old, case))).await);
-            }
+            let judged = stream::iter(cases).map(|case| judge_change(&sets, &old, case));
+            found.extend(judged.buffer_unordered(AT_ONCE).collect::<Vec<_>>().await);
         }
         found
     });

@@ -1,0 +1,198 @@
+//! The `validate` command: what `kubectl create` would say of files, without a cluster.
+
+mod documents;
+mod scalar;
+mod strict;
+
+use std::io::{self, Read};
+use std::path::Path;
+
+use kube::Resource;
+use serde_json::Value;
+
+use self::documents::Document;
+use crate::api::PartitionSet;
+use crate::rules;
+
+/// Why a file could not be judged.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("reading {file}: {source}")]
+    Read {
+        /// Name of the file.
+        file: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is no YAML.
+    #[error("{file} is not YAML: {message}")]
+    Yaml {
+        /// Name of the file.
+        file: String,
+        /// Why.
+        message: String,
+    },
+}
+
+/// Judges every document of a file that is a PartitionSet, as if it were created; others are passed over. Prints the
+/// verdicts and returns how many sets are invalid.
+///
+/// # Errors
+/// [`Error`] if the file cannot be read as YAML.
+pub fn validate(path: &Path) -> Result<usize, Error> {
+    let file = path.display().to_string();
+    let mut text = String::new();
+    let read = if file == "-" {
+        io::stdin().read_to_string(&mut text).map(drop)
+    } else {
+        std::fs::read_to_string(path).map(|content| text = content)
+    };
+    read.map_err(|source| Error::Read { file: file.clone(), source })?;
+    let verdicts = judge(&file, &text).map_err(|message| Error::Yaml { file: file.clone(), message })?;
+    for verdict in &verdicts {
+        println!("{}", verdict.lines.join("\n"));
+    }
+    if verdicts.is_empty() {
+        println!("{file}: there is no PartitionSet in it");
+    }
+    Ok(verdicts.iter().filter(|verdict| !verdict.valid).count())
+}
+
+/// The verdict on one document.
+struct Verdict {
+    valid: bool,
+    /// What is printed.
+    lines: Vec<String>,
+}
+
+fn judge(file: &str, text: &str) -> Result<Vec<Verdict>, String> {
+    let mut verdicts = Vec::new();
+    for Document { value, repeated } in documents::read(text)? {
+        let mut objects = Vec::new();
+        expand(value, &mut objects);
+        let before = verdicts.len();
+        verdicts.extend(objects.iter().filter_map(|object| judge_object(file, object)));
+        if let Some(verdict) = verdicts.get_mut(before) {
+            let warnings = repeated.iter().map(|(key, line)| {
+                format!("Warning: {file}: {key:?} stands twice, again in line {line}: the last one counts")
+            });
+            verdict.lines.splice(0..0, warnings);
+        }
+    }
+    Ok(verdicts)
+}
+
+/// The objects of a document, which may be a list of them.
+fn expand(document: Value, objects: &mut Vec<Value>) {
+    match document {
+        Value::Object(mut fields) if fields.get("items").is_some_and(Value::is_array) => {
+            let items = fields.remove("items").unwrap_or_default();
+            items.as_array().into_iter().flatten().for_each(|item| expand(item.clone(), objects));
+        }
+        Value::Null => {}
+        other => objects.push(other),
+    }
+}
+
+/// None of what is of another API than that of partitions.
+fn judge_object(file: &str, object: &Value) -> Option<Verdict> {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let (version, kind) = (text("/apiVersion"), text("/kind"));
+    let wrong = if version.is_empty() || kind.is_empty() {
+        vec!["is no object of Kubernetes: it has no apiVersion, or no kind".to_owned()]
+    } else if version.split('/').next() != Some(PartitionSet::group(&()).as_ref()) || kind == "Partition" {
+        return None;
+    } else if version != PartitionSet::api_version(&()) || kind != PartitionSet::kind(&()) {
+        vec![format!("no matches for kind {kind:?} in version {version:?}")]
+    } else {
+        return Some(judge_set(file, object));
+    };
+    Some(verdict(&format!("{file}: document"), &[], &wrong))
+}
+
+fn judge_set(file: &str, set: &Value) -> Verdict {
+    let judged = rules::partition_set(set, None, &|_| None);
+    let unknown = strict::unknown_fields(set).into_iter().map(|path| format!("unknown field {path:?}"));
+    let violations = rules::metadata(set).into_iter().chain(judged.violations);
+    let wrong: Vec<String> = unknown.chain(violations.map(|violation| violation.to_string())).collect();
+    verdict(&format!("{file}: PartitionSet {:?}", judged.set.name), &judged.warnings, &wrong)
+}
+
+fn verdict(subject: &str, warnings: &[String], wrong: &[String]) -> Verdict {
+    let mut lines: Vec<String> = warnings.iter().map(|warning| format!("Warning: {warning}")).collect();
+    let valid = wrong.is_empty();
+    lines.push(format!("{subject} is {}", if valid { "valid" } else { "invalid:" }));
+    lines.extend(wrong.iter().map(|wrong| format!("* {wrong}")));
+    Verdict { valid, lines }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(text: &str) -> Vec<String> {
+        judge("f", text).unwrap().into_iter().map(|verdict| verdict.lines.join("\n")).collect()
+    }
+
+    fn of(spec: &str) -> String {
+        format!("apiVersion: k8s.atomix.io/v1alpha1\nkind: PartitionSet\nmetadata: {{name: a}}\nspec: {spec}\n")
+    }
+
+    #[test]
+    fn numbers_are_taken_as_kubectl_takes_them() {
+        for size in ["3", "3.0", "3e0", "03", "0x3", "0b11", "0o3"] {
+            assert_eq!(
+                said(&of(&format!("{{template: {{spec: {{protocol: raft, size: {size}}}}}}}"))),
+                ["f: PartitionSet \"a\" is valid"],
+                "{size}"
+            );
+        }
+        let invalid = said(&of("{template: {spec: {protocol: raft, size: 3.5}}}"));
+        assert!(
+            invalid[0].contains("* spec.template.spec.size: Invalid value: \"number\": must be an integer"),
+            "{invalid:?}"
+        );
+    }
+
+    #[test]
+    fn unknown_fields_are_invalid_and_the_last_of_equal_keys_counts() {
+        let set = of("{partitions: 0, partitions: 2, foo: 1, template: {spec: {protocol: raft, size: 3}}}");
+        assert_eq!(
+            said(&set),
+            ["Warning: f: \"partitions\" stands twice, again in line 4: the last one counts\n\
+              f: PartitionSet \"a\" is invalid:\n* unknown field \"spec.foo\""]
+        );
+    }
+
+    #[test]
+    fn sets_are_found_in_lists_and_beside_others_and_misspelt_ones_are_not_passed_over() {
+        let one = "apiVersion: k8s.atomix.io/v1alpha1, kind: PartitionSet, metadata: {name: a}, \
+                   spec: {template: {spec: {protocol: raft, size: 3}}}";
+        let list = format!("{{apiVersion: v1, kind: List, items: [{{{one}}}, {{apiVersion: v1, kind: Secret}}]}}");
+        assert_eq!(said(&list), ["f: PartitionSet \"a\" is valid"]);
+        assert!(said("apiVersion: v1\nkind: Secret\n---\n").is_empty());
+        for (text, words) in [
+            (one.replace("PartitionSet", "PartitonSet"), "no matches for kind \"PartitonSet\" in version"),
+            (one.replace("v1alpha1", "v1"), "no matches for kind \"PartitionSet\" in version \"k8s.atomix.io/v1\""),
+            ("kind: PartitionSet".to_owned(), "is no object of Kubernetes"),
+        ] {
+            let found = said(&format!("{{{text}}}"));
+            assert!(found.len() == 1 && found[0].contains(words), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn metadata_is_judged_as_well() {
+        let set = of("{template: {spec: {protocol: raft, size: 3}}}");
+        for (metadata, words) in [
+            ("{}", "* metadata.name: Required value: name or generateName is required"),
+            ("{name: a, labels: {a b: c}}", "* metadata.labels: Invalid value: \"a b\": name part"),
+            ("{name: a, labels: {a: 1}}", "* metadata.labels.a: Invalid value: \"integer\": must be a string"),
+            ("{name: a, annotations: {/a: b}}", "* metadata.annotations: Invalid value: \"/a\": prefix part"),
+        ] {
+            let found = said(&set.replace("{name: a}", metadata));
+            assert!(found[0].contains(words), "{metadata}: {found:?}");
+        }
+    }
+}
