@@ -39,7 +39,7 @@ impl Ground {
     /// As on an empty cluster: no authority, and nothing is trusted.
     fn forget(&self) {
         self.kubectl().ok(&["patch", "secret", SECRET, "--type=merge", "-p", r#"{"data": null}"#]);
-        for (kind, webhooks) in CONFIGURATIONS.into_iter().zip([1, 2]) {
+        for (kind, webhooks) in CONFIGURATIONS.into_iter().zip([1, 3]) {
             let bundle = |index| format!("/webhooks/{index}/clientConfig/caBundle");
             let emptied = (0..webhooks).map(|index| json!({"op": "add", "path": bundle(index), "value": ""}));
             let emptied = emptied.collect::<Value>().to_string();
@@ -142,7 +142,7 @@ fn both_configurations_trust_the_authority_in_the_secret() {
     let authority = text(&ground.secret(), "/data/current.crt").to_owned();
     assert!(!authority.is_empty());
     let bundles = ground.bundles();
-    assert_eq!(bundles.len(), 3);
+    assert_eq!(bundles.len(), 4);
     for bundle in bundles {
         assert_eq!(bundle, authority);
     }

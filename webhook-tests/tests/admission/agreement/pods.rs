@@ -44,7 +44,7 @@ async fn judge(client: &Client, sets: &str, fragment: &Fragment) -> Option<Strin
     let template = json!({"size": 3, "protocol": "raft"});
     let set = with(raft("a"), "/spec/template/spec", merged(template, &fragment.template));
     let ours = rules::partition_set(&set, None, &alone).violations;
-    let theirs = create(client, sets, &stateful_set(&fragment.template)).await;
+    let theirs = create(client, sets, &stateful_set(&fragment.template), &[400, 422]).await;
     let agreed = match (&theirs, fragment.unknown) {
         (Ok(()), None | Some(Unknown::Words)) | (_, Some(Unknown::Accepted)) => ours.is_empty(),
         (Err(_), Some(Unknown::Words)) | (_, Some(Unknown::Refused)) => !ours.is_empty(),
@@ -93,7 +93,7 @@ fn in_a_template(field: &str) -> String {
     }
 }
 
-fn merged(mut template: Value, fragment: &Value) -> Value {
+pub fn merged(mut template: Value, fragment: &Value) -> Value {
     for (field, value) in fragment.as_object().expect("an object") {
         template[field] = value.clone();
     }
@@ -101,7 +101,7 @@ fn merged(mut template: Value, fragment: &Value) -> Value {
 }
 
 /// The StatefulSet with what the fragment says.
-fn stateful_set(fragment: &Value) -> Value {
+pub fn stateful_set(fragment: &Value) -> Value {
     let mut container = json!({"name": "atomix", "image": "raft:1"});
     let mut pod = json!({});
     for (field, value) in fragment.as_object().expect("an object") {
@@ -122,13 +122,14 @@ fn stateful_set(fragment: &Value) -> Value {
     })
 }
 
-async fn create(client: &Client, sets: &str, object: &Value) -> Result<(), Box<Status>> {
+/// What a dry-run creation below `path` is refused with, if it is: the codes of a refusal are known.
+pub async fn create(client: &Client, path: &str, object: &Value, refusals: &[u16]) -> Result<(), Box<Status>> {
     let request = PostParams { dry_run: true, ..PostParams::default() };
-    let url = kube::core::Request::new(sets);
+    let url = kube::core::Request::new(path);
     let request = url.create(&request, serde_json::to_vec(object).expect("JSON")).expect("a request");
     match client.request::<Value>(request).await {
         Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if [400, 422].contains(&status.code) => Err(status),
+        Err(kube::Error::Api(status)) if refusals.contains(&status.code) => Err(status),
         Err(error) => panic!("{error:?}"),
     }
 }
