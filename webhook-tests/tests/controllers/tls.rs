@@ -36,8 +36,15 @@ impl Ground {
         self.installation.kubectl()
     }
 
-    /// As on an empty cluster: no authority, and nothing is trusted.
+    /// As on an empty cluster: no authority, nothing is trusted, and no replica that was killed is waited for.
     fn forget(&self) {
+        self.kubectl().ok(&[
+            "delete",
+            "lease",
+            "--ignore-not-found",
+            "atomix-controller",
+            "atomix-controller-replicas",
+        ]);
         self.kubectl().ok(&["patch", "secret", SECRET, "--type=merge", "-p", r#"{"data": null}"#]);
         for (kind, webhooks) in CONFIGURATIONS.into_iter().zip([1, 3]) {
             let bundle = |index| format!("/webhooks/{index}/clientConfig/caBundle");
