@@ -11,6 +11,7 @@ mod limits;
 mod mutate;
 mod pace;
 mod response;
+mod restricted;
 mod review;
 mod router;
 mod scale;
@@ -46,22 +47,31 @@ pub struct Admission {
     pub metrics: Arc<Metrics>,
 }
 
-/// Which of the two webhooks is asked.
+/// Which webhook is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Webhook {
     /// Fills in defaults.
     Mutate,
     /// Judges the object as it will be stored.
     Validate,
+    /// Warns of pods that a namespace with "restricted" pod security refuses, and never refuses anything itself.
+    Restricted,
 }
 
 impl Webhook {
+    /// Whether it may refuse a request.
+    #[must_use]
+    pub const fn refuses(self) -> bool {
+        !matches!(self, Self::Restricted)
+    }
+
     /// As metrics and the log have it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Mutate => "mutate",
             Self::Validate => "validate",
+            Self::Restricted => "restricted",
         }
     }
 }
@@ -111,6 +121,7 @@ impl Admission {
         // Whoever sends it: a canary is never to be stored.
         if let (Some(value), Target::Set | Target::Partition) = (canary::value(&request.object), target)
             && request.operation == Operation::Create
+            && webhook.refuses()
         {
             return Response::bad_request(&request.uid, canary::answer(webhook.as_str(), value));
         }
@@ -119,7 +130,10 @@ impl Admission {
             (Webhook::Validate, Target::Set) => validate::partition_set(self, request),
             (Webhook::Validate, Target::Scale) => scale::scale(self, request),
             (Webhook::Validate, Target::Partition) => authorship::partition(self, request),
-            (Webhook::Mutate, Target::Scale | Target::Partition) | (_, Target::Other) => Response::allow(&request.uid),
+            (Webhook::Restricted, Target::Set) => restricted::partition_set(request),
+            (Webhook::Mutate | Webhook::Restricted, Target::Scale | Target::Partition) | (_, Target::Other) => {
+                Response::allow(&request.uid)
+            }
         }
     }
 

@@ -24,7 +24,7 @@ pub const MAX_BODY: usize = 7 * 1024 * 1024;
 /// Characters of one value that a stranger may have chosen, in the log.
 const LOGGED: usize = 253;
 
-/// The routes `POST /mutate` and `POST /validate`.
+/// The routes `POST /mutate`, `POST /validate` and `POST /restricted`.
 pub fn router(admission: &Admission) -> Router {
     limited(admission, &Limits::default())
 }
@@ -36,7 +36,10 @@ fn limited(admission: &Admission, limits: &Limits) -> Router {
             answer(&admission, &limits, webhook, &uri, &headers, body).await
         })
     };
-    Router::new().route("/mutate", route(Webhook::Mutate)).route("/validate", route(Webhook::Validate))
+    Router::new()
+        .route("/mutate", route(Webhook::Mutate))
+        .route("/validate", route(Webhook::Validate))
+        .route("/restricted", route(Webhook::Restricted))
 }
 
 /// Why there is no decision.
@@ -108,12 +111,12 @@ async fn answer(
         Err(Refused::status(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type", text))
     };
     let rendered = match decided {
-        Ok(Decided { request, response }) => conclude(admission, webhook, request.as_ref(), &response),
+        Ok(Decided { request, response }) => conclude(admission, webhook, request.as_ref(), response),
         Err(Refused::Throttled(uid)) => {
             let message = "the Atomix controller is busy; try again".to_owned();
-            conclude(admission, webhook, None, &Response::try_again(&uid, message))
+            conclude(admission, webhook, None, Response::try_again(&uid, message))
         }
-        Err(Refused::TooHeavy(uid)) => conclude(admission, webhook, None, &Response::too_large(&uid)),
+        Err(Refused::TooHeavy(uid)) => conclude(admission, webhook, None, Response::too_large(&uid)),
         Err(Refused::Status { status, reason, text }) => Err((status, reason, text)),
     };
     match rendered {
@@ -210,9 +213,11 @@ fn conclude(
     admission: &Admission,
     webhook: Webhook,
     request: Option<&Request>,
-    response: &Response,
+    response: Response,
 ) -> Result<Vec<u8>, (StatusCode, &'static str, String)> {
-    let outcome = outcome(response);
+    // What only warns has nothing to say where it cannot judge.
+    let response = if webhook.refuses() || response.allowed { response } else { Response::allow(response.uid()) };
+    let outcome = outcome(&response);
     let labels = AdmissionLabels {
         webhook: webhook.as_str(),
         kind: request.map_or("other", |request| Target::of(request).as_str()),
@@ -220,7 +225,7 @@ fn conclude(
         outcome,
     };
     admission.metrics.admission_requests.get_or_create(&labels).inc();
-    log(webhook, request.unwrap_or(&Request::default()), response);
+    log(webhook, request.unwrap_or(&Request::default()), &response);
     response.render().map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, "render", error.to_string()))
 }
 

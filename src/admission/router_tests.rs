@@ -135,6 +135,26 @@ async fn a_panic_is_one_wrong_answer_and_not_the_end() {
     assert_eq!(post_json(&admission, "/validate", good).await.0, StatusCode::OK);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_only_warns_refuses_nothing() {
+    let admission = admission(&[]);
+    let good = request("partitionsets", "CREATE", &set("raft", 3), &Value::Null);
+    let mut canary = good.clone();
+    canary["object"]["metadata"]["annotations"] = json!({ "k8s.atomix.io/canary": "1" });
+    let mut illegal = good.clone();
+    illegal["object"]["spec"] = json!(5);
+    let late = review(&good);
+    for body in [
+        review(&json!({ "uid": "u-1", "name": 3 })).into(),
+        review(&canary).into(),
+        review(&illegal).into(),
+        unfinished(late[..late.len() - 1].to_owned()),
+    ] {
+        let answer = answered(router(&admission), "/restricted", body).await;
+        assert_eq!((&answer["response"]["uid"], &answer["response"]["allowed"]), (&json!("u-1"), &json!(true)));
+    }
+}
+
 #[tokio::test]
 async fn decisions_are_counted_by_fixed_labels() {
     let admission = admission(&[]);

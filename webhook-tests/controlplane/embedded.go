@@ -13,8 +13,6 @@ import (
 	"k8s.io/component-base/cli"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo" // client metrics, as upstream's mains register them
 	_ "k8s.io/component-base/metrics/prometheus/version"  // kubernetes_build_info
-	kubectl "k8s.io/kubectl/pkg/cmd"
-	kubectlutil "k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
@@ -30,13 +28,6 @@ func runAPIServer() { os.Exit(cli.Run(apiserver.NewAPIServerCommand())) }
 func runControllerManager() { os.Exit(cli.Run(controllermanager.NewControllerManagerCommand())) }
 
 func runScheduler() { os.Exit(cli.Run(scheduler.NewSchedulerCommand())) }
-
-func runKubectl() {
-	if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
-		// Prints the error in kubectl's own words, causes included, and exits.
-		kubectlutil.CheckErr(err)
-	}
-}
 
 // runKwok plays the kubelet for the fake nodes.
 func runKwok() {

@@ -1,11 +1,10 @@
-// Command controlplane is a whole Kubernetes control plane in one binary.
+// Command controlplane is a whole Kubernetes control plane in one binary. kubectl lies beside it.
 //
 // The first argument, or the name under which the binary was started, selects
 // the component: etcd, kube-apiserver, kube-controller-manager,
-// kube-scheduler, kubectl or kwok. Each component still runs as a process of
-// its own, as upstream builds it. Two commands are ours: `up` starts them all
-// and ends them together, `guard` ties another process to the life of whoever
-// started it.
+// kube-scheduler or kwok. Each component still runs as a process of its own, as
+// upstream builds it. Two commands are ours: `up` starts them all and ends them
+// together, `guard` ties another process to the life of whoever started it.
 package main
 
 import (
@@ -31,7 +30,6 @@ func init() {
 		"kube-apiserver":          runAPIServer,
 		"kube-controller-manager": runControllerManager,
 		"kube-scheduler":          runScheduler,
-		"kubectl":                 runKubectl,
 		"kwok":                    runKwok,
 		"up":                      runUp,
 		"guard":                   runGuard,

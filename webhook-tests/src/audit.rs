@@ -1,5 +1,10 @@
 //! What the controllers asked of the API server, as the API server saw it.
 
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
 use serde::Deserialize;
 
 /// One request of a `ServiceAccount`.
@@ -89,10 +94,58 @@ struct Status {
     code: u16,
 }
 
-/// Reads an audit log. The last line may be half written: it is left out.
-pub(crate) fn parse(log: &str) -> serde_json::Result<Vec<AuditEntry>> {
-    let complete = log.rfind('\n').map_or("", |end| &log[..end]);
-    complete
+/// A log that is written meanwhile. Each line is read once: tests ask again and again, and it gets long.
+#[derive(Debug)]
+pub(crate) struct AuditLog {
+    path: PathBuf,
+    known: Mutex<Known>,
+}
+
+/// What was read before, and where that ends in the file.
+#[derive(Debug, Default)]
+struct Known {
+    end: u64,
+    entries: Vec<AuditEntry>,
+}
+
+impl AuditLog {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, known: Mutex::default() }
+    }
+
+    /// What `look` makes of all entries that are in the log by now.
+    ///
+    /// # Panics
+    ///
+    /// If the log cannot be read.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&[AuditEntry]) -> T) -> T {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.catch_up(&self.path).unwrap_or_else(|error| panic!("{}: {error}", self.path.display()));
+        look(&known.entries)
+    }
+}
+
+impl Known {
+    fn catch_up(&mut self, path: &Path) -> io::Result<()> {
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            // Nobody was recorded yet.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        file.seek(SeekFrom::Start(self.end))?;
+        let mut written = Vec::new();
+        file.read_to_end(&mut written)?;
+        // The last line may be half written.
+        let complete = written.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        self.entries.extend(parse(&String::from_utf8_lossy(&written[..complete]))?);
+        self.end += complete as u64;
+        Ok(())
+    }
+}
+
+fn parse(lines: &str) -> serde_json::Result<Vec<AuditEntry>> {
+    lines
         .lines()
         .map(|line| {
             let line: Line = serde_json::from_str(line)?;
@@ -117,14 +170,31 @@ pub(crate) fn parse(log: &str) -> serde_json::Result<Vec<AuditEntry>> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use std::fs::{self, OpenOptions};
+    use std::io::Write;
+
+    use super::AuditLog;
+    use crate::unique::suffix;
 
     #[test]
-    fn leaves_out_a_half_written_last_line() {
-        let line = r#"{"stage":"ResponseComplete","requestURI":"/version","verb":"get","user":{"username":"u"},"requestReceivedTimestamp":"2026-01-01T00:00:00Z"}"#;
-        let entries = parse(&format!("{line}\n{}", &line[..20])).expect("valid lines");
-        assert_eq!(entries.len(), 1);
-        assert_eq!(entries[0].uri, "/version");
-        assert!(!entries[0].is_write());
+    fn a_half_written_last_line_is_read_when_it_is_whole_and_no_line_twice() {
+        let path = std::env::temp_dir().join(format!("webhook-tests-audit-{}", suffix()));
+        let log = AuditLog::new(path.clone());
+        let uris = || log.look(|entries| entries.iter().map(|entry| entry.uri.clone()).collect::<Vec<_>>());
+        assert!(uris().is_empty(), "there is no file yet");
+        let line = |uri: &str| {
+            format!(
+                r#"{{"stage":"ResponseComplete","requestURI":"{uri}","verb":"get","user":{{"username":"u"}},"requestReceivedTimestamp":"2026-01-01T00:00:00Z"}}"#
+            ) + "\n"
+        };
+        let mut file = OpenOptions::new().create(true).append(true).open(&path).expect("a file");
+        let (first, second) = (line("/version"), line("/readyz"));
+        let mut append = |text: &str| file.write_all(text.as_bytes()).expect("written");
+        append(&(first + &second[..20]));
+        assert_eq!(uris(), ["/version"]);
+        append(&second[20..]);
+        assert_eq!(uris(), ["/version", "/readyz"]);
+        log.look(|entries| assert!(!entries[0].is_write()));
+        fs::remove_file(path).expect("removed");
     }
 }

@@ -13,13 +13,21 @@ use std::{io, panic, thread};
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 
-use crate::audit::{self, AuditEntry};
+use crate::audit::{AuditEntry, AuditLog};
 use crate::binaries::{self, say};
 use crate::kubectl::Kubectl;
 use crate::unique::suffix;
 
 /// The supervisor itself gives up earlier and says why.
 const PATIENCE: Duration = Duration::from_secs(150);
+
+/// The account of the shipped manifest.
+const SHIPPED: &str = "system:serviceaccount:kube-system:atomix-controller";
+
+/// Whether it is a request of the shipped account that was answered.
+fn is_complete(entry: &AuditEntry) -> bool {
+    entry.user == SHIPPED && entry.stage == "ResponseComplete"
+}
 
 /// A running control plane.
 ///
@@ -31,6 +39,7 @@ pub struct ControlPlane {
     supervisor: Child,
     place: Place,
     kubectl: Kubectl,
+    audit: AuditLog,
     keep: AtomicBool,
 }
 
@@ -96,9 +105,9 @@ impl ControlPlane {
         let dir = std::env::temp_dir().join(format!("webhook-tests-run-{}", suffix()));
         let bin = dir.join("bin");
         fs::create_dir_all(&bin).with_context(|| bin.display().to_string())?;
-        // The binary is kubectl when that is its name.
+        // For people who look around with the directory in their PATH.
         let kubectl = bin.join("kubectl");
-        symlink(binary, &kubectl)?;
+        symlink(binary.with_file_name("kubectl"), &kubectl)?;
 
         let mut supervisor = Command::new(binary)
             .args(["up", "--dir"])
@@ -114,7 +123,8 @@ impl ControlPlane {
             Ok(line) => {
                 let place: Place = serde_json::from_str(&line).with_context(|| line.clone())?;
                 let kubectl = Kubectl::new(kubectl, place.kubeconfig.clone(), place.dir.join("home"));
-                Ok(Self { supervisor, place, kubectl, keep: AtomicBool::new(false) })
+                let audit = AuditLog::new(place.audit_log.clone());
+                Ok(Self { supervisor, place, kubectl, audit, keep: AtomicBool::new(false) })
             }
             Err(error) => {
                 let _ = File::create(dir.join("keep"));
@@ -195,9 +205,17 @@ impl ControlPlane {
     /// If the audit log cannot be read.
     #[must_use]
     pub fn audit(&self) -> Vec<AuditEntry> {
-        let mut entries = self.audit_stages();
-        entries.retain(|entry| entry.stage == "ResponseComplete");
-        entries
+        self.audit.look(|entries| entries.iter().filter(|entry| is_complete(entry)).cloned().collect())
+    }
+
+    /// How many of [`ControlPlane::audit`] are like this, for those who ask again and again.
+    ///
+    /// # Panics
+    ///
+    /// If the audit log cannot be read.
+    #[must_use]
+    pub fn count_audit(&self, wanted: impl Fn(&AuditEntry) -> bool) -> usize {
+        self.audit.look(|entries| entries.iter().filter(|entry| is_complete(entry) && wanted(entry)).count())
     }
 
     /// As [`ControlPlane::audit`], with all recorded stages: a watch has one
@@ -208,7 +226,7 @@ impl ControlPlane {
     /// If the audit log cannot be read.
     #[must_use]
     pub fn audit_stages(&self) -> Vec<AuditEntry> {
-        self.audit_stages_of("system:serviceaccount:kube-system:atomix-controller")
+        self.audit_stages_of(SHIPPED)
     }
 
     /// As [`ControlPlane::audit_stages`], for another `ServiceAccount`: see
@@ -219,15 +237,7 @@ impl ControlPlane {
     /// If the audit log cannot be read.
     #[must_use]
     pub fn audit_stages_of(&self, user: &str) -> Vec<AuditEntry> {
-        let path = &self.place.audit_log;
-        let log = match fs::read_to_string(path) {
-            Ok(log) => log,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(error) => panic!("{}: {error}", path.display()),
-        };
-        let mut entries = audit::parse(&log).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        entries.retain(|entry| entry.user == user);
-        entries
+        self.audit.look(|entries| entries.iter().filter(|entry| entry.user == user).cloned().collect())
     }
 
     /// Leaves the logs where they are when this control plane ends, and says

@@ -18,7 +18,7 @@ use go::Module;
 const CONTROLPLANE: Module = Module {
     name: "the control plane",
     sources: "controlplane",
-    packages: ".",
+    packages: "./...",
     program: "controlplane",
     linker_flags: Some(|sources| Ok(version_flags(&kubernetes_version(sources)?))),
 };
@@ -61,7 +61,7 @@ pub fn workspace() -> &'static Path {
     here.parent().unwrap_or(here)
 }
 
-/// The binary of the control plane. It is built on first use, which takes
+/// The binary of the control plane, with `kubectl` beside it. It is built on first use, which takes
 /// minutes when Go's cache is cold, and again only when its sources change.
 ///
 /// # Errors

@@ -100,6 +100,43 @@ fn structures_that_replace_a_default_lose_all_of_it() {
     ]);
 }
 
+/// The controller may not read namespaces: it is asked about those of which the API server knows it.
+#[test]
+fn pods_that_a_restricted_namespace_will_refuse_are_told_of_there_and_nowhere_else() {
+    let namespace = namespace("restricted");
+    let kubectl = namespace.kubectl();
+    kubectl.ok(&["label", "namespace", namespace.name(), "pod-security.kubernetes.io/enforce=restricted"]);
+    let create = |object: &Value| {
+        let output = kubectl.feed(&["create", "-f", "-"], &object.to_string());
+        assert!(output.status.success(), "{}", output.stderr);
+        output.stderr
+    };
+    let standard = "for the \"restricted\" pod security standard";
+    let warned = format!(
+        "Warning: spec.template.spec: the namespace enforces the \"restricted\" pod security standard and will refuse the \
+         pods; deploy/examples/restricted.yaml passes\n\
+         Warning: spec.template.spec.podSecurityContext.runAsNonRoot: must be true {standard}\n\
+         Warning: spec.template.spec.podSecurityContext.seccompProfile.type: must be \"RuntimeDefault\" or \"Localhost\" \
+         {standard}\n\
+         Warning: spec.template.spec.securityContext.allowPrivilegeEscalation: must be false {standard}\n\
+         Warning: spec.template.spec.securityContext.capabilities.drop: must have \"ALL\" {standard}\n"
+    );
+    assert_eq!(create(&raft("set")), warned);
+    // Only where the template changes, and until it does as it should.
+    let patched = "partitionset.k8s.atomix.io/set patched\n";
+    assert_eq!(patches(&kubectl, "set", &json!({"metadata": {"labels": {"a": "b"}}})), patched);
+    let changed = |template: &Value| patches(&kubectl, "set", &json!({"spec": {"template": {"spec": template}}}));
+    assert_eq!(changed(&json!({"image": "raft:2"})), [&*warned, patched].concat());
+    let mended = json!({
+        "podSecurityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
+        "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+    });
+    assert_eq!(changed(&mended), patched);
+    let example = webhook_tests::binaries::workspace().join("deploy/examples/restricted.yaml");
+    let output = kubectl.run(&["create", "--dry-run=server", "-f", &example.to_string_lossy()]);
+    assert_eq!((output.status.success(), &*output.stderr), (true, ""), "{}", output.stdout);
+}
+
 #[test]
 fn what_kubernetes_warns_of_in_a_stateful_set_is_said_here() {
     let spec = |field: &str, value: Value| with(raft("raft"), &format!("/spec/template/spec/{field}"), value);

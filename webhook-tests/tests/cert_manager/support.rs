@@ -129,7 +129,7 @@ impl Ground {
     /// Has all webhooks trust this authority, PEM, and no other.
     pub fn trust_only(&self, authority: &str) {
         let value = STANDARD.encode(authority);
-        for (kind, webhooks) in CONFIGURATIONS.into_iter().zip([1, 2]) {
+        for (kind, webhooks) in CONFIGURATIONS.into_iter().zip([1, 3]) {
             let fields = (0..webhooks).map(|webhook| format!("/webhooks/{webhook}/clientConfig/caBundle"));
             let patch: Value = fields.map(|path| json!({"op": "add", "path": path, "value": value})).collect();
             self.kubectl().ok(&["patch", kind, "atomix-controller", "--type=json", "-p", &patch.to_string()]);

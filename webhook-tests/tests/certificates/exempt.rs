@@ -7,17 +7,17 @@ use crate::support::{CONFIGURATIONS, Ground, ground};
 
 const LABEL: &str = "control-plane";
 
-/// The selectors of all webhooks.
+/// What the enforcer adds to, in the selectors of all webhooks.
 fn selectors(ground: &Ground) -> Vec<Value> {
     let webhooks = |kind: &str| ground.kubectl().get_json(&[kind, "atomix-controller"])["webhooks"].clone();
     let all = CONFIGURATIONS.into_iter().flat_map(|kind| webhooks(kind).as_array().cloned().unwrap_or_default());
-    all.map(|webhook| webhook["namespaceSelector"].clone()).collect()
+    all.map(|webhook| webhook["namespaceSelector"]["matchExpressions"].clone()).collect()
 }
 
-fn select(ground: &Ground, selector: &Value) {
-    for (kind, webhooks) in CONFIGURATIONS.into_iter().zip([1, 2]) {
-        let field =
-            |webhook| json!({"op": "add", "path": format!("/webhooks/{webhook}/namespaceSelector"), "value": selector});
+fn select(ground: &Ground, expressions: &Value) {
+    for (kind, webhooks) in CONFIGURATIONS.into_iter().zip([1, 3]) {
+        let place = |webhook| format!("/webhooks/{webhook}/namespaceSelector/matchExpressions");
+        let field = |webhook| json!({"op": "add", "path": place(webhook), "value": expressions});
         let patch: Vec<Value> = (0..webhooks).map(field).collect();
         let patch = Value::Array(patch).to_string();
         let manager = "--field-manager=admissionsenforcer";
@@ -30,7 +30,7 @@ fn where_kube_system_is_exempt_from_webhooks_replicas_are_ready_and_authorities_
     let ground = ground();
     let kubectl = ground.kubectl();
     kubectl.ok(&["label", "namespace", "kube-system", &format!("{LABEL}=true")]);
-    let enforced = json!({"matchExpressions": [{"key": LABEL, "operator": "DoesNotExist"}]});
+    let enforced = json!([{"key": LABEL, "operator": "DoesNotExist"}]);
     select(&ground, &enforced);
     let _replicas = ground.replicas(2);
 
@@ -48,6 +48,6 @@ fn where_kube_system_is_exempt_from_webhooks_replicas_are_ready_and_authorities_
     // The enforcer's field is the enforcer's.
     assert!(selectors(&ground).iter().all(|selector| *selector == enforced), "{:#?}", selectors(&ground));
 
-    select(&ground, &json!({}));
+    select(&ground, &json!([]));
     kubectl.ok(&["label", "namespace", "kube-system", &format!("{LABEL}-")]);
 }

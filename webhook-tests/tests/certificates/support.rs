@@ -34,11 +34,7 @@ pub fn ground() -> MutexGuard<'static, Ground> {
     // The replicas of other tests were killed: nobody is to wait for them.
     ground.kubectl().ok(&["delete", "lease", "--ignore-not-found", "atomix-controller", "atomix-controller-replicas"]);
     ground.kubectl().ok(&["delete", "events.events.k8s.io", "--all"]);
-    for (kind, webhooks) in CONFIGURATIONS.into_iter().zip([1, 2]) {
-        for webhook in 0..webhooks {
-            ground.set_bundle((kind, webhook), "", "kubectl");
-        }
-    }
+    ground.set_bundles("", "kubectl");
     ground
 }
 
@@ -110,6 +106,18 @@ impl Ground {
         let patch = json!([{"op": "add", "path": field, "value": value}]).to_string();
         let manager = format!("--field-manager={manager}");
         self.kubectl().ok(&["patch", kind, "atomix-controller", "--type=json", &manager, "-p", &patch]);
+    }
+
+    /// Writes a bundle of PEM into all webhooks, as `manager`.
+    pub fn set_bundles(&self, bundle: &str, manager: &str) {
+        let value = STANDARD.encode(bundle);
+        let manager = format!("--field-manager={manager}");
+        for (kind, webhooks) in CONFIGURATIONS.into_iter().zip([1, 3]) {
+            let field = |webhook| format!("/webhooks/{webhook}/clientConfig/caBundle");
+            let patch = (0..webhooks).map(|webhook| json!({"op": "add", "path": field(webhook), "value": value}));
+            let patch = patch.collect::<Value>().to_string();
+            self.kubectl().ok(&["patch", kind, "atomix-controller", "--type=json", &manager, "-p", &patch]);
+        }
     }
 
     /// That the API server, which verifies by the bundles, gets answers of both webhooks.

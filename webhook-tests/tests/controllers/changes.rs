@@ -22,7 +22,7 @@ fn await_all(kubectl: &Kubectl, kind: &str, count: usize, predicate: impl Fn(&Va
 #[test]
 fn image_environment_and_options_reach_the_pods_of_all_partitions() {
     let (_namespace, kubectl) = sandbox("template");
-    create_ready(&kubectl, &set("w", 2, "raft", 3), "w");
+    create_ready(&kubectl, &set("w", 2, "raft", 1), "w");
     let hash = |sets: &Value| text(sets, "/spec/template/metadata/annotations/k8s.atomix.io~1config-hash").to_owned();
     let before = hash(&kubectl.get_json(&["statefulset", "w-1"]));
     assert!(!before.is_empty());

@@ -36,10 +36,17 @@ impl Ground {
         self.installation.kubectl()
     }
 
-    /// As on an empty cluster: no authority, and nothing is trusted.
+    /// As on an empty cluster: no authority, nothing is trusted, and no replica that was killed is waited for.
     fn forget(&self) {
+        self.kubectl().ok(&[
+            "delete",
+            "lease",
+            "--ignore-not-found",
+            "atomix-controller",
+            "atomix-controller-replicas",
+        ]);
         self.kubectl().ok(&["patch", "secret", SECRET, "--type=merge", "-p", r#"{"data": null}"#]);
-        for (kind, webhooks) in CONFIGURATIONS.into_iter().zip([1, 2]) {
+        for (kind, webhooks) in CONFIGURATIONS.into_iter().zip([1, 3]) {
             let bundle = |index| format!("/webhooks/{index}/clientConfig/caBundle");
             let emptied = (0..webhooks).map(|index| json!({"op": "add", "path": bundle(index), "value": ""}));
             let emptied = emptied.collect::<Value>().to_string();
@@ -142,7 +149,7 @@ fn both_configurations_trust_the_authority_in_the_secret() {
     let authority = text(&ground.secret(), "/data/current.crt").to_owned();
     assert!(!authority.is_empty());
     let bundles = ground.bundles();
-    assert_eq!(bundles.len(), 3);
+    assert_eq!(bundles.len(), 4);
     for bundle in bundles {
         assert_eq!(bundle, authority);
     }

@@ -27,13 +27,10 @@ fn a_controller_that_is_killed_while_it_creates_100_partitions_completes_them_an
         // Anywhere between the first object and the last.
         let random = usize::try_from(RandomState::new().hash_one(round) % 1_000_000).expect("small");
         let after = 1 + random % WRITES;
-        let before = control_plane.audit().len();
         kubectl.create_stdin(&set("w", PARTITIONS, 1).to_string());
         let deadline = Instant::now() + SOON;
-        let created = || {
-            let audit = control_plane.audit();
-            audit[before..].iter().filter(|entry| entry.verb == "create" && entry.namespace == namespace.name()).count()
-        };
+        let created =
+            || control_plane.count_audit(|entry| entry.verb == "create" && entry.namespace == namespace.name());
         while created() < after {
             assert!(Instant::now() < deadline, "{} objects are made, and not {after}\n{}", created(), controller.log());
             sleep(Duration::from_millis(5));

@@ -112,12 +112,11 @@ fn await_leader(replicas: &[Mortal]) -> usize {
 #[test]
 fn whichever_task_of_the_leader_dies_the_replica_ends_and_another_one_takes_over() {
     let ground = ground();
-    let start = || {
-        let mut replica = Mortal::start(&ground, "0s");
-        replica.controller.wait_ready().expect("a ready controller");
-        replica
-    };
+    let start = || Mortal::start(&ground, "0s");
     let mut replicas = vec![start(), start()];
+    for replica in &mut replicas {
+        replica.controller.wait_ready().expect("a ready controller");
+    }
     let leader = await_leader(&replicas);
     let mut names = await_tasks(&replicas[leader].controller, &SOME);
     // It has done what it is for by now.
@@ -128,9 +127,9 @@ fn whichever_task_of_the_leader_dies_the_replica_ends_and_another_one_takes_over
         await_tasks(&replicas[leader].controller, &[name]);
         let mut dying = replicas.remove(leader);
         dying.kill_task(name);
-        let next = start();
+        // It gets ready while the one that is left takes over.
+        replicas.push(start());
         dying.assert_ends_because_of(name, STOP);
-        replicas.push(next);
     }
     println!("{} tasks died in {:.1?}: {names:?}", names.len(), begun.elapsed());
     await_leader(&replicas);

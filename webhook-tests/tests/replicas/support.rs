@@ -18,7 +18,11 @@ pub fn ground() -> MutexGuard<'static, Ground> {
         let installation = Installation::new(&control_plane).expect("an installation");
         Mutex::new(Ground { control_plane, installation })
     });
-    GROUND.lock().unwrap_or_else(PoisonError::into_inner)
+    let ground = GROUND.lock().unwrap_or_else(PoisonError::into_inner);
+    // The replicas of other tests were killed: nobody is to wait for them.
+    let leases = ["lease", "atomix-controller", "atomix-controller-replicas", "-n", "kube-system"];
+    ground.kubectl().ok(&[&["delete", "--ignore-not-found"], &leases[..]].concat());
+    ground
 }
 
 impl Ground {

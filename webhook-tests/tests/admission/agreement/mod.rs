@@ -7,6 +7,7 @@ mod corpus;
 mod fields;
 mod fragments;
 mod pods;
+mod restricted;
 
 use atomix_controller::api::PartitionSet;
 use atomix_controller::rules::{self, SetVerdict};

@@ -88,7 +88,8 @@ fn batches(fragments: &[Fragment]) -> Vec<Vec<Judged<'_>>> {
 
 /// What is wrong with the two verdicts on each of the fragments, if anything is.
 async fn judge(client: &Client, sets: &str, batch: &[Judged<'_>]) -> Vec<Option<String>> {
-    let theirs = create(client, sets, &stateful_set(batch)).await;
+    let templates: Vec<&Value> = batch.iter().map(|judged| &judged.fragment.template).collect();
+    let theirs = create(client, sets, &stateful_set(&templates), &[400, 422]).await;
     let unread = theirs.as_ref().is_err_and(|status| status.code == 400);
     assert!(!unread || batch.len() == 1, "one of many cannot be read: {theirs:?}");
     batch.iter().enumerate().map(|(index, judged)| disagreement(judged, index, &theirs)).collect()
@@ -170,7 +171,7 @@ fn in_a_template(field: &str) -> String {
     }
 }
 
-fn merged(mut template: Value, fragment: &Value) -> Value {
+pub fn merged(mut template: Value, fragment: &Value) -> Value {
     for (field, value) in fragment.as_object().expect("an object") {
         template[field] = value.clone();
     }
@@ -178,11 +179,11 @@ fn merged(mut template: Value, fragment: &Value) -> Value {
 }
 
 /// The StatefulSet with what the fragments say, each in an item of its own.
-fn stateful_set(batch: &[Judged<'_>]) -> Value {
+pub fn stateful_set(templates: &[&Value]) -> Value {
     let (mut containers, mut pod) = (Vec::new(), json!({}));
-    for (index, judged) in batch.iter().enumerate() {
+    for (index, template) in templates.iter().enumerate() {
         let mut container = json!({"name": format!("c{index}"), "image": "raft:1"});
-        for (field, value) in judged.fragment.template.as_object().expect("an object") {
+        for (field, value) in template.as_object().expect("an object") {
             if OF_CONTAINERS.contains(&field.as_str()) {
                 container[field] = value.clone();
             } else if let (Some(before), Some(more)) =
@@ -206,9 +207,10 @@ fn stateful_set(batch: &[Judged<'_>]) -> Value {
     })
 }
 
-async fn create(client: &Client, sets: &str, object: &Value) -> Theirs {
+/// The warnings of a dry-run creation below `path`, or why it is refused: the codes of a refusal are known.
+pub async fn create(client: &Client, path: &str, object: &Value, refusals: &[u16]) -> Theirs {
     let request = PostParams { dry_run: true, ..PostParams::default() };
-    let url = kube::core::Request::new(sets);
+    let url = kube::core::Request::new(path);
     let request = url.create(&request, serde_json::to_vec(object).expect("JSON")).expect("a request");
     let response = client.send(request.map(Into::into)).await.expect("an answer");
     let warnings = response.headers().get_all("warning").iter().filter_map(|header| {
@@ -220,7 +222,7 @@ async fn create(client: &Client, sets: &str, object: &Value) -> Theirs {
     let body = response.into_body().collect_bytes().await.expect("a body");
     match status {
         201 => Ok(warnings),
-        400 | 422 => Err(Box::new(serde_json::from_slice(&body).expect("a status"))),
+        code if refusals.contains(&code) => Err(Box::new(serde_json::from_slice(&body).expect("a status"))),
         other => panic!("{other}: {}", String::from_utf8_lossy(&body)),
     }
 }

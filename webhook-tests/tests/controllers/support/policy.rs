@@ -8,9 +8,6 @@ use webhook_tests::{Kubectl, suffix};
 
 use super::SOON;
 
-/// Of objects of this name only the admission is tried: it shows whether the policy is in force.
-const PROBE: &str = "policy-probe";
-
 /// What a policy is about: API group and plural of the kinds.
 pub type Kinds<'a> = &'a [(&'a str, &'a str)];
 
@@ -29,6 +26,8 @@ pub const CHILDREN: Kinds<'static> = &[
 pub struct Policy {
     kubectl: Kubectl,
     kind: &'static str,
+    /// Its own name, and that of an object of which only the admission is tried, which shows whether it is in force:
+    /// other policies of the namespace may be so already.
     name: String,
 }
 
@@ -36,11 +35,12 @@ impl Policy {
     /// A `MutatingAdmissionPolicy`: `patches` is a CEL expression of a list of `JSONPatch`.
     #[track_caller]
     pub fn mutating(kubectl: &Kubectl, kinds: Kinds, operations: &[&str], patches: &str) -> Self {
+        let name = Self::new_name(kubectl);
         let probed = r#"[JSONPatch{op: "add", path: "/data", value: {"probed": "yes"}}]"#;
-        let expression = format!(r#"request.name == "{PROBE}" ? {probed} : ({patches})"#);
+        let expression = format!(r#"request.name == "{name}" ? {probed} : ({patches})"#);
         let mutation = json!({"patchType": "JSONPatch", "jsonPatch": {"expression": expression}});
         let spec = json!({"reinvocationPolicy": "Never", "mutations": [mutation]});
-        let policy = Self::create(kubectl, "MutatingAdmissionPolicy", spec, kinds, operations, &json!({}));
+        let policy = Self::create(kubectl, ("MutatingAdmissionPolicy", name), spec, kinds, operations, &json!({}));
         policy.await_effect(true);
         policy
     }
@@ -50,25 +50,29 @@ impl Policy {
     pub fn refusing(kubectl: &Kubectl, kinds: Kinds, operations: &[&str], reason: &str, message: &str) -> Self {
         let spec = json!({"validations": [{"expression": "false", "reason": reason, "message": message}]});
         let deny = json!({"validationActions": ["Deny"]});
-        let policy = Self::create(kubectl, "ValidatingAdmissionPolicy", spec, kinds, operations, &deny);
+        let named = ("ValidatingAdmissionPolicy", Self::new_name(kubectl));
+        let policy = Self::create(kubectl, named, spec, kinds, operations, &deny);
         policy.await_effect(true);
         policy
     }
 
+    fn new_name(kubectl: &Kubectl) -> String {
+        format!("{}-{}", kubectl.namespace(), suffix())
+    }
+
     fn create(
         kubectl: &Kubectl,
-        kind: &'static str,
+        (kind, name): (&'static str, String),
         mut spec: Value,
         kinds: Kinds,
         operations: &[&str],
         bound: &Value,
     ) -> Self {
-        let name = format!("{}-{}", kubectl.namespace(), suffix());
         let rules = kinds.iter().map(|(group, plural)| {
             json!({"apiGroups": [group], "apiVersions": ["*"], "resources": [plural], "operations": operations})
         });
         let probe = json!({"apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"],
-            "operations": ["CREATE"], "resourceNames": [PROBE]});
+            "operations": ["CREATE"], "resourceNames": [name]});
         spec["failurePolicy"] = "Fail".into();
         spec["matchConstraints"] = json!({
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": kubectl.namespace()}},
@@ -89,7 +93,7 @@ impl Policy {
     #[track_caller]
     fn await_effect(&self, wanted: bool) {
         let deadline = Instant::now() + SOON;
-        let probe = ["create", "configmap", PROBE, "--dry-run=server", "-o", "json"];
+        let probe = ["create", "configmap", &self.name, "--dry-run=server", "-o", "json"];
         loop {
             let answer = self.kubectl.run(&probe);
             let effect = !answer.status.success() || answer.stdout.contains("probed");
