@@ -10,6 +10,13 @@ pub(crate) fn shortened(mut text: String, most: usize) -> String {
     text
 }
 
+/// The first `most` of some names, and how many more there are: `a, b and 3 more`.
+pub(crate) fn listed(mut names: Vec<String>, most: usize) -> String {
+    let more = names.len().saturating_sub(most);
+    names.truncate(most);
+    if more == 0 { names.join(", ") } else { format!("{} and {more} more", names.join(", ")) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -19,5 +26,12 @@ mod tests {
         let note = shortened("é".repeat(600), 1024);
         assert!(note.len() <= 1024 && note.ends_with("é..."), "{}", note.len());
         assert_eq!(shortened("short".to_owned(), 1024), "short");
+    }
+
+    #[test]
+    fn long_lists_say_how_many_more_there_are() {
+        let names = |count: usize| ["a", "b", "c", "d"][..count].iter().map(ToString::to_string).collect();
+        let lists = [0, 1, 2, 3, 4].map(|count| listed(names(count), 2));
+        assert_eq!(lists, ["", "a", "a, b", "a, b and 1 more", "a, b and 2 more"]);
     }
 }

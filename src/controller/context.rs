@@ -1,6 +1,7 @@
 //! What every reconciliation is given.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -14,10 +15,10 @@ use super::ensure::{Writer, bounded};
 use super::first_seen::FirstSeen;
 use super::pacing::Pacing;
 use super::partition::{CreationFailures, Judged, Memory, Permits};
-use super::partition_set::RemovedPartitions;
+use super::partition_set::{OwnSets, RemovedPartitions};
 use super::refusals::Refusals;
 use super::settings::Settings;
-use super::unwritten::UnwrittenStatuses;
+use super::unwritten::{STATUS_NOT_WRITTEN, UnwrittenStatuses};
 use crate::api::names::ObjectKey;
 use crate::api_error::{Class, classify, message};
 use crate::events::{Events, Severity};
@@ -58,12 +59,34 @@ pub struct Context {
     pub permits: Permits,
     /// Partitions that this controller has deleted and the caches may still have.
     pub removed: RemovedPartitions,
+    /// The sets that this controller looks after.
+    pub own_sets: OwnSets,
     /// Statuses that cannot be written.
     pub unwritten: UnwrittenStatuses,
     /// PartitionSets that the API server refuses to have completed.
     pub refused_sets: Refusals,
     /// Partitions that the API server refuses to have completed.
     pub refused_partitions: Refusals,
+}
+
+/// What came of writing a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// It was right already.
+    No,
+    /// It is written, or right by itself after it could not be written.
+    Yes,
+    /// It may be written after a while only.
+    Later(Duration),
+    /// It could not be written.
+    Failed,
+}
+
+impl Written {
+    /// When to write it, if it may not be written now.
+    pub(super) fn later(self) -> Option<Duration> {
+        if let Self::Later(wait) = self { Some(wait) } else { None }
+    }
 }
 
 /// Why a status could not be written.
@@ -102,7 +125,7 @@ impl Context {
                 let passes = class.is_transient() || class == Class::NotLeading;
                 if !passes && self.unwritten.record(&uid, Some(&why)) {
                     let note = format!("the status is not up to date, since it cannot be written: {why}");
-                    self.events.publish(object, Severity::Warning, "StatusNotWritten", note);
+                    self.events.publish(object, Severity::Warning, STATUS_NOT_WRITTEN, note);
                 }
                 Err(StatusError(why.into_owned()))
             }

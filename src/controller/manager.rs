@@ -10,7 +10,7 @@ use super::ensure::Writer;
 use super::first_seen::FirstSeen;
 use super::pacing::Pacing;
 use super::partition::{CreationFailures, Judged, Memory, Permits};
-use super::partition_set::RemovedPartitions;
+use super::partition_set::{OwnSets, RemovedPartitions};
 use super::refusals::Refusals;
 use super::unwritten::UnwrittenStatuses;
 use super::{Caches, Context, FIELD_MANAGER, Settings, partition, partition_set};
@@ -81,6 +81,7 @@ impl Manager {
             ready_partitions: FirstSeen::default(),
             permits: Permits::default(),
             removed: RemovedPartitions::default(),
+            own_sets: OwnSets::default(),
             unwritten: UnwrittenStatuses::default(),
             refused_sets: Refusals::default(),
             refused_partitions: Refusals::default(),

@@ -18,7 +18,7 @@ const EVICTION_REFUSED: &str = "EvictionRefused";
 const API_ERROR: &str = "ApiError";
 
 /// Obstacles of one kind that a message names before it says how many more there are.
-const NAMED: usize = 8;
+pub(super) const NAMED: usize = 8;
 
 /// One obstacle.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl Trouble {
     #[must_use]
     pub fn is_shown(&self, conditions: &[Condition]) -> bool {
         let ready = conditions::find(conditions, READY);
-        ready.is_some_and(|ready| ready.reason == self.reason && ready.message.starts_with(&self.message))
+        ready.is_some_and(|ready| ready.message.contains(&self.message))
     }
 
     /// An eviction that failed. `budgets` are the disruption budgets of the pod, if it has more than it may.
@@ -83,8 +83,8 @@ impl Trouble {
         Self { unseen, ..Self::new(stalled, reason, message) }
     }
 
-    /// The obstacle that a person should hear of first, one that does not pass by itself, with all others of its kind:
-    /// what has to be done for one can be done for all at once.
+    /// The obstacle that a person should hear of first, with all others that need help as it does, or that have the same
+    /// reason: what has to be done can be done for all at once.
     pub fn first(troubles: Vec<Self>) -> Option<Self> {
         let mut troubles = troubles;
         troubles.sort_by_key(|trouble| !trouble.stalled);
@@ -92,7 +92,9 @@ impl Trouble {
         let mut first = troubles.next()?;
         let mut messages = vec![std::mem::take(&mut first.message)];
         let mut more = 0;
-        for other in troubles.filter(|other| (other.stalled, other.reason) == (first.stalled, first.reason)) {
+        let stalled = first.stalled;
+        let reason = first.reason;
+        for other in troubles.filter(|other| if stalled { other.stalled } else { other.reason == reason }) {
             first.again = first.again.into_iter().chain(other.again).min();
             if messages.contains(&other.message) {
                 continue;
@@ -157,15 +159,18 @@ mod tests {
     }
 
     #[test]
-    fn all_obstacles_of_the_first_kind_are_told_together() {
+    fn all_obstacles_that_need_help_are_told_together() {
         let collision = |name: &str| trouble(true, "NameCollision", name);
         let others = [trouble(false, "ApiError", "away"), trouble(true, "Refused", "no")];
         let troubles = [collision("a"), collision("b"), collision("a")].into_iter().chain(others);
-        assert_eq!(Trouble::first(troubles.rev().collect()), Some(trouble(true, "Refused", "no")));
+        assert_eq!(Trouble::first(troubles.rev().collect()), Some(trouble(true, "Refused", "no; a; b")));
         let troubles = [trouble(false, "ApiError", "away"), collision("a"), collision("b"), collision("a")];
         assert_eq!(Trouble::first(troubles.into()), Some(collision("a; b")));
         let many = (0..10).map(|number| collision(&number.to_string()));
         assert_eq!(Trouble::first(many.collect()), Some(collision("0; 1; 2; 3; 4; 5; 6; 7; 2 more like that")));
+        let passing = ["a", "b"].map(|message| trouble(false, "ApiError", message));
+        let troubles = passing.into_iter().chain([trouble(false, "QuotaExceeded", "q")]);
+        assert_eq!(Trouble::first(troubles.collect()), Some(trouble(false, "ApiError", "a; b")));
         assert_eq!(Trouble::first(Vec::new()), None);
     }
 

@@ -4,13 +4,13 @@
 //! keeps a hundred partitions from their pods costs no more reads than one.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::Api;
 use kube::api::ListParams;
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::super::Context;
@@ -18,7 +18,7 @@ use crate::calls::within;
 
 /// How long what was read of a namespace counts, and when a partition looks again.
 pub(super) const READ_AGAIN: Duration = Duration::from_secs(20);
-/// Longest that one read may take: other partitions wait for it.
+/// Longest that one read may take: other partitions of its namespace wait for it.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Events that are read at most.
 const MOST: u32 = 500;
@@ -29,9 +29,11 @@ const SELECTED: &str = "regarding.kind=StatefulSet,reason=FailedCreate";
 /// What stands before the API server's words.
 const PREFIX: &str = " failed error: ";
 
-/// What was last read, by namespace.
+/// What was last read, by namespace. The lock of a namespace is held while it is read, the outer one never.
 #[derive(Debug, Default)]
-pub struct CreationFailures(Mutex<HashMap<String, Read>>);
+pub struct CreationFailures(Mutex<HashMap<String, Arc<OfNamespace>>>);
+
+type OfNamespace = tokio::sync::Mutex<Option<Read>>;
 
 #[derive(Debug)]
 struct Read {
@@ -43,22 +45,51 @@ struct Read {
 impl CreationFailures {
     /// The API server's words when it last refused a pod of the StatefulSet of that uid; none if nothing is known.
     pub(super) async fn of(&self, context: &Context, namespace: &str, uid: &str) -> Option<String> {
-        let mut namespaces = self.0.lock().await;
-        let now = Instant::now();
-        namespaces.retain(|_, read| now.saturating_duration_since(read.at) < READ_AGAIN);
-        if !namespaces.contains_key(namespace) {
-            let events: Api<Event> = Api::namespaced(context.client.clone(), namespace);
-            let selected = ListParams::default().fields(SELECTED).limit(MOST);
-            let words = match within(CALL_TIMEOUT, events.list(&selected)).await {
-                Ok(events) => latest(&events.items, Timestamp::now()),
-                Err(error) => {
-                    tracing::debug!(namespace, %error, "events of StatefulSets were not read");
-                    HashMap::new()
-                }
-            };
-            namespaces.insert(namespace.to_owned(), Read { at: now, words });
+        self.words(namespace, uid, read(context, namespace)).await
+    }
+
+    /// The words about an object, by `read` if there has been none of its namespace for a while.
+    async fn words(
+        &self,
+        namespace: &str,
+        uid: &str,
+        read: impl Future<Output = HashMap<String, String>>,
+    ) -> Option<String> {
+        let of_namespace = self.of_namespace(namespace);
+        let mut known = of_namespace.lock().await;
+        if !known.as_ref().is_some_and(Read::is_recent) {
+            *known = Some(Read { at: Instant::now(), words: read.await });
         }
-        namespaces.get(namespace)?.words.get(uid).cloned()
+        known.as_ref()?.words.get(uid).cloned()
+    }
+
+    fn of_namespace(&self, namespace: &str) -> Arc<OfNamespace> {
+        let mut namespaces = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that is locked is being read.
+        namespaces.retain(|_, known| {
+            known.try_lock().is_ok_and(|known| known.as_ref().is_some_and(Read::is_recent))
+                || Arc::strong_count(known) > 1
+        });
+        Arc::clone(namespaces.entry(namespace.to_owned()).or_default())
+    }
+}
+
+impl Read {
+    fn is_recent(&self) -> bool {
+        self.at.elapsed() < READ_AGAIN
+    }
+}
+
+/// The API server's words by the uid of the StatefulSet; none if they cannot be read.
+async fn read(context: &Context, namespace: &str) -> HashMap<String, String> {
+    let events: Api<Event> = Api::namespaced(context.client.clone(), namespace);
+    let selected = ListParams::default().fields(SELECTED).limit(MOST);
+    match within(CALL_TIMEOUT, events.list(&selected)).await {
+        Ok(events) => latest(&events.items, Timestamp::now()),
+        Err(error) => {
+            tracing::debug!(namespace, %error, "events of StatefulSets were not read");
+            HashMap::new()
+        }
     }
 }
 
@@ -89,9 +120,28 @@ fn last_seen(event: &Event) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::{pending, ready};
+
+    use futures::FutureExt;
     use serde_json::{Value, json};
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_that_takes_its_time_keeps_only_its_namespace_waiting_and_serves_all_of_it() {
+        let failures = CreationFailures::default();
+        let found = |why: &str| ready(HashMap::from([("u".to_owned(), why.to_owned())]));
+        let mut slow = Box::pin(failures.words("slow", "u", pending()));
+        assert_eq!((&mut slow).now_or_never(), None);
+        assert_eq!(failures.words("slow", "u", found("second")).now_or_never(), None);
+        assert_eq!(failures.words("other", "u", found("a")).now_or_never(), Some(Some("a".to_owned())));
+        assert_eq!(failures.words("other", "u", pending()).now_or_never(), Some(Some("a".to_owned())));
+        drop(slow);
+        assert_eq!(failures.words("slow", "u", found("third")).now_or_never(), Some(Some("third".to_owned())));
+        tokio::time::advance(READ_AGAIN).await;
+        assert_eq!(failures.words("other", "u", found("b")).now_or_never(), Some(Some("b".to_owned())));
+        assert_eq!(failures.0.lock().unwrap().len(), 1, "the other has not been asked for since");
+    }
 
     fn words(events: Value) -> HashMap<String, String> {
         let events: Vec<Event> = serde_json::from_value(events).unwrap();

@@ -41,7 +41,7 @@ use self::obstacle::Obstacle;
 pub use self::permits::Permits;
 pub(super) use self::status::PODS_NOT_READY;
 use self::status::Seen;
-use super::context::Context;
+use super::context::{Context, Written};
 use super::desired::Desired;
 use super::ensure::Done;
 use super::objects::{Child, controller_of};
@@ -135,9 +135,6 @@ async fn reconcile_children(context: &Context, key: &ObjectKey) -> Outcome {
         return Outcome::Failed;
     }
     let shown = partition.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    let refusal = trouble.as_ref().filter(|trouble| trouble.unseen);
-    let refusal = refusal.map(|trouble| Refusal { reason: trouble.reason, writes: 1 });
-    let refused = context.refused_partitions.record(key, refusal, &context.partitions);
     if let Some(trouble) = trouble.as_ref().filter(|trouble| !trouble.is_shown(shown)) {
         tracing::info!(partition = %key, reason = trouble.reason, why = trouble.message, "partition cannot be completed yet");
     }
@@ -146,6 +143,10 @@ async fn reconcile_children(context: &Context, key: &ObjectKey) -> Outcome {
     let seen =
         Seen { nodes: &nodes, obstacle: obstacle.as_ref(), rolling: rolling.wait.as_ref(), trouble: trouble.as_ref() };
     let written = write_status(context, key, partition, seen).await;
+    let unwritten = context.unwritten.refusal(&known.uid);
+    let refusal = trouble.as_ref().filter(|trouble| trouble.unseen);
+    let refusal = refusal.map(|trouble| Refusal { reason: trouble.reason, writes: 1 }).or(unwritten);
+    let refused = context.refused_partitions.record(key, refusal, &context.partitions);
     let mut young = None;
     if nodes.is_complete() && trouble.is_none() {
         if context.memory.complete(key) {
@@ -154,20 +155,21 @@ async fn reconcile_children(context: &Context, key: &ObjectKey) -> Outcome {
         }
         young = eviction::counts_in(context, key, &nodes);
     }
-    let changed = written == Written::Yes || deeds.iter().any(|(_, _, done)| *done != Done::Nothing);
+    // The set says why a status cannot be written.
+    let changed =
+        written == Written::Yes || unwritten.is_some() || deeds.iter().any(|(_, _, done)| *done != Done::Nothing);
     if changed && let Some((set, _)) = names::set_of_partition(key) {
         context.sets.after(set, PARTITION_DELAY);
     }
-    let later = if let Written::Later(wait) = written { Some(wait) } else { None };
     let failed = written == Written::Failed || trouble.is_some();
-    if let Some(wait) = later.filter(|_| failed) {
+    if let Some(wait) = written.later().filter(|_| failed) {
         // The back-off may last far longer than the status may lag.
         context.partitions.after(key.clone(), wait);
     }
     let try_again = trouble.as_ref().and_then(|trouble| trouble.again);
-    let again = [later, rolling.again, young, look_again, try_again].into_iter().flatten().min();
+    let again = [written.later(), rolling.again, young, look_again, try_again].into_iter().flatten().min();
     match again {
-        _ if written == Written::Failed => Outcome::Failed,
+        _ if written == Written::Failed && unwritten.is_none() => Outcome::Failed,
         _ if refused.is_some() => refused.map_or(Outcome::Failed, Outcome::Refused),
         _ if failed && try_again.is_none() => Outcome::Failed,
         Some(wait) => Outcome::Again(wait),
@@ -203,7 +205,7 @@ fn gather(context: &Context, key: &ObjectKey, partition: &Partition) -> Nodes {
 
 /// What keeps a partition from having all its pods, if it has lasted for as long as it may; and when to look again.
 async fn obstacle_of(context: &Context, key: &ObjectKey, nodes: &Nodes) -> (Option<Obstacle>, Option<Duration>) {
-    let mut obstacle = obstacle::first(nodes, &key.name);
+    let mut obstacle = obstacle::first(nodes, &key.name, Timestamp::now());
     if let Some(left) = context.memory.impede(key, obstacle.as_ref(), Instant::now()) {
         return (None, Some(left));
     }
@@ -327,14 +329,6 @@ async fn remove_budget(context: &Context, pods: &Desired<StatefulSet>) -> Option
     removed.map(|removed| removed.then_some(Done::Nothing)).transpose()
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Written {
-    No,
-    Yes,
-    Later(Duration),
-    Failed,
-}
-
 /// The image that the pods of a partition are told to run: that of the StatefulSet, if it is there.
 fn image(context: &Context, partition: &Partition, nodes: &Nodes) -> Option<String> {
     if !nodes.rollout.image.is_empty() {
@@ -349,7 +343,8 @@ async fn write_status(context: &Context, key: &ObjectKey, partition: &Partition,
     let before = PartitionStatus { election: None, ..partition.status.clone().unwrap_or_default() };
     let status = status::status(partition, seen, image, &Time(Timestamp::now()));
     if status == before {
-        return Written::No;
+        let was_unwritten = context.unwritten.record(partition.metadata.uid.as_deref().unwrap_or_default(), None);
+        return if was_unwritten { Written::Yes } else { Written::No };
     }
     if let Err(wait) = context.pacing.admit(key, status::is_urgent(&before, &status), Instant::now()) {
         return Written::Later(wait);
@@ -367,6 +362,7 @@ async fn write_status(context: &Context, key: &ObjectKey, partition: &Partition,
         Ok(None) => Written::Later(context.pacing.refused(key)),
         Err(error) => {
             tracing::warn!(partition = %key, %error, "status not written, trying again");
+            context.pacing.refused(key);
             Written::Failed
         }
     }

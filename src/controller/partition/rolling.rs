@@ -68,7 +68,9 @@ pub(super) fn next(nodes: &Nodes) -> Step {
     }
     // One that the partition will not have counts as well: two that go at the same time may be all that know something.
     if let Some(going) = nodes.pods.iter().find(|pod| pod.going || pod.ordinal >= nodes.size) {
-        return wait(false, format!("{} to end", going.name), None);
+        let node = going.facts.ending.as_ref().map(|ending| ending.node.as_str()).unwrap_or_default();
+        let node = if node.is_empty() { String::new() } else { format!(" on node {node}") };
+        return wait(false, format!("{} to end{node}", going.name), None);
     }
     if let Some(ordinal) = nodes.missing() {
         return wait(false, format!("{ordinal} to be created"), None);
@@ -102,6 +104,9 @@ pub(super) fn youngest(nodes: &Nodes) -> Option<(&Node, Duration)> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use super::super::super::pods::Ending;
     use super::super::nodes::fixtures::nodes;
     use super::*;
 
@@ -157,6 +162,18 @@ mod tests {
         ] {
             assert_eq!(step(&pods), wanted, "{pods:?}");
         }
+    }
+
+    #[test]
+    fn a_pod_that_is_waited_for_to_end_is_told_with_its_node() {
+        let mut nodes = nodes(&["old ready", "old ready", "old ready going"]);
+        let ending = Ending { node: "n1".to_owned(), ..Ending::default() };
+        Arc::make_mut(&mut nodes.pods[2].facts).ending = Some(Box::new(ending));
+        let step = next(&nodes);
+        assert!(
+            matches!(&step, Step::Wait { message, .. } if message.ends_with("pod g-1-2 to end on node n1")),
+            "{step:?}"
+        );
     }
 
     #[test]

@@ -70,15 +70,19 @@ fn drafts(Seen { nodes, obstacle, rolling, trouble }: Seen<'_>) -> Vec<Draft> {
         outdated => format!("; {outdated} of {} pods are outdated", nodes.size),
     };
     if let Some(Obstacle { reason, pod, message, .. }) = obstacle {
-        let message = if let Some(pod) = pod {
-            format!("{progress}{outdated}; pod {pod} {message}")
+        let message = if pod.is_some() {
+            format!("{progress}{outdated}; {message}")
         } else {
             format!("{} of {} pods exist{outdated}; {message}", nodes.wanted().count(), nodes.size)
         };
         return on_the_way(reason, reason, &message);
     }
     if let Some(Wait { quorum, message }) = rolling {
-        return on_the_way("Rolling", if *quorum { "WaitingForQuorum" } else { "Rolling" }, message);
+        return on_the_way(
+            "Rolling",
+            if *quorum { "WaitingForQuorum" } else { "Rolling" },
+            &format!("{progress}; {message}"),
+        );
     }
     on_the_way(PODS_NOT_READY, "WaitingForPods", &format!("{progress}{}", what_else(nodes)))
 }

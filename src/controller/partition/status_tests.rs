@@ -62,7 +62,11 @@ fn a_rolling_says_what_it_waits_for() {
     for (quorum, reason) in [(true, "WaitingForQuorum"), (false, "Rolling")] {
         let wait = Wait { quorum, message: "m".to_owned() };
         let told = told(Seen { rolling: Some(&wait), ..seen(&nodes) });
-        assert_eq!(told, ["Ready=False Rolling: m".to_owned(), format!("Reconciling=True {reason}: m")]);
+        assert_eq!(
+            told,
+            ["Ready=False Rolling".to_owned(), format!("Reconciling=True {reason}")]
+                .map(|one| format!("{one}: 2 of 3 pods are ready; m"))
+        );
     }
 }
 
@@ -70,7 +74,7 @@ fn a_rolling_says_what_it_waits_for() {
 fn a_pod_in_trouble_is_named() {
     let nodes = nodes(&["old", "ready", "failing"]);
     let wait = Wait { quorum: true, message: "m".to_owned() };
-    let obstacle = obstacle::first(&nodes, "g-1");
+    let obstacle = obstacle::first(&nodes, "g-1", Timestamp::UNIX_EPOCH);
     let told = told(Seen { rolling: Some(&wait), obstacle: obstacle.as_ref(), ..seen(&nodes) });
     let message = "1 of 3 pods are ready; 1 of 3 pods are outdated; pod g-1-2 crashes";
     assert_eq!(told, ["Ready=False", "Reconciling=True"].map(|one| format!("{one} PodCrashing: {message}")));
@@ -79,7 +83,7 @@ fn a_pod_in_trouble_is_named() {
 #[test]
 fn pods_that_are_not_made_are_told_of() {
     let nodes = nodes(&["ready", "", ""]);
-    let obstacle = obstacle::first(&nodes, "g-2");
+    let obstacle = obstacle::first(&nodes, "g-2", Timestamp::UNIX_EPOCH);
     let told = told(Seen { obstacle: obstacle.as_ref(), ..seen(&nodes) });
     assert_eq!(
         told[0],
@@ -101,7 +105,7 @@ fn trouble_that_does_not_pass_is_a_stall() {
 fn a_change_of_what_is_wrong_with_pods_is_not_urgent_and_warned_of_once() {
     let nodes = nodes(&["ready", "ready", "waiting"]);
     let plain = of(seen(&nodes));
-    let (pod, message) = (Some("g-1-2".to_owned()), "cannot".to_owned());
+    let (pod, message) = (Some("g-1-2".to_owned()), "pod g-1-2 cannot".to_owned());
     let obstacle = Obstacle { reason: "ImagePullFailed", pod, message, patience: Duration::ZERO };
     let failing = of(Seen { obstacle: Some(&obstacle), ..seen(&nodes) });
     assert!(!is_urgent(&plain, &failing));

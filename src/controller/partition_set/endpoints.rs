@@ -5,33 +5,54 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 
 use super::super::context::Context;
-use super::super::trouble::Trouble;
+use super::super::trouble::{NAMED, Trouble};
 use super::super::write_error::Error;
-use super::plan::GroupEndpoints;
-use super::{FAMILIES, slice_key};
+use super::plan::{Existing, GroupEndpoints};
+use super::{FAMILIES, build, slice_key};
 use crate::api::PartitionSet;
 use crate::api::names::ObjectKey;
+use crate::text::listed;
 
-/// Writes the endpoints of the group, and removes those that are none any more.
+/// Writes the endpoints of the group, and removes those that are none any more. Returns all that was in the way.
 pub(super) async fn publish(
     context: &Context,
     key: &ObjectKey,
     set: &PartitionSet,
     endpoints: GroupEndpoints,
-) -> Result<(), Error> {
+) -> Vec<Error> {
     let GroupEndpoints { slices, legacy, stale_slices } = endpoints;
     let (writer, caches, uid) = (&context.writer, &*context.caches, set.uid().unwrap_or_default());
+    let mut errors = Vec::new();
     for slice in &slices {
-        writer.ensure(slice, &caches.endpoint_slices).await?;
+        errors.extend(writer.ensure(slice, &caches.endpoint_slices).await.err());
     }
     for name in stale_slices {
         let stale = ObjectKey::new(key.namespace.as_str(), name);
-        writer.remove::<EndpointSlice>(&stale, &uid, &caches.endpoint_slices).await?;
+        errors.extend(writer.remove::<EndpointSlice>(&stale, &uid, &caches.endpoint_slices).await.err());
     }
-    match &legacy {
+    let legacy = match &legacy {
         Some(legacy) => writer.ensure(legacy, &caches.endpoints).await.map(drop),
         None => writer.remove::<Endpoints>(key, &uid, &caches.endpoints).await.map(drop),
+    };
+    errors.extend(legacy.err());
+    errors
+}
+
+/// The objects of others that have the names of the group's endpoints, while these cannot be published yet: all that is
+/// in the way can then be removed at once. Of EndpointSlices, those of the families in which partitions have addresses.
+pub(super) async fn collisions(context: &Context, set: &PartitionSet, existing: &Existing) -> Vec<Error> {
+    let (writer, settings) = (&context.writer, &context.settings);
+    let mut collisions = Vec::new();
+    for family in FAMILIES {
+        let mut addresses = existing.partitions.values().flat_map(|member| &member.addresses);
+        if addresses.any(|address| address.contains(':') == (family == "IPv6")) {
+            collisions.extend(writer.collision(&build::slice(set, family, &[], settings).into()).await);
+        }
     }
+    if settings.legacy_endpoints {
+        collisions.extend(writer.collision(&build::legacy_endpoints(set, &[], settings).into()).await);
+    }
+    collisions
 }
 
 /// Removes the endpoints of a group whose Service is somebody else's: under that name, its clients would be answered with
@@ -69,10 +90,18 @@ pub(super) async fn foreign_slices(context: &Context, key: &ObjectKey, service_i
         }
     }
     let (_, foreign) = caches.foreign_slices.of_namespace(&key.namespace);
-    let (name, _) = foreign.into_iter().find(|(_, slice)| slice.service == key.name)?;
-    let message = format!(
-        "EndpointSlice {name:?} belongs to Service {:?} by its label kubernetes.io/service-name, and is not this controller's: clients of the group get its addresses as well. Delete it",
-        key.name
-    );
+    let foreign = foreign.into_iter().filter(|(_, slice)| slice.service == key.name);
+    let mut names: Vec<String> = foreign.map(|(name, _)| format!("{name:?}")).collect();
+    names.sort_unstable();
+    let (count, names, service) = (names.len(), listed(names, NAMED), &key.name);
+    let message = match count {
+        0 => return None,
+        1 => format!(
+            "EndpointSlice {names} belongs to Service {service:?} by its label kubernetes.io/service-name, and is not this controller's: clients of the group get its addresses as well. Delete it"
+        ),
+        _ => format!(
+            "EndpointSlices {names} belong to Service {service:?} by their label kubernetes.io/service-name, and are not this controller's: clients of the group get their addresses as well. Delete them"
+        ),
+    };
     Some(Trouble::new(true, "ForeignEndpoints", message))
 }

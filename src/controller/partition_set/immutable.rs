@@ -107,7 +107,17 @@ mod tests {
             )
             .unwrap();
             let known = partition.known();
-            (index, Member { known: Arc::new(known), addresses: Vec::new(), counts_in: None, pods: None })
+            (
+                index,
+                Member {
+                    known: Arc::new(known),
+                    addresses: Vec::new(),
+                    counts_in: None,
+                    pods: None,
+                    foreign: None,
+                    unwritten: None,
+                },
+            )
         };
         let existing = Existing { partitions: partitions.iter().zip(1..).map(member).collect(), ..Existing::default() };
         let mut object = SetObject::from(&set);

@@ -2,15 +2,17 @@
 
 mod build;
 mod endpoints;
+mod handover;
 mod immutable;
 mod news;
 mod plan;
+mod removed;
 mod rollout;
 mod status;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future;
@@ -21,11 +23,13 @@ use kube::{Api, ResourceExt};
 use tokio::time::Instant;
 
 pub use self::build::slice_name;
+pub use self::handover::OwnSets;
 use self::plan::{Existing, Member, Plan};
+pub use self::removed::RemovedPartitions;
 use self::rollout::Rollout;
 use self::status::ROLLING_OUT;
 use super::caches;
-use super::context::Context;
+use super::context::{Context, Written};
 use super::ensure::{Done, bounded};
 use super::first_seen::Now;
 use super::partition::{min_ready, pods_of};
@@ -65,14 +69,18 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
         context.pacing.forget(&key);
         context.refused_sets.record(&key, None, &context.sets);
         context.ready_partitions.forget(&key);
+        context.own_sets.forget(&key);
         return Outcome::Done;
     };
     if set.metadata.deletion_timestamp.is_some() {
         return Outcome::Done;
     }
     let existing = gather(context, &key, &set);
-    if let Some(controller) = plan::run_by_another(&existing, &context.settings) {
-        tracing::info!(set = %key, controller, "another controller runs this set: it is left alone");
+    let is_handed_over = plan::is_run_by_another(&existing);
+    if !is_handed_over {
+        context.own_sets.record(&key);
+    } else if !context.own_sets.may_report(&key, &set) {
+        tracing::debug!(set = %key, "another controller runs this set: it is left alone");
         return Outcome::Done;
     }
     let mut object = SetObject::from(&*set);
@@ -81,6 +89,8 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
     let Applied { trouble, failed, refusal, rollout } = if is_paused(&set) {
         let message = format!("the annotation {} is set: nothing is written for this set", annotations::PAUSED);
         Applied::nothing(Trouble::new(false, PAUSED, message))
+    } else if violations.is_empty() && is_handed_over {
+        Applied::left_alone(plan::plan(&set, &object, &existing, &context.settings))
     } else if violations.is_empty() {
         resume(context, &key, &set);
         apply(context, &key, &set, &object, &existing, kept).await
@@ -103,24 +113,25 @@ pub async fn reconcile(context: &Context, key: ObjectKey) -> Outcome {
             tracing::info!(set = %key, reason = trouble.reason, why = trouble.message, "set cannot be completed yet");
         }
     }
-    let refused = context.refused_sets.record(&key, refusal, &context.sets);
-    let written = write_status(context, &key, &set, &object, &rollout, trouble.as_ref()).await;
-    if let (Outcome::Again(wait), true) = (written, failed) {
+    let written = write_status(context, &key, &set, &object, rollout.as_ref(), trouble.as_ref()).await;
+    if is_handed_over && written == Written::Yes {
+        context.own_sets.forget(&key);
+    }
+    let unwritten = context.unwritten.refusal(set.metadata.uid.as_deref().unwrap_or_default());
+    let refused = context.refused_sets.record(&key, refusal.or(unwritten), &context.sets);
+    if let Some(wait) = written.later().filter(|_| failed) {
         // The back-off may last far longer than the status may lag.
         context.sets.after(key.clone(), wait);
     }
-    if written == Outcome::Failed {
+    if written == Written::Failed && unwritten.is_none() {
         return Outcome::Failed;
     }
-    if failed {
+    if failed || unwritten.is_some() {
         let again = trouble.and_then(|trouble| trouble.again).map_or(Outcome::Failed, Outcome::Again);
         return refused.map_or(again, Outcome::Refused);
     }
-    match (written, rollout.again) {
-        (Outcome::Again(wait), Some(again)) => Outcome::Again(wait.min(again)),
-        (Outcome::Done, Some(again)) => Outcome::Again(again),
-        (outcome, _) => outcome,
-    }
+    let again = rollout.and_then(|rollout| rollout.again);
+    written.later().into_iter().chain(again).min().map_or(Outcome::Done, Outcome::Again)
 }
 
 /// What came of bringing a set to what it says.
@@ -130,12 +141,18 @@ struct Applied {
     failed: bool,
     /// What of that the API server refuses until something changes that no watch shows.
     refusal: Option<Refusal>,
-    rollout: Rollout,
+    /// None if it was not looked at what the set consists of.
+    rollout: Option<Rollout>,
 }
 
 impl Applied {
     fn nothing(trouble: Trouble) -> Self {
-        Self { trouble: Some(trouble), failed: false, refusal: None, rollout: Rollout::default() }
+        Self { trouble: Some(trouble), failed: false, refusal: None, rollout: None }
+    }
+
+    /// Of a set that another controller runs.
+    fn left_alone(plan: Plan) -> Self {
+        Self { trouble: Trouble::first(plan.refused), failed: false, refusal: None, rollout: Some(plan.rollout) }
     }
 }
 
@@ -146,31 +163,6 @@ fn resume(context: &Context, key: &ObjectKey, set: &PartitionSet) {
         for (name, _) in context.caches.partitions.with_prefix(&key.namespace, &format!("{}-", key.name)) {
             context.partitions.now(ObjectKey::new(key.namespace.as_str(), name));
         }
-    }
-}
-
-/// Partitions that this controller has deleted, by uid. Until the watch shows that they are gone, nothing of theirs is
-/// made anew.
-#[derive(Debug, Default)]
-pub struct RemovedPartitions(Mutex<HashMap<ObjectKey, String>>);
-
-impl RemovedPartitions {
-    fn record(&self, key: ObjectKey, uid: String) {
-        self.lock().insert(key, uid);
-    }
-
-    /// Whether the Partition of that uid has been deleted.
-    pub(super) fn contains(&self, key: &ObjectKey, uid: &str) -> bool {
-        self.lock().get(key).is_some_and(|removed| removed == uid)
-    }
-
-    /// Forgets a Partition that is gone.
-    pub(super) fn forget(&self, key: &ObjectKey) {
-        self.lock().remove(key);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<ObjectKey, String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -187,7 +179,9 @@ fn gather(context: &Context, key: &ObjectKey, set: &PartitionSet) -> Existing {
                 !service.deleting && service.owner.as_ref().is_some_and(|owner| owner.uid == known.uid)
             });
             let addresses = service.map(|service| service.facts.clone()).unwrap_or_default();
-            (index, Member { addresses, known, counts_in: None, pods: None })
+            let foreign = plan::foreign(&known.facts, &context.settings);
+            let unwritten = context.unwritten.why(&known.uid);
+            (index, Member { addresses, known, counts_in: None, pods: None, foreign, unwritten })
         })
     });
     let mut partitions: BTreeMap<i64, Member> = partitions.collect();
@@ -198,8 +192,8 @@ fn gather(context: &Context, key: &ObjectKey, set: &PartitionSet) -> Existing {
     for ((index, member), remaining) in partitions.iter_mut().zip(remaining) {
         member.counts_in = remaining;
         let partition = ObjectKey::new(key.namespace.as_str(), names::partition(&key.name, *index));
-        let is_foreign = plan::foreign(member, &context.settings).is_some();
-        if status::ready_since(member).is_none() && (is_foreign || was_changed(context, &partition)) {
+        let is_reported = member.foreign.is_none() && member.unwritten.is_none();
+        if !is_reported || status::ready_since(member).is_none() && was_changed(context, &partition) {
             member.pods = Some(pods_of(context, &partition, &member.known.facts));
         }
     }
@@ -263,11 +257,14 @@ async fn apply(
     let mut troubles: Vec<Trouble> = Vec::new();
     if !is_over(context, key, set) {
         let published = match (&group_service, endpoints) {
-            (Err(Error::Collision { .. }), _) => endpoints::withdraw(context, key, set).await,
+            (Err(Error::Collision { .. }), _) => {
+                endpoints::withdraw(context, key, set).await.err().into_iter().collect()
+            }
             (_, Some(wanted)) => endpoints::publish(context, key, set, wanted).await,
-            (_, None) => Ok(()),
+            (_, None) if status::is_stuck(existing) => endpoints::collisions(context, set, existing).await,
+            (_, None) => Vec::new(),
         };
-        troubles.extend(published.err().map(Trouble::from));
+        troubles.extend(published.into_iter().map(Trouble::from));
         troubles.extend(endpoints::foreign_slices(context, key, group_service.is_ok()).await);
     }
     troubles.extend(group_service.err().map(Trouble::from));
@@ -278,7 +275,7 @@ async fn apply(
     let count = u32::try_from(unseen().count()).unwrap_or(u32::MAX);
     let refusal = unseen().next().map(|first| Refusal { reason: first.reason, writes: count });
     let trouble = Trouble::first(kept.into_iter().chain(refused).chain(troubles).collect());
-    Applied { trouble, failed, refusal, rollout }
+    Applied { trouble, failed, refusal, rollout: Some(rollout) }
 }
 
 /// Deletes partitions that the set has no longer, as soon as no endpoints name them. The set is read before each of
@@ -341,7 +338,7 @@ fn tell(context: &Context, set: &PartitionSet, partitions: &[(Partition, Result<
         let note = format!("{} partition{plural} {verb}: {listed}", names.len());
         tracing::info!(set = %set.name_any(), namespace = set.namespace(), reason, note, "partitions written");
         // A rollout goes through them one after the other: its beginning and its end are told.
-        if done == Done::Replaced && (!rollout.held.is_empty() || was_rolling_out(set)) {
+        if done == Done::Replaced && (!rollout.held.is_empty() || rollout.changes || was_rolling_out(set)) {
             continue;
         }
         context.events.publish(set, Severity::Normal, reason, note);
@@ -358,17 +355,18 @@ async fn write_status(
     key: &ObjectKey,
     set: &Arc<PartitionSet>,
     object: &SetObject,
-    rollout: &Rollout,
+    rollout: Option<&Rollout>,
     trouble: Option<&Trouble>,
-) -> Outcome {
+) -> Written {
     let before = set.status.clone().unwrap_or_default();
     let existing = gather(context, key, set);
-    let status = status::status(set, object, &existing, &rollout.held, trouble, &Time(Timestamp::now()));
+    let status = status::status(set, object, &existing, rollout, trouble, &Time(Timestamp::now()));
     if status == before {
-        return Outcome::Done;
+        context.unwritten.record(set.metadata.uid.as_deref().unwrap_or_default(), None);
+        return Written::No;
     }
     if let Err(wait) = context.pacing.admit(key, status::is_urgent(&before, &status), Instant::now()) {
-        return Outcome::Again(wait);
+        return Written::Later(wait);
     }
     match context.patch_status(&**set, &status).await {
         Ok(Some(written)) => {
@@ -378,12 +376,13 @@ async fn write_status(
             let version = version_of(&written);
             context.pacing.written(key);
             context.caches.sets.observe(key.clone(), version, caches::slim(written));
-            Outcome::Done
+            Written::Yes
         }
-        Ok(None) => Outcome::Again(context.pacing.refused(key)),
+        Ok(None) => Written::Later(context.pacing.refused(key)),
         Err(error) => {
             tracing::warn!(set = %key, %error, "status not written, trying again");
-            Outcome::Failed
+            context.pacing.refused(key);
+            Written::Failed
         }
     }
 }

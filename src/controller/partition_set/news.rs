@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::PAUSED;
-use super::status::{COUNTED_CURRENT, COUNTED_READY, ROLLING_OUT};
+use super::status::{COUNTED_CURRENT, COUNTED_READY, ROLLING_OUT, WAITING};
 use crate::api::PartitionSetStatus;
 use crate::api::conditions::{self, READY, STALLED};
 use crate::events::Severity;
@@ -42,13 +42,14 @@ pub(super) fn news<'a>(
     news
 }
 
-/// What stands in the way, whatever number of partitions is ready or up to date meanwhile.
+/// What stands in the way, whatever number of partitions is ready or up to date meanwhile, and whichever is waited for.
 fn obstacle(stalled: &Condition) -> (&str, &str) {
     let mut obstacle = stalled.message.as_str();
     for counted in [COUNTED_READY, COUNTED_CURRENT] {
         let rest = obstacle.split_once("; ").filter(|(count, _)| count.ends_with(counted));
         obstacle = rest.map_or(obstacle, |(_, rest)| rest);
     }
+    let obstacle = obstacle.split_once(&format!("; {WAITING}")).map_or(obstacle, |(obstacle, _)| obstacle);
     (&stalled.reason, obstacle)
 }
 
@@ -108,6 +109,8 @@ mod tests {
         assert_eq!(news(&before, &stuck("1 of 3 partitions are ready; g-1: Service is in the way")), []);
         let current = stuck("3 of 3 partitions are ready; 2 of 3 are up to date; g-1: Service is in the way");
         assert_eq!(news(&before, &current), []);
+        let waits = stuck("2 of 3 partitions are ready; g-1: Service is in the way; waiting for g-2; g-2: m");
+        assert_eq!(news(&before, &waits), []);
         let other = stuck("1 of 3 partitions are ready; g-2: Service is in the way");
         let note = "1 of 3 partitions are ready; g-2: Service is in the way";
         assert_eq!(news(&before, &other), [(Severity::Warning, "PartitionStalled", note)]);

@@ -1,6 +1,6 @@
 //! What a set should consist of, as a function of the set and of what exists.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +12,16 @@ use super::super::desired::Desired;
 use super::super::objects::{Known, Published};
 use super::super::partition::PodsOf;
 use super::super::settings::Settings;
-use super::super::trouble::Trouble;
+use super::super::trouble::{NAMED, Trouble};
 use super::build;
 use super::rollout::{self, Rollout};
 use crate::api::labels::annotations;
 use crate::api::{DEFAULT_COUNT, Partition, PartitionSet, names};
 use crate::rules::{Consent, SetObject};
+use crate::text::listed;
+
+/// Reason of a set some of whose Partitions name another controller.
+pub(super) const ANOTHER_CONTROLLER: &str = "AnotherController";
 
 /// What exists of a set.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +43,10 @@ pub(super) struct Member {
     pub counts_in: Option<Duration>,
     /// Its pods, where more than its status has to be known.
     pub pods: Option<PodsOf>,
+    /// The other controller that it names, if it names one: it is left alone then, and its status is that one's.
+    pub foreign: Option<String>,
+    /// Why its status cannot be written, if it cannot.
+    pub unwritten: Option<String>,
 }
 
 /// What has to be true of a set, in the order of the fields.
@@ -71,17 +79,15 @@ pub(super) struct GroupEndpoints {
     pub stale_slices: Vec<String>,
 }
 
-/// The other controller that a partition names, if it names one: it is left alone then.
-pub(super) fn foreign<'a>(member: &'a Member, settings: &Settings) -> Option<&'a str> {
-    let named = member.known.facts.annotations().get(annotations::CONTROLLER)?;
-    (!settings.is_identity(named)).then_some(named)
+/// The other controller that a partition names, if it names one.
+pub(super) fn foreign(partition: &Partition, settings: &Settings) -> Option<String> {
+    let named = partition.annotations().get(annotations::CONTROLLER)?;
+    (!settings.is_identity(named)).then(|| named.clone())
 }
 
-/// The other controller that runs a set, if all partitions that there are name another one.
-pub(super) fn run_by_another<'a>(existing: &'a Existing, settings: &Settings) -> Option<&'a str> {
-    let mut others = existing.partitions.values().map(|member| foreign(member, settings));
-    let first = others.next()??;
-    others.all(|other| other.is_some()).then_some(first)
+/// Whether all partitions that there are name another controller: the set is left alone then.
+pub(super) fn is_run_by_another(existing: &Existing) -> bool {
+    !existing.partitions.is_empty() && existing.partitions.values().all(|member| member.foreign.is_some())
 }
 
 /// The plan for `set`, of which `object` is the form with its defaults and with what cannot change as it was.
@@ -99,20 +105,11 @@ pub(super) fn plan(set: &PartitionSet, object: &SetObject, existing: &Existing, 
         Trouble::new(true, "PartitionRemovalNotAllowed", message)
     });
     let count = if refused.is_some() { highest } else { asked };
-    let other = existing.partitions.iter().find_map(|(index, member)| Some((index, foreign(member, settings)?)));
-    let another = other.map(|(index, controller)| {
-        let message = format!(
-            "Partition {:?} is left alone: its annotation {} names another controller, {controller:?}",
-            names::partition(&object.name, *index),
-            annotations::CONTROLLER
-        );
-        Trouble::new(true, "AnotherController", message)
-    });
     let template = build::PartitionTemplate::new(set, object, settings);
     let differs = |index: &i64| {
         let member = existing.partitions.get(index);
         let right = member.is_some_and(|member| {
-            foreign(member, settings).is_some() || (!member.known.deleting && template.is_met_by(*index, &member.known))
+            member.foreign.is_some() || (!member.known.deleting && template.is_met_by(*index, &member.known))
         });
         !right
     };
@@ -124,7 +121,12 @@ pub(super) fn plan(set: &PartitionSet, object: &SetObject, existing: &Existing, 
     });
     let replaced: Vec<i64> = replaced.map(|(index, _)| *index).collect();
     let most = object.spec.max_unavailable_partitions.unwrap_or(DEFAULT_COUNT);
-    let rollout = rollout::hold(existing, count, &replaced, most, |member| foreign(member, settings).is_some());
+    let mut rollout = rollout::hold(existing, count, &replaced, most);
+    let keeps = |(index, member): (&i64, &Member)| {
+        member.foreign.is_some() && rollout::replaces_pods(&member.known, &template.partition(*index).object)
+    };
+    rollout.left_alone =
+        existing.partitions.range(1..=count).filter(|member| keeps(*member)).map(|(index, _)| *index).collect();
     let partitions = outdated.into_iter().filter_map(|(index, partition)| {
         let held = existing.partitions.get(&index).filter(|_| rollout.held.contains(&index));
         let Some(member) = held else { return Some(partition) };
@@ -133,15 +135,35 @@ pub(super) fn plan(set: &PartitionSet, object: &SetObject, existing: &Existing, 
     });
     let partitions = partitions.collect();
     let surplus = existing.partitions.range(count + 1..).rev();
-    let surplus = surplus.filter(|(_, member)| !member.known.deleting && foreign(member, settings).is_none());
+    let surplus = surplus.filter(|(_, member)| !member.known.deleting && member.foreign.is_none());
     Plan {
         group_service: build::group_service(set, settings),
         partitions,
         endpoints: endpoints(set, existing, count, settings),
         surplus: surplus.map(|(index, _)| *index).collect(),
         rollout,
-        refused: refused.into_iter().chain(another).collect(),
+        refused: refused.into_iter().chain(left_alone(&object.name, existing)).collect(),
     }
+}
+
+/// That partitions name other controllers, if some do.
+fn left_alone(set: &str, existing: &Existing) -> Option<Trouble> {
+    let foreign = existing.partitions.iter().filter_map(|(index, member)| Some((index, member.foreign.as_ref()?)));
+    let partitions: Vec<String> =
+        foreign.clone().map(|(index, _)| format!("{:?}", names::partition(set, *index))).collect();
+    let controllers: BTreeSet<String> = foreign.map(|(_, controller)| format!("{controller:?}")).collect();
+    let (what, its) = match partitions.len() {
+        0 => return None,
+        1 => ("Partition", "is left alone: its"),
+        _ => ("Partitions", "are left alone: their"),
+    };
+    let message = format!(
+        "{what} {} {its} annotation {} names another controller, {}",
+        listed(partitions, NAMED),
+        annotations::CONTROLLER,
+        listed(controllers.into_iter().collect(), NAMED)
+    );
+    Some(Trouble::new(true, ANOTHER_CONTROLLER, message))
 }
 
 /// Whether a partition is one that the set has no longer and the user agrees to lose: its consent was given when the
@@ -170,7 +192,7 @@ fn endpoints(set: &PartitionSet, existing: &Existing, count: i64, settings: &Set
             .map(|(member, index)| {
                 let name = names::partition(set.metadata.name.as_deref()?, index);
                 let own = member.addresses.iter().find(|address| address.contains(':') == ipv6);
-                let stays = shrinks || foreign(member, settings).is_some();
+                let stays = shrinks || member.foreign.is_some();
                 let address = own.or_else(|| published.filter(|_| stays)?.get(&name))?.clone();
                 Some((name, address))
             })

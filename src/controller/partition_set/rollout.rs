@@ -17,24 +17,29 @@ pub(super) struct Rollout {
     pub held: BTreeSet<i64>,
     /// When to look again, if no event will tell: a partition counts only when it has been ready for a while.
     pub again: Option<Duration>,
+    /// Whether partitions get a changed template now.
+    pub changes: bool,
+    /// Partitions that another controller runs with another template than the set's.
+    pub left_alone: BTreeSet<i64>,
+}
+
+impl Rollout {
+    /// Whether a partition keeps another template than the set's.
+    pub(super) fn keeps(&self, index: i64) -> bool {
+        self.held.contains(&index) || self.left_alone.contains(&index)
+    }
 }
 
 /// Of the partitions 1 to `count`, those to hold back while others change. `changed` are the partitions that differ from
 /// the template in a way that replaces pods; at most `most` may be unavailable for it. Of one that another controller
-/// runs, as `foreign` says, no more is asked than that its pods are ready.
+/// runs no more is asked than that its pods are ready.
 ///
 /// One that does not work is never held back: there is nothing to lose, and the change may be what it needs. Nor is one
 /// that is in the midst of an earlier change and does not work with all of its pods: others wait until it is through, so
 /// a correction has to reach it; no more than `most` ever get there at once. One that works with some of its pods goes
 /// before those that have all, and of these one first whose earlier change needs help.
-pub(super) fn hold(
-    existing: &Existing,
-    count: i64,
-    changed: &[i64],
-    most: i64,
-    foreign: impl Fn(&Member) -> bool,
-) -> Rollout {
-    let states = (1..=count).map(|index| (index, state(existing.partitions.get(&index), &foreign)));
+pub(super) fn hold(existing: &Existing, count: i64, changed: &[i64], most: i64) -> Rollout {
+    let states = (1..=count).map(|index| (index, state(existing.partitions.get(&index))));
     let states: Vec<(i64, State)> = states.collect();
     let most = usize::try_from(most).unwrap_or_default();
     let unavailable = || states.iter().filter(|(_, state)| *state != State::Available);
@@ -57,7 +62,7 @@ pub(super) fn hold(
     let held: BTreeSet<i64> = degraded.chain(available).chain(of(|state| matches!(state, State::Young(_)))).collect();
     let young = states.iter().filter_map(|(_, state)| if let State::Young(left) = state { Some(*left) } else { None });
     let again = young.min().filter(|_| !held.is_empty());
-    Rollout { held, again }
+    Rollout { changes: changed.len() > held.len(), held, again, left_alone: BTreeSet::new() }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,13 +75,13 @@ enum State {
     Down,
 }
 
-fn state(member: Option<&Member>, foreign: impl Fn(&Member) -> bool) -> State {
+fn state(member: Option<&Member>) -> State {
     let Some(member) = member else { return State::Down };
+    if member.foreign.is_some() && member.pods.is_some_and(|pods| pods.whole) {
+        return State::Available;
+    }
     if ready_since(member).is_some() {
         return member.counts_in.map_or(State::Available, State::Young);
-    }
-    if member.pods.is_some_and(|pods| pods.whole) && foreign(member) {
-        return State::Available;
     }
     let partition = &member.known.facts;
     let ready = partition.status.as_ref().map_or(0, |status| status.ready_replicas);

@@ -27,7 +27,9 @@ fn existing(partitions: &[&str]) -> Existing {
         let mixed = matches!(*word, "halfway" | "between");
         let whole = matches!(*word, "stalled" | "foreign" | "between");
         let pods = Some(PodsOf { whole, outdated: mixed, mixed });
-        (index, Member { known: Arc::new(partition.known()), addresses: Vec::new(), counts_in, pods })
+        let foreign = (*word == "foreign").then(|| "other".to_owned());
+        let known = Arc::new(partition.known());
+        (index, Member { known, addresses: Vec::new(), counts_in, pods, foreign, unwritten: None })
     };
     Existing { partitions: found.map(member).collect(), ..Existing::default() }
 }
@@ -35,10 +37,7 @@ fn existing(partitions: &[&str]) -> Existing {
 /// What is held back of a change of the partitions `changed`.
 fn held(partitions: &[&str], changed: &[i64], most: i64) -> (Vec<i64>, Option<u64>) {
     let count = i64::try_from(partitions.len()).unwrap();
-    let Rollout { held, again } = hold(&existing(partitions), count, changed, most, |member| {
-        let index = member.known.facts.metadata.name.as_deref().and_then(|name| name.strip_prefix("g-")).unwrap();
-        partitions[index.parse::<usize>().unwrap() - 1] == "foreign"
-    });
+    let Rollout { held, again, .. } = hold(&existing(partitions), count, changed, most);
     (held.into_iter().collect(), again.map(|again| again.as_secs()))
 }
 

@@ -1,16 +1,18 @@
 //! The status of a PartitionSet, as a function of what is known of its partitions.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
-use super::super::partition::PODS_NOT_READY;
+use super::super::partition::{PODS_NOT_READY, PodsOf};
 use super::super::trouble::Trouble;
 use super::plan::{Existing, Member};
+use super::rollout::Rollout;
 use crate::api::conditions::{self, Draft, READY, RECONCILING, STALLED};
 use crate::api::{DEFAULT_COUNT, PartitionSet, PartitionSetStatus, names};
 use crate::rules::SetObject;
+use crate::text::listed;
 
 /// Partitions that a message names before it says how many more there are.
 const NAMED: usize = 3;
@@ -22,55 +24,65 @@ pub(super) const ROLLING_OUT: &str = "RollingOut";
 pub(super) const COUNTED_READY: &str = "partitions are ready";
 /// What follows the number of partitions that are as the set says, in messages.
 pub(super) const COUNTED_CURRENT: &str = "are up to date";
+/// What comes before the partitions that are waited for, in messages.
+pub(super) const WAITING: &str = "waiting for ";
 
-/// The status that `set` should have. `held` are the partitions that keep an earlier template for now.
+/// The status that `set` should have. `rollout` is none if it was not looked at what the set consists of.
 pub(super) fn status(
     set: &PartitionSet,
     object: &SetObject,
     existing: &Existing,
-    held: &BTreeSet<i64>,
+    rollout: Option<&Rollout>,
     trouble: Option<&Trouble>,
     now: &Time,
 ) -> PartitionSetStatus {
     let before = set.status.as_ref().map_or(&[][..], |status| &status.conditions);
     let generation = set.metadata.generation;
     let ready = existing.partitions.values().filter(|member| serves(member)).count();
-    // Until the set is ready again: the last of the partitions is not held back any more, and still part of it.
-    let rolling_out =
-        !held.is_empty() || conditions::find(before, READY).is_some_and(|ready| ready.reason == ROLLING_OUT);
-    let progress = Progress { held, rolling_out };
+    let was_rolling_out = conditions::find(before, READY).is_some_and(|ready| ready.reason == ROLLING_OUT);
     PartitionSetStatus {
         observed_generation: generation,
         partitions: i64::try_from(existing.partitions.len()).unwrap_or(i64::MAX),
         ready_partitions: i64::try_from(ready).unwrap_or(i64::MAX),
-        conditions: conditions::settle(before, drafts(object, existing, progress, trouble), generation, now),
+        conditions: conditions::settle(
+            before,
+            drafts(object, existing, (rollout, was_rolling_out), trouble),
+            generation,
+            now,
+        ),
     }
 }
 
-/// How far a rollout is.
-#[derive(Clone, Copy)]
-struct Progress<'a> {
-    held: &'a BTreeSet<i64>,
-    rolling_out: bool,
-}
-
-/// Since when a partition is ready, if it is so now and for the spec that it has now.
+/// Since when a partition is ready, if it is so now and for the spec that it has now, by its status.
 pub(super) fn ready_since(member: &Member) -> Option<Timestamp> {
     let ready = current(member, READY).filter(|ready| ready.status == "True")?;
-    (!member.known.deleting).then_some(ready.last_transition_time.0)
+    (!member.known.deleting && member.unwritten.is_none()).then_some(ready.last_transition_time.0)
+}
+
+/// The pods of a partition of which no status of this controller speaks.
+fn unreported(member: &Member) -> Option<PodsOf> {
+    let is_reported = member.foreign.is_none() && member.unwritten.is_none();
+    (!is_reported).then(|| member.pods.unwrap_or_default())
 }
 
 /// Whether a partition is all that it should be.
 fn is_ready(member: &Member) -> bool {
+    if let Some(pods) = unreported(member) {
+        return pods.whole && !pods.outdated && !member.known.deleting;
+    }
     ready_since(member).is_some()
 }
 
 /// Whether all pods of a partition are ready and can be reached, of whatever template.
 fn serves(member: &Member) -> bool {
+    let is_reachable = !member.addresses.is_empty() && !member.known.deleting;
+    if let Some(pods) = unreported(member) {
+        return pods.whole && is_reachable;
+    }
     let partition = &member.known.facts;
     let ready = partition.status.as_ref().map_or(0, |status| status.ready_replicas);
-    let whole = ready >= partition.spec.template.size.unwrap_or(DEFAULT_COUNT) && !member.addresses.is_empty();
-    is_ready(member) || whole && !member.known.deleting
+    let whole = ready >= partition.spec.template.size.unwrap_or(DEFAULT_COUNT);
+    is_ready(member) || whole && is_reachable
 }
 
 /// A condition of a partition, if it speaks of what the partition is now.
@@ -82,60 +94,76 @@ fn current<'a>(member: &'a Member, kind: &str) -> Option<&'a Condition> {
 }
 
 /// What a partition needs help with, if it does, for the spec that it has now.
-pub(super) fn stall(member: &Member) -> Option<&str> {
-    current(member, STALLED).map(|stalled| stalled.message.as_str())
+pub(super) fn stall(member: &Member) -> Option<Cow<'_, str>> {
+    if let Some(why) = &member.unwritten {
+        return Some(format!("its status is not up to date, since it cannot be written: {why}").into());
+    }
+    current(member, STALLED).filter(|_| member.foreign.is_none()).map(|stalled| stalled.message.as_str().into())
 }
 
-fn drafts(object: &SetObject, existing: &Existing, progress: Progress<'_>, trouble: Option<&Trouble>) -> Vec<Draft> {
+/// Whether a partition needs help.
+pub(super) fn is_stuck(existing: &Existing) -> bool {
+    existing.partitions.values().any(|member| stall(member).is_some())
+}
+
+fn drafts(
+    object: &SetObject,
+    existing: &Existing,
+    (rollout, was_rolling_out): (Option<&Rollout>, bool),
+    trouble: Option<&Trouble>,
+) -> Vec<Draft> {
+    let draft = |kind, status, reason, message: &str| Draft { kind, status, reason, message: message.to_owned() };
+    let not_ready = |ready, (kind, reason), message: &str| {
+        vec![draft(READY, false, ready, message), draft(kind, true, reason, message)]
+    };
+    let Some(rollout) = rollout else {
+        let Some(Trouble { stalled, reason, message, .. }) = trouble else { return Vec::new() };
+        return not_ready(reason, (if *stalled { STALLED } else { RECONCILING }, *reason), message);
+    };
     let asked = object.spec.partitions.unwrap_or(DEFAULT_COUNT);
     let waiting: Vec<i64> = (1..=asked).filter(|index| !existing.partitions.get(index).is_some_and(is_ready)).collect();
     let surplus = existing.partitions.range(asked + 1..).count();
     let unreachable = existing.partitions.values().any(|member| member.addresses.is_empty());
-    let draft = |kind, status, reason, message: &str| Draft { kind, status, reason, message: message.to_owned() };
-    if let Some(Trouble { stalled, reason, message, .. }) = trouble {
-        // What is in the way of the partitions can be removed at the same time.
-        let stuck = if *stalled { stuck(object, existing) } else { String::new() };
-        let message = if stuck.is_empty() { message.clone() } else { format!("{message}; {stuck}") };
-        return vec![
-            draft(READY, false, reason, &message),
-            draft(if *stalled { STALLED } else { RECONCILING }, true, reason, &message),
-        ];
+    let done = (1..=asked).filter(|index| !rollout.keeps(*index) && !waiting.contains(index)).count();
+    let counted = counted(asked, existing, done);
+    let stuck = stuck(object, existing);
+    if trouble.is_some() || !stuck.is_empty() {
+        let (reason, kind) = match trouble {
+            Some(trouble) if trouble.stalled => (trouble.reason, STALLED),
+            Some(trouble) if stuck.is_empty() => (trouble.reason, RECONCILING),
+            _ => ("PartitionStalled", STALLED),
+        };
+        // All that is in the way can be removed at the same time.
+        let others = waiting.into_iter().filter(|index| existing.partitions.get(index).and_then(stall).is_none());
+        let waits = waits(object, existing, &others.collect::<Vec<_>>());
+        let trouble = trouble.map(|trouble| trouble.message.clone()).unwrap_or_default();
+        let told = [counted, trouble, stuck, waits].into_iter().filter(|part| !part.is_empty());
+        return not_ready(reason, (kind, reason), &told.collect::<Vec<_>>().join("; "));
     }
-    let counted = counted(asked, existing, up_to_date(asked, progress.held, &waiting));
-    if waiting.is_empty() && surplus == 0 && !unreachable && progress.held.is_empty() {
+    if waiting.is_empty() && surplus == 0 && !unreachable && rollout.held.is_empty() {
         return vec![draft(READY, true, "AllPartitionsReady", &counted)];
     }
-    let stuck = stuck(object, existing);
-    if !stuck.is_empty() {
-        let message = format!("{counted}; {stuck}");
-        return vec![
-            draft(READY, false, "PartitionStalled", &message),
-            draft(STALLED, true, "PartitionStalled", &message),
-        ];
-    }
-    if progress.rolling_out && surplus == 0 {
-        let message = rolling_out(object, existing, progress.held, &waiting);
-        return vec![draft(READY, false, ROLLING_OUT, &message), draft(RECONCILING, true, ROLLING_OUT, &message)];
+    // Until the set is ready again: the last of the partitions is not held back any more, and still part of it.
+    let has_outdated_pods = || existing.partitions.values().any(|member| member.pods.is_some_and(|pods| pods.outdated));
+    let rolls_out = rollout.changes || !rollout.held.is_empty() || was_rolling_out || has_outdated_pods();
+    if rolls_out && surplus == 0 {
+        let message = rolling_out(object, existing, rollout, done, &waiting);
+        return not_ready(ROLLING_OUT, (RECONCILING, ROLLING_OUT), &message);
     }
     let message = if waiting.is_empty() && surplus > 0 {
         format!("{counted}; {surplus} more are being removed")
     } else if waiting.is_empty() {
         format!("{counted}; a Service of theirs is missing")
     } else {
-        let told = worst(existing, &waiting)
-            .map(|(index, why)| format!("; {}: {}", names::partition(&object.name, index), why.message));
-        format!("{counted}; waiting for {}{}", list(&object.name, &waiting), told.unwrap_or_default())
+        format!("{counted}; {}", waits(object, existing, &waiting))
     };
-    vec![
-        draft(READY, false, "PartitionsNotReady", &message),
-        draft(RECONCILING, true, "WaitingForPartitions", &message),
-    ]
+    not_ready("PartitionsNotReady", (RECONCILING, "WaitingForPartitions"), &message)
 }
 
 /// What the partitions say that cannot be completed without help; empty if none does.
 fn stuck(object: &SetObject, existing: &Existing) -> String {
     let stalls = existing.partitions.iter().filter_map(|(index, member)| Some((*index, stall(member)?)));
-    let named = |(index, why): (i64, &str)| format!("{}: {why}", names::partition(&object.name, index));
+    let named = |(index, why): (i64, Cow<'_, str>)| format!("{}: {why}", names::partition(&object.name, index));
     let mut told: Vec<String> = stalls.clone().take(NAMED).map(named).collect();
     match stalls.count() - told.len() {
         0 => {}
@@ -145,9 +173,15 @@ fn stuck(object: &SetObject, existing: &Existing) -> String {
     told.join("; ")
 }
 
-/// How many partitions are all that the set says, of which `held` keep an earlier template and `waiting` are not ready.
-fn up_to_date(asked: i64, held: &BTreeSet<i64>, waiting: &[i64]) -> usize {
-    (1..=asked).filter(|index| !held.contains(index) && !waiting.contains(index)).count()
+/// Which partitions are waited for, and why as far as they say so; empty if there are none.
+fn waits(object: &SetObject, existing: &Existing, waiting: &[i64]) -> String {
+    if waiting.is_empty() {
+        return String::new();
+    }
+    let named = listed(waiting.iter().map(|index| names::partition(&object.name, *index)).collect(), NAMED);
+    let told = worst(existing, waiting)
+        .map(|(index, why)| format!("; {}: {}", names::partition(&object.name, index), why.message));
+    format!("{WAITING}{named}{}", told.unwrap_or_default())
 }
 
 /// How many partitions are ready, and how many of them are up to date if these are fewer.
@@ -162,7 +196,7 @@ fn counted(asked: i64, existing: &Existing, current: usize) -> String {
 
 /// What says why a partition is not ready, if anything does.
 fn why(member: &Member) -> Option<&Condition> {
-    current(member, READY).filter(|ready| ready.status == "False")
+    current(member, READY).filter(|ready| ready.status == "False" && unreported(member).is_none())
 }
 
 /// The first of the waiting partitions of which there is more to tell than that pods are not ready.
@@ -171,28 +205,19 @@ fn worst<'a>(existing: &'a Existing, waiting: &[i64]) -> Option<(i64, &'a Condit
     told.into_iter().find(|(_, why)| why.reason != PODS_NOT_READY)
 }
 
-/// How far a rollout is, and what it waits for.
-fn rolling_out(object: &SetObject, existing: &Existing, held: &BTreeSet<i64>, waiting: &[i64]) -> String {
+/// How far a rollout is of which `done` partitions are up to date, and what it waits for.
+fn rolling_out(object: &SetObject, existing: &Existing, rollout: &Rollout, done: usize, waiting: &[i64]) -> String {
     let asked = object.spec.partitions.unwrap_or(DEFAULT_COUNT);
-    let done = up_to_date(asked, held, waiting);
     let what = match worst(existing, waiting).map(|(index, _)| index).or(waiting.first().copied()) {
         Some(index) => {
             let why = existing.partitions.get(&index).and_then(why);
             let why = why.map(|why| format!(": {}", why.message)).unwrap_or_default();
-            format!("waiting for {}{why}", names::partition(&object.name, index))
+            format!("{WAITING}{}{why}", names::partition(&object.name, index))
         }
-        None if held.is_empty() => "a Service of theirs is missing".to_owned(),
+        None if rollout.held.is_empty() => "a Service of theirs is missing".to_owned(),
         None => "the next one waits until all others have been ready for a while".to_owned(),
     };
     format!("{done} of {asked} partitions are up to date; {what}")
-}
-
-fn list(set: &str, indexes: &[i64]) -> String {
-    let named: Vec<String> = indexes.iter().take(NAMED).map(|index| names::partition(set, *index)).collect();
-    match indexes.len() - named.len() {
-        0 => named.join(", "),
-        more => format!("{} and {more} more", named.join(", ")),
-    }
 }
 
 /// Whether more than the progress differs.

@@ -22,6 +22,8 @@ fn member(index: i64, ready: &str, observed: i64) -> (i64, Member) {
             addresses: vec!["10.0.0.1".to_owned()],
             counts_in: None,
             pods: None,
+            foreign: None,
+            unwritten: None,
         },
     )
 }
@@ -47,14 +49,28 @@ fn rolling(
     }))
     .unwrap();
     let existing = Existing { partitions: members.into_iter().collect(), ..Existing::default() };
-    status(
-        &set,
-        &SetObject::from(&set),
-        &existing,
-        &held.iter().copied().collect(),
-        trouble,
-        &Time(Timestamp::UNIX_EPOCH),
-    )
+    let rollout = Rollout { held: held.iter().copied().collect(), ..Rollout::default() };
+    status(&set, &SetObject::from(&set), &existing, Some(&rollout), trouble, &Time(Timestamp::UNIX_EPOCH))
+}
+
+fn one_set(partitions: i64) -> PartitionSet {
+    serde_json::from_value(json!({
+        "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "PartitionSet", "metadata": {"name": "g", "generation": 7},
+        "spec": {"partitions": partitions, "template": {"spec": {"protocol": "raft"}}},
+    }))
+    .unwrap()
+}
+
+/// The status of a set with this rollout, or of one of which it was not looked at what it consists of.
+fn with(
+    partitions: i64,
+    members: Vec<(i64, Member)>,
+    rollout: Option<&Rollout>,
+    trouble: Option<&Trouble>,
+) -> PartitionSetStatus {
+    let set = one_set(partitions);
+    let existing = Existing { partitions: members.into_iter().collect(), ..Existing::default() };
+    status(&set, &SetObject::from(&set), &existing, rollout, trouble, &Time(Timestamp::UNIX_EPOCH))
 }
 
 fn outline(status: &PartitionSetStatus) -> Vec<String> {
@@ -128,10 +144,87 @@ fn a_set_with_partitions_to_remove_is_not_ready() {
 }
 
 #[test]
-fn trouble_comes_first() {
+fn of_a_set_of_which_nothing_was_looked_at_only_the_trouble_is_told() {
     let trouble = Trouble::new(true, "InvalidSpec", "why".to_owned());
-    let status = of(1, vec![member(1, "True", 2)], Some(&trouble));
+    let status = with(1, vec![member(1, "True", 2)], None, Some(&trouble));
     assert_eq!(outline(&status), ["Ready=False InvalidSpec: why", "Stalled=True InvalidSpec: why"]);
+    assert_eq!(status.ready_partitions, 1);
+}
+
+#[test]
+fn trouble_hides_neither_the_counts_nor_a_rollout_nor_what_other_partitions_say() {
+    let trouble = Trouble::new(true, "AnotherController", "why".to_owned());
+    let mut stalled = member(3, "False", 2);
+    conditions_of(
+        &mut stalled,
+        json!([{"type": "Stalled", "status": "True", "reason": "R", "message": "no",
+        "lastTransitionTime": "2020-01-01T00:00:00Z"}]),
+    );
+    let mut bad = member(2, "False", 2);
+    conditions_of(
+        &mut bad,
+        json!([{"type": "Ready", "status": "False", "reason": "ImagePullFailed", "message": "no image",
+            "lastTransitionTime": "2020-01-01T00:00:00Z"}]),
+    );
+    let members = || vec![member(1, "True", 2), bad.clone(), stalled.clone(), member(4, "True", 2)];
+    let told = |trouble: &Trouble| outline(&rolling(4, members(), &[4], "RollingOut", Some(trouble)))[1].clone();
+    let message = "2 of 4 partitions are ready; 1 of 4 are up to date; why; g-3: no; waiting for g-2; g-2: no image";
+    assert_eq!(told(&trouble), format!("Stalled=True AnotherController: {message}"));
+    // What passes by itself hides no partition that needs help.
+    let passing = Trouble::new(false, "QuotaExceeded", "why".to_owned());
+    assert_eq!(told(&passing), format!("Stalled=True PartitionStalled: {message}"));
+    let status = of(1, vec![member(1, "True", 2)], Some(&passing));
+    assert_eq!(outline(&status)[1], "Reconciling=True QuotaExceeded: 1 of 1 partitions are ready; why");
+}
+
+/// A partition whose status is true and not this controller's, or not up to date, and what its pods are.
+fn unreported(index: i64, unwritten: Option<&str>, whole: bool, outdated: bool) -> (i64, Member) {
+    let (index, mut member) = member(index, "True", 2);
+    member.unwritten = unwritten.map(ToOwned::to_owned);
+    member.foreign = unwritten.is_none().then(|| "ops.other".to_owned());
+    member.pods = Some(PodsOf { whole, outdated, mixed: false });
+    (index, member)
+}
+
+#[test]
+fn a_partition_whose_status_is_refused_stalls_its_set_with_the_words_of_the_refusal_and_counts_by_its_pods() {
+    for (whole, outdated, counted) in [
+        (true, false, "1 of 1 partitions are ready"),
+        (true, true, "1 of 1 partitions are ready; 0 of 1 are up to date"),
+        (false, false, "0 of 1 partitions are ready"),
+    ] {
+        let status = of(1, vec![unreported(1, Some("denied"), whole, outdated)], None);
+        let why = "g-1: its status is not up to date, since it cannot be written: denied";
+        let told = ["Ready=False", "Stalled=True"].map(|one| format!("{one} PartitionStalled: {counted}; {why}"));
+        assert_eq!(outline(&status), told);
+        assert_eq!(status.ready_partitions, i64::from(whole));
+    }
+}
+
+#[test]
+fn a_partition_that_another_controller_runs_counts_by_its_pods() {
+    let trouble = Trouble::new(true, "AnotherController", "why".to_owned());
+    let status = of(2, vec![unreported(1, None, false, false), member(2, "True", 2)], Some(&trouble));
+    assert!(outline(&status)[0].ends_with("1 of 2 partitions are ready; why; waiting for g-1"), "{status:?}");
+    assert_eq!(status.ready_partitions, 1);
+    let rollout = Rollout { left_alone: [1].into(), ..Rollout::default() };
+    let members = || vec![unreported(1, None, true, false), member(2, "True", 2)];
+    let status = with(2, members(), Some(&rollout), Some(&trouble));
+    assert!(outline(&status)[0].ends_with("2 of 2 partitions are ready; 1 of 2 are up to date; why"), "{status:?}");
+}
+
+#[test]
+fn a_set_of_one_partition_rolls_out_too() {
+    let changes = Rollout { changes: true, ..Rollout::default() };
+    let told = |members, rollout: &Rollout| outline(&with(1, members, Some(rollout), None))[1].clone();
+    let message = "0 of 1 partitions are up to date; waiting for g-1: m";
+    assert_eq!(told(vec![member(1, "False", 2)], &changes), format!("Reconciling=True RollingOut: {message}"));
+    // Whatever has been told in between.
+    let mut rolls = member(1, "False", 2);
+    rolls.1.pods = Some(PodsOf { whole: false, outdated: true, mixed: true });
+    assert_eq!(told(vec![rolls], &Rollout::default()), format!("Reconciling=True RollingOut: {message}"));
+    let lost = told(vec![member(1, "False", 2)], &Rollout::default());
+    assert!(lost.starts_with("Reconciling=True WaitingForPartitions: "), "{lost}");
 }
 
 #[test]

@@ -260,20 +260,39 @@ fn a_set_is_ready_soon_after_a_contest_has_ended() {
 }
 
 #[test]
-fn a_status_that_is_refused_is_told_in_an_event() {
+fn a_status_of_a_partition_that_is_refused_stalls_its_set_and_one_of_a_set_is_told_in_an_event() {
     let (_namespace, kubectl) = sandbox("status-refused");
     create_ready(&kubectl, &set("w", 1, "log", 1), "w");
-    let status: Kinds = &[("k8s.atomix.io", "partitions/status")];
-    let policy = Policy::refusing(&kubectl, status, &["UPDATE"], "Invalid", "statuses are frozen");
+    let await_event = |object: &str| {
+        let of_object = format!("regarding.name={object}");
+        kubectl.wait_until(&["events.events.k8s.io", "--field-selector", &of_object], SOON, |events| {
+            events.iter().any(|event| {
+                (text(event, "/type"), text(event, "/reason")) == ("Warning", "StatusNotWritten")
+                    && text(event, "/note").contains("statuses are frozen")
+            })
+        });
+    };
+    let kinds: [Kinds; 2] = [&[("k8s.atomix.io", "partitions/status")], &[("k8s.atomix.io", "partitionsets/status")]];
+    let refuse = |kind: usize| Policy::refusing(&kubectl, kinds[kind], &["UPDATE"], "Invalid", "statuses are frozen");
+    let policy = refuse(0);
     label(&kubectl, 0);
-    kubectl.wait_until(&["events.events.k8s.io", "--field-selector", "regarding.name=w-1"], SOON, |events| {
-        events.iter().any(|event| {
-            (text(event, "/type"), text(event, "/reason")) == ("Warning", "StatusNotWritten")
-                && text(event, "/note").contains("statuses are frozen")
+    await_event("w-1");
+    kubectl.wait_until(&["partitionset", "w"], SOON, |found| {
+        condition(&found[0], "Stalled").is_some_and(|stalled| {
+            let message = text(stalled, "/message");
+            stalled["reason"] == "PartitionStalled"
+                && message.starts_with("1 of 1 partitions are ready; w-1: its status is not up to date")
+                && message.contains("statuses are frozen")
         })
     });
     policy.remove();
-    await_ready(&kubectl, "w");
+    kubectl.wait_until(&["partitionset", "w"], CAUSE_GONE, |found| is_ready(&found[0]));
+
+    let policy = refuse(1);
+    label(&kubectl, 1);
+    await_event("w");
+    policy.remove();
+    kubectl.wait_until(&["partitionset", "w"], CAUSE_GONE, |found| is_ready(&found[0]));
 }
 
 #[test]

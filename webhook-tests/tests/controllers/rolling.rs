@@ -100,8 +100,14 @@ fn a_pod_that_is_down_goes_first_and_no_other_until_it_is_back() {
     kubectl.wait_until(&["partition", "w-1"], SOON, |found| {
         let (reason, message) = told(&found[0], "Reconciling");
         reason == "WaitingForQuorum"
-            && message == "2 of 3 pods are outdated; waiting for pod w-1-0 to be ready"
+            && message == "2 of 3 pods are ready; 2 of 3 pods are outdated; waiting for pod w-1-0 to be ready"
             && told(&found[0], "Ready").0 == "Rolling"
+    });
+    kubectl.wait_until(&["partitionset", "w"], SOON, |found| {
+        let message =
+            "0 of 1 partitions are up to date; waiting for w-1: 2 of 3 pods are ready; 2 of 3 pods are outdated";
+        let (reason, told) = told(&found[0], "Ready");
+        reason == "RollingOut" && told.starts_with(message)
     });
     let now = uids(&kubectl);
     assert_ne!(now["w-1-0"], before["w-1-0"]);

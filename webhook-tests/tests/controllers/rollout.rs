@@ -254,7 +254,8 @@ fn while_a_rollout_stands_all_else_of_the_set_is_healed_and_what_serves_counts_a
 
     // A partition that another controller runs holds up the endpoints of the others no more than that.
     kubectl.ok(&["annotate", "--overwrite", "partition", "w-1", "k8s.atomix.io/controller=ops.other"]);
-    await_told(&kubectl, "AnotherController", &["w-1"]);
+    let counts = "1 of 2 partitions are ready; 0 of 2 are up to date; Partition \"w-1\" is left alone";
+    await_told(&kubectl, "AnotherController", &[counts, "\"ops.other\"; waiting for w-1"]);
     kubectl.ok(&["delete", "service", "w-1"]);
     let slice = kubectl.get_json(&["endpointslice", "w-ipv4"]);
     let mut spoilt = json!({"endpoints": slice["endpoints"]});

@@ -107,6 +107,46 @@ fn a_pod_that_ceases_to_be_ready_shows_in_the_set() {
 }
 
 #[test]
+fn what_is_said_of_a_set_that_other_controllers_run_stays_true_until_one_of_them_says_it() {
+    let (_namespace, kubectl) = sandbox("handed-over");
+    create_ready(&kubectl, &set("w", 2, "log", 1), "w");
+    let stage = |stage: &str| {
+        kubectl.ok(&["annotate", "--overwrite", "pod", "w-2-0", &format!("webhook-tests.atomix.io/stage={stage}")]);
+    };
+    let await_told = |ready: u64| {
+        let named = r#"Partitions "w-1", "w-2" are left alone: their annotation k8s.atomix.io/controller names another controller, "ops.other", "ops.third""#;
+        kubectl.wait_until(&["partitionset", "w"], SOON, |found| {
+            let told = condition(&found[0], "Stalled").map(|told| (text(told, "/reason"), text(told, "/message")));
+            found[0]["status"]["readyPartitions"] == ready
+                && told.is_some_and(|(reason, message)| {
+                    reason == "AnotherController"
+                        && message.starts_with(&format!("{ready} of 2 partitions are ready; {named}"))
+                })
+        });
+    };
+    for (partition, controller) in [("w-1", "ops.other"), ("w-2", "ops.third")] {
+        let annotation = format!("k8s.atomix.io/controller={controller}");
+        kubectl.ok(&["annotate", "--overwrite", "partition", partition, &annotation]);
+    }
+    await_told(2);
+    stage("never-ready");
+    await_told(1);
+
+    // Another controller has written the status: it is that one's from here on.
+    let ready = json!({"type": "Ready", "status": "True", "reason": "Theirs", "message": "m",
+        "lastTransitionTime": "2020-01-01T00:00:00Z"});
+    let theirs = json!({"status": {"readyPartitions": 7, "conditions": [ready]}}).to_string();
+    kubectl.ok(&["patch", "partitionset", "w", "--subresource=status", "--type=merge", "-p", &theirs]);
+    stage("ready");
+    kubectl.wait_until(&["pod", "w-2-0"], SOON, |found| {
+        condition(&found[0], "Ready").is_some_and(|ready| ready["status"] == "True")
+    });
+    // What is done for another set comes after anything that would have been done for this one.
+    create_ready(&kubectl, &set("other", 1, "log", 1), "other");
+    assert_eq!(kubectl.get_json(&["partitionset", "w"])["status"]["readyPartitions"], 7);
+}
+
+#[test]
 fn a_set_that_says_no_size_is_ready_with_one_pod_and_not_without_any() {
     // The original ran no pods then, and called that ready.
     let (_namespace, kubectl) = sandbox("sizeless");
@@ -131,23 +171,41 @@ fn objects_of_others_are_never_touched_and_named_in_the_way() {
 
 #[test]
 fn everything_that_is_in_the_way_is_named_at_once() {
+    let of_partitions =
+        [("configmap", "w-1-config"), ("statefulset", "w-1"), ("service", "w-2"), ("service", "w-2-hs")];
+    thread::scope(|scope| {
+        // Under a Service that is not the controller's, its endpoints are none of the controller's business.
+        scope.spawn(|| collide_with_all(&[&[("service", "w")], &of_partitions[..]].concat(), &[]));
+        // Nor do they wait for the Services of partitions to be free.
+        let of_group = [("endpoints", "w"), ("endpointslice", "w-ipv4")];
+        scope.spawn(move || collide_with_all(&[&of_group, &of_partitions[..]].concat(), &["of-a-hand", "of-a-mesh"]));
+    });
+}
+
+/// Objects of somebody else have names that the set `w` needs, and EndpointSlices of theirs belong to its Service.
+fn collide_with_all(foreign_objects: &[(&str, &str)], slices: &[&str]) {
     let (_namespace, kubectl) = sandbox("in-the-way");
-    let foreign_objects = [
-        ("service", "w"),
-        ("configmap", "w-1-config"),
-        ("statefulset", "w-1"),
-        ("service", "w-2"),
-        ("service", "w-2-hs"),
-    ];
     for (kind, name) in foreign_objects {
         kubectl.create_stdin(&foreign(kind, name).to_string());
+    }
+    for name in slices {
+        let mut slice = foreign("endpointslice", name);
+        slice["metadata"]["labels"]["kubernetes.io/service-name"] = "w".into();
+        kubectl.create_stdin(&slice.to_string());
+    }
+    let mut words: Vec<String> =
+        foreign_objects.iter().map(|(_, name)| format!("{name:?} exists and has no owner")).collect();
+    if let [first, second] = slices {
+        words.push(format!("EndpointSlices {first:?}, {second:?} belong to Service \"w\""));
     }
     kubectl.create_stdin(&set("w", 2, "log", 1));
     kubectl.wait_until(&["partitionset", "w"], SOON, |found| {
         let stalled = condition(&found[0], "Stalled").map(|stalled| text(stalled, "/message")).unwrap_or_default();
-        foreign_objects.iter().all(|(_, name)| stalled.contains(&format!("{name:?} exists and has no owner")))
+        words.iter().all(|word| stalled.contains(word))
     });
-    for (kind, name) in foreign_objects {
+    for (kind, name) in
+        foreign_objects.iter().chain(slices.iter().map(|name| ("endpointslice", *name)).collect::<Vec<_>>().iter())
+    {
         kubectl.ok(&["delete", kind, name]);
     }
     await_ready(&kubectl, "w");
@@ -193,6 +251,9 @@ fn foreign(kind: &str, name: &str) -> Value {
             json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": 80}]}})
         }
         "configmap" => json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"a": "b"}}),
+        "endpoints" => json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": metadata}),
+        "endpointslice" => json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata,
+            "addressType": "IPv4", "endpoints": []}),
         "statefulset" => json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": metadata, "spec": {
             "replicas": 0, "serviceName": "x", "selector": {"matchLabels": {"a": "b"}}, "template": {
                 "metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]},
