@@ -23,6 +23,7 @@ fn under_load(ground: &Ground, renewals: impl FnOnce(&Wire)) -> (load::Outcome, 
     renewals(&wire);
     let took = begun.elapsed();
     load.await_answers(MIN_CREATIONS);
+    wire.await_connections(MIN_CONNECTIONS);
     let outcomes = (load.finish(), wire.finish());
     println!("renewed in {took:.1?}, {} connections", outcomes.1.made);
     ground.assert_admission_works();

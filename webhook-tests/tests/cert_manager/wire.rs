@@ -104,6 +104,14 @@ impl Wire {
         });
     }
 
+    /// Waits until so many connections were made in all: an idle machine is done with the rest too soon for that.
+    #[track_caller]
+    pub fn await_connections(&self, count: usize) {
+        self.wait("there are too few connections", |shared| {
+            lock(&shared.clients).iter().map(|client| client.made).sum::<usize>() >= count
+        });
+    }
+
     #[track_caller]
     fn wait(&self, what: &str, is: impl Fn(&Shared) -> bool) {
         let deadline = Instant::now() + SOON;

@@ -116,6 +116,8 @@ fn files_that_a_kubelet_swaps_are_followed_and_bad_ones_change_nothing() {
     mounted.swap(&last, &bundle);
     slowest = slowest.max(await_served(&ground, &last, &bundle));
 
+    wire.await_connections(200);
+    load.await_answers(100);
     let made = wire.finish();
     let sent = load.finish();
     println!("slowest: {slowest:.1?}; {made}; creates: {}", summary(&sent));

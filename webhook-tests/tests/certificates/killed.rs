@@ -36,6 +36,7 @@ fn a_rotation_goes_on_whenever_the_leader_dies() {
         ground.await_bundle(kind, &decoded(&secret, "current.crt"));
     }
     ground.assert_admission_works();
+    wire.await_connections(500);
     let made = wire.finish();
     println!("{made}");
     assert!(made.failed.is_empty(), "{}", made.failed[0]);
