@@ -50,7 +50,7 @@ pub enum Command {
     Check(Box<Check>),
     /// List, show, create and delete partition groups over the Atomix API.
     Groups(Box<Groups>),
-    /// Judge PartitionSets in YAML files as the webhooks would, without a cluster.
+    /// Judge PartitionSets in files of YAML or JSON as `kubectl create` would, without a cluster.
     Validate(Validate),
 }
 
