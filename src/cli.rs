@@ -50,8 +50,8 @@ pub enum Command {
     Check(Box<Check>),
     /// List, show, create and delete partition groups over the Atomix API.
     Groups(Box<Groups>),
-    /// Judge PartitionSets in YAML files as the webhooks would, without a cluster. Which pod security standard their
-    /// namespace enforces is not known.
+    /// Judge PartitionSets in files of YAML or JSON as `kubectl create` would, without a cluster. What a namespace
+    /// enforces is not known.
     Validate(Validate),
 }
 

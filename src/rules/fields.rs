@@ -11,7 +11,8 @@ pub(super) fn type_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
-        Value::Number(number) if number.is_f64() => "number",
+        // The API server has integers of 64 bits with a sign, and takes a larger one for another number.
+        Value::Number(number) if !number.is_i64() => "number",
         Value::Number(_) => "integer",
         Value::String(_) => "string",
         Value::Array(_) => "array",
@@ -57,12 +58,9 @@ impl<'a> Fields<'a> {
         typed
     }
 
-    /// An integer field. One that no `i64` holds reads as the nearest that does: every bound is nearer to zero.
+    /// An integer field.
     pub(super) fn integer(&self, key: &str, violations: &mut Vec<Violation>) -> Option<i64> {
-        self.read(key, "an integer", violations, |value| {
-            let number = value.as_number()?;
-            number.as_i64().or_else(|| number.as_u64().map(|_| i64::MAX))
-        })
+        self.read(key, "an integer", violations, Value::as_i64)
     }
 
     /// A string field.
@@ -130,6 +128,8 @@ impl<'a> Fields<'a> {
         let expected = match message.split_once(", expected ").map_or("another type", |(_, expected)| expected) {
             "i32" if at.is_i64() || at.is_u64() => "an integer of 32 bits",
             "i32" | "i64" => "an integer",
+            // The name of a type.
+            name if name.starts_with(|c: char| c.is_ascii_uppercase()) => "an object",
             expected => expected,
         };
         Violation::mistyped(field, type_of(at), format!("must be {expected}"))

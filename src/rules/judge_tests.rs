@@ -116,6 +116,8 @@ fn each_broken_rule_has_its_words() {
         ("/spec/template/spec/ipFamilies", json!(["IPv4", "IPv6"]), r#"spec.template.spec.ipFamilies: Invalid value: "IPv4,IPv6": must have one element unless ipFamilyPolicy is PreferDualStack or RequireDualStack"#.to_owned()),
         ("/spec/template/spec/ipFamilies", json!(["IPv6", 6]), r#"spec.template.spec.ipFamilies[1]: Invalid value: "integer": must be a string"#.to_owned()),
         ("/spec/template/spec/terminationGracePeriodSeconds", json!("30"), r#"spec.template.spec.terminationGracePeriodSeconds: Invalid value: "string": must be an integer"#.to_owned()),
+        ("/spec/template/spec/terminationGracePeriodSeconds", json!(9_223_372_036_854_775_808_u64), r#"spec.template.spec.terminationGracePeriodSeconds: Invalid value: "number": must be an integer"#.to_owned()),
+        ("/spec/template/spec/tolerations", json!([null]), r#"spec.template.spec.tolerations[0]: Invalid value: "null": must be an object"#.to_owned()),
         ("/spec/template/spec/storageSize", json!("8Ei"), r#"spec.template.spec.storageSize: Invalid value: "8Ei": must be less than 2^63: Kubernetes would take 9223372036854775807 in its place without a word"#.to_owned()),
         ("/spec/template/spec/image", json!("a\u{1}"), r#"spec.template.spec.image: Invalid value: "a\u{1}": must not contain control characters"#.to_owned()),
         ("/spec/template/spec/env", json!([{"name": "A", "value": "x\0"}]), "spec.template.spec.env[0].value: Forbidden: must not contain a NUL character".to_owned()),

@@ -172,7 +172,7 @@ fn of_a_template() -> Vec<Field> {
         ),
         ("/spec/template/spec/ipFamilies", IllegalForFunctions, vec![json!(["IPv4", "IPv6"]), json!(["IPv6", "IPv6"])]),
         ("/spec/template/spec/terminationGracePeriodSeconds", Legal, vec![json!(0), json!(-1), json!(null)]),
-        ("/spec/template/spec/terminationGracePeriodSeconds", Illegal, vec![json!(1.5), json!("30")]),
+        ("/spec/template/spec/terminationGracePeriodSeconds", Illegal, vec![json!(1.5), json!("30"), json!(u64::MAX)]),
     ]
 }
 
