@@ -32,7 +32,7 @@ pub(super) fn check(key: &str, value: &Value, path: &str, violations: &mut Vec<V
         if first != key || required == QUANTITY {
             continue;
         }
-        each(value, steps, path.to_owned(), field_path, &mut |path, value| {
+        each(value, steps, path, field_path, &mut |path, value| {
             // A value of another type is reported where it is read.
             let Some(fields) = value.as_object() else { return };
             let missing = required.split(' ').filter(|name| fields.get(*name).is_none_or(Value::is_null));
@@ -45,7 +45,7 @@ pub(super) fn check(key: &str, value: &Value, path: &str, violations: &mut Vec<V
 /// the edits that write them as texts.
 pub(super) fn fractions(template: &Value, path: &str, edits: &mut Vec<Edit>) {
     for (place, _) in lines().filter(|(_, required)| *required == QUANTITY) {
-        each(template, place, path.to_owned(), json_pointer, &mut |path, value| {
+        each(template, place, path, json_pointer, &mut |path, value| {
             let whole = |number: f64| number.fract() == 0.0 && number.abs() <= MAX_INTEGER;
             if let Value::Number(number) = value
                 && number.as_f64().is_some_and(|float| number.is_f64() && !whole(float))
@@ -61,31 +61,25 @@ fn lines() -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 /// Calls `found` for each value at the place `steps` within `value`, which stands at `path`.
-fn each(
-    value: &Value,
-    steps: &str,
-    path: String,
-    join: fn(&str, &Step) -> String,
-    found: &mut impl FnMut(&str, &Value),
-) {
+fn each(value: &Value, steps: &str, path: &str, join: fn(&str, &Step) -> String, found: &mut impl FnMut(&str, &Value)) {
     if steps.is_empty() {
-        return found(&path, value);
+        return found(path, value);
     }
     let (step, rest) = steps.split_once('/').unwrap_or((steps, ""));
     match (step, value) {
         ("[]", Value::Array(items)) => {
             for (index, item) in items.iter().enumerate() {
-                each(item, rest, join(&path, &Step::Item(index)), join, found);
+                each(item, rest, &join(path, &Step::Item(index)), join, found);
             }
         }
         ("{}", Value::Object(map)) => {
             for (key, value) in map {
-                each(value, rest, join(&path, &Step::Key(key)), join, found);
+                each(value, rest, &join(path, &Step::Key(key)), join, found);
             }
         }
         (name, Value::Object(fields)) => {
             if let Some(value) = fields.get(name) {
-                each(value, rest, join(&path, &Step::Field(name)), join, found);
+                each(value, rest, &join(path, &Step::Field(name)), join, found);
             }
         }
         _ => {}
