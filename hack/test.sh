@@ -112,7 +112,7 @@ disown "$heartbeat"
 # most of their time, so a program runs more of them at once than there are processors. Two programs keep two
 # processors busy.
 export THREADS=3
-longest=(controllers replicas certificates faults)
+longest=(controllers replicas certificates faults installing elections)
 {
     printf '%s\n' "${longest[@]}"
     for program in webhook-tests/tests/*; do
