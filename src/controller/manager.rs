@@ -60,19 +60,33 @@ impl Manager {
         if term.ending.run_until_cancelled(self.reader.read_all(&self.scope)).await.is_none() {
             return;
         }
-        let client = term.fence.guard(&self.client);
+        let context = self.context(term.fence.guard(&self.client));
         let (set_queue, partition_queue) = (self.sets.open(), self.partitions.open());
         self.caches.sets.keys().into_iter().for_each(|key| self.sets.now(key));
         self.caches.partitions.keys().into_iter().for_each(|key| self.partitions.now(key));
+        let sets = set_queue.run(SET_WORKERS, term.ending.clone(), |key| {
+            counted(&context, "partition_set", Box::pin(partition_set::reconcile(&context, key)))
+        });
+        let partitions = partition_queue.run(self.workers, term.ending.clone(), |key| {
+            counted(&context, "partition", Box::pin(partition::reconcile(&context, key)))
+        });
+        tokio::join!(
+            self.supervisor.supervise("reconcile partition sets", &term.ending, sets),
+            self.supervisor.supervise("reconcile partitions", &term.ending, partitions),
+        );
+    }
+
+    /// What reconciliations of one term are given, all of which use `client`.
+    fn context(&self, client: Client) -> Context {
         let recorder = (&self.supervisor, "event recorder");
-        let context = Context {
+        Context {
             writer: Writer::new(client.clone(), Arc::clone(&self.metrics)),
-            caches: self.caches,
-            settings: self.settings,
-            events: Events::start(client.clone(), FIELD_MANAGER, self.pod_name, recorder),
-            metrics: self.metrics,
-            sets: self.sets,
-            partitions: self.partitions,
+            caches: Arc::clone(&self.caches),
+            settings: Arc::clone(&self.settings),
+            events: Events::start(client.clone(), FIELD_MANAGER, self.pod_name.clone(), recorder),
+            metrics: Arc::clone(&self.metrics),
+            sets: self.sets.clone(),
+            partitions: self.partitions.clone(),
             pacing: Pacing::default(),
             judged: Judged::default(),
             memory: Memory::default(),
@@ -86,17 +100,7 @@ impl Manager {
             refused_sets: Refusals::default(),
             refused_partitions: Refusals::default(),
             client,
-        };
-        let sets = set_queue.run(SET_WORKERS, term.ending.clone(), |key| {
-            counted(&context, "partition_set", Box::pin(partition_set::reconcile(&context, key)))
-        });
-        let partitions = partition_queue.run(self.workers, term.ending.clone(), |key| {
-            counted(&context, "partition", Box::pin(partition::reconcile(&context, key)))
-        });
-        tokio::join!(
-            self.supervisor.supervise("reconcile partition sets", &term.ending, sets),
-            self.supervisor.supervise("reconcile partitions", &term.ending, partitions),
-        );
+        }
     }
 }
 
@@ -105,4 +109,24 @@ async fn counted(context: &Context, controller: &'static str, work: impl Future<
     let outcome = work.await;
     context.metrics.reconciled(controller, !outcome.is_failure(), start.elapsed());
     outcome
+}
+
+/// The surroundings of a reconciliation, with empty caches, for tests.
+#[cfg(test)]
+pub(super) fn fixture(client: Client) -> Context {
+    let (caches, metrics) = (Arc::<Caches>::default(), Metrics::new());
+    let manager = Manager {
+        reader: Sets::new(client.clone(), Arc::clone(&caches), Trigger::default()),
+        client: client.clone(),
+        caches,
+        settings: Arc::new(super::settings::fixture()),
+        pod_name: None,
+        supervisor: Supervisor::new(Arc::clone(&metrics)),
+        metrics,
+        scope: Scope::default(),
+        sets: Trigger::default(),
+        partitions: Trigger::default(),
+        workers: 1,
+    };
+    manager.context(client)
 }

@@ -37,12 +37,20 @@ pub(super) async fn is_gone(context: &Context, key: &ObjectKey, uid: &str) -> bo
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use hyper::{Request, Response};
     use k8s_openapi::api::apps::v1::StatefulSet;
     use k8s_openapi::api::core::v1::{ConfigMap, Service};
+    use kube::Client;
+    use kube::client::Body;
     use serde_json::{Value, json};
+    use tower::service_fn;
 
+    use super::super::super::manager::fixture;
     use super::super::super::objects::Child;
     use super::*;
+    use crate::queue::Outcome;
 
     fn object<K: Child>(name: &str) -> K {
         let mut object = json!({"metadata": {"name": name, "namespace": "n"}});
@@ -68,5 +76,36 @@ mod tests {
         caches.services.observe(named("g-1-hs"), 1, object::<Service>("g-1-hs").known());
         assert!(!lacks_object(&caches, &key, &partition(json!(1))));
         assert!(lacks_object(&caches, &key, &partition(json!(3))));
+    }
+
+    #[tokio::test]
+    async fn of_a_partition_that_is_gone_already_nothing_is_made_anew() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let recorded = Arc::clone(&asked);
+        // Nothing is there any more.
+        let service = service_fn(move |request: Request<Body>| {
+            recorded.lock().unwrap().push(format!("{} {}", request.method(), request.uri().path()));
+            let body =
+                json!({"kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound", "message": "m"});
+            let response = Response::builder().status(404).body(Body::from(body.to_string().into_bytes()));
+            async move { response.map_err(|error| -> tower::BoxError { error.into() }) }
+        });
+        let (context, key) = (fixture(Client::new(service, "default")), ObjectKey::new("n", "g-1"));
+        let ready = json!({"type": "Ready", "status": "True", "reason": "PodsReady", "message": "m",
+            "lastTransitionTime": "2020-01-01T00:00:00Z"});
+        let partition: Partition = serde_json::from_value(json!({
+            "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "Partition",
+            "metadata": {"name": "g-1", "namespace": "n", "uid": "u", "generation": 1,
+                "annotations": {"k8s.atomix.io/controller": "ops.atx"}, "ownerReferences": [{
+                    "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "PartitionSet", "name": "g", "uid": "s",
+                    "controller": true}]},
+            "spec": {"protocol": "log", "size": 1},
+            "status": {"observedGeneration": 1, "conditions": [ready]},
+        }))
+        .unwrap();
+        context.caches.partitions.observe(key.clone(), 1, partition.known());
+        let outcome = Box::pin(super::super::reconcile(&context, key)).await;
+        assert_eq!(*asked.lock().unwrap(), ["GET /apis/k8s.atomix.io/v1alpha1/namespaces/n/partitions/g-1"]);
+        assert!(matches!(outcome, Outcome::Done), "{outcome:?}");
     }
 }

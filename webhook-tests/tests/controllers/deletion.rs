@@ -1,9 +1,10 @@
 //! What a set made goes with it.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use webhook_tests::{Kubectl, harness};
 
-use crate::support::{SOON, create_ready, items, sandbox, set};
+use crate::pods::await_told;
+use crate::support::{SOON, await_ready, create_ready, items, sandbox, set};
 
 const KINDS: [&str; 10] = [
     "partitionsets",
@@ -61,15 +62,30 @@ fn a_set_that_is_deleted_while_it_is_made_leaves_nothing_behind() {
 fn a_set_that_is_made_again_under_its_name_is_a_new_one() {
     let (_namespace, kubectl) = sandbox("again");
     let first = create_ready(&kubectl, &set("w", 2, "raft", 1), "w");
+    let finalizers = |finalizers: Value| {
+        let patch = json!({"metadata": {"finalizers": finalizers}}).to_string();
+        kubectl.ok(&["patch", "statefulset", "w-1", "--type=merge", "-p", &patch]);
+    };
+    finalizers(json!(["example.com/hold"]));
     kubectl.ok(&["delete", "partitionset", "w", "--cascade=background"]);
     // Its former objects are still going while the new one wants the same names.
-    let second = create_ready(&kubectl, &set("w", 2, "backup", 1), "w");
+    kubectl.create_stdin(&set("w", 2, "backup", 1));
+    await_told(&kubectl, ["partition", "w-1"], "WaitingForDeletion", "w-1");
+    finalizers(Value::Null);
+    let second = await_ready(&kubectl, "w");
     assert_ne!(first["metadata"]["uid"], second["metadata"]["uid"]);
     for partition in items(&kubectl, &["partitions"]) {
         assert_eq!(partition["metadata"]["ownerReferences"][0]["uid"], second["metadata"]["uid"]);
         assert_eq!(partition["spec"]["protocol"], "backup");
     }
     kubectl.wait_until(&["partitions"], SOON, |found| found.len() == 2);
+    // Nothing of it has been missing. What was told of it was told before it was ready.
+    let uid = &second["metadata"]["uid"];
+    let events = kubectl.wait_until(&["events.events.k8s.io"], SOON, |events| {
+        events.iter().any(|event| event["reason"] == "Ready" && event["regarding"]["uid"] == *uid)
+    });
+    let recreated: Vec<_> = events.iter().filter(|event| event["reason"] == "Recreated").collect();
+    assert!(recreated.is_empty(), "{recreated:#?}");
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! What keeps pods from being there or ready shows in the conditions of the partition and of the set.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 use webhook_tests::Kubectl;
 
 use crate::rolling::patch_template;
 use crate::support::policy::Policy;
-use crate::support::{SOON, await_ready, condition, sandbox, set, text};
+use crate::support::{SOON, await_ready, condition, items, sandbox, set, text};
 
 #[track_caller]
 pub fn await_told(kubectl: &Kubectl, object: [&str; 2], reason: &str, words: &str) {
@@ -42,6 +44,42 @@ fn a_pod_that_cannot_be_scheduled_is_named_in_the_set_with_the_reason() {
     });
     patch_template(&kubectl, &json!({"nodeSelector": null}));
     await_ready(&kubectl, "w");
+}
+
+/// How long a pod may wait for a Kubernetes node before people are told.
+const PASSING: Duration = Duration::from_secs(10);
+
+#[test]
+fn a_pod_that_is_scheduled_within_seconds_is_not_told_of() {
+    let (_namespace, kubectl) = sandbox("soon-scheduled");
+    let node = items(&kubectl, &["nodes"])[0]["metadata"]["name"].as_str().expect("a name").to_owned();
+    // A busy machine may take longer than that; it gets three tries.
+    let events = ["a", "b", "c"].into_iter().find_map(|name| {
+        let label = format!("{}-{name}", kubectl.namespace());
+        let began = Instant::now();
+        kubectl.create_stdin(
+            &set(name, 1, "log", 1).replace("size: 1", &format!("size: 1, nodeSelector: {{{label}: here}}")),
+        );
+        kubectl.wait_until(&["pods", "-l", &format!("group={name}")], SOON, |pods| {
+            let scheduled = pods.first().and_then(|pod| condition(pod, "PodScheduled"));
+            scheduled.is_some_and(|scheduled| scheduled["reason"] == "Unschedulable")
+        });
+        // What is told of the pods is told when the status is written that counts them.
+        kubectl.wait_until(&["partition", &format!("{name}-1")], SOON, |found| found[0]["status"]["replicas"] == 1);
+        kubectl.ok(&["label", "node", &node, &format!("{label}=here")]);
+        await_ready(&kubectl, name);
+        let took = began.elapsed();
+        kubectl.ok(&["label", "node", &node, &format!("{label}-")]);
+        // What was told of it was told before it was ready.
+        let of = |event: &Value| text(event, "/regarding/name").starts_with(name);
+        let events = kubectl.wait_until(&["events.events.k8s.io"], SOON, |events| {
+            events.iter().any(|event| event["reason"] == "Ready" && of(event))
+        });
+        (took < PASSING).then(|| events.into_iter().filter(|event| of(event)).collect::<Vec<_>>())
+    });
+    let events = events.expect("a pod that is scheduled within seconds");
+    let told: Vec<_> = events.iter().filter(|event| event["reason"] == "PodUnschedulable").collect();
+    assert!(told.is_empty(), "{told:#?}");
 }
 
 #[test]

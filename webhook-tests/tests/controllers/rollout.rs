@@ -217,10 +217,19 @@ fn no_partition_that_is_handed_over_or_stuck_in_the_midst_of_a_change_holds_up_t
     stage("w-1-2", "ready");
     await_image("w-2-2", "unready.test/node:2");
 
-    // Now the second is in the midst of a change that does not work, and the first is ours and degraded.
-    stage("w-1-0", "never-ready");
+    // Now the second is in the midst of a change that does not work, and the first is ours and degraded for as long as
+    // one of its pods does not end, as on a node that is gone.
+    let finalizers = |finalizers: Value| {
+        let patch = json!({"metadata": {"finalizers": finalizers}}).to_string();
+        kubectl.ok(&["patch", "pod", "w-1-0", "--type=merge", "-p", &patch]);
+    };
+    finalizers(json!(["example.com/hold"]));
+    kubectl.ok(&["delete", "pod", "w-1-0", "--wait=false"]);
     controller("kube-system.atomix-controller");
+    kubectl.wait_until(&["partition", "w-1"], SOON, |found| found[0]["status"]["readyReplicas"] == 2);
     patch_template(&kubectl, &json!({"image": "node:3"}));
+    await_image("w-2-2", "node:3");
+    finalizers(Value::Null);
     await_ready(&kubectl, "w");
     let pods = items(&kubectl, &["pods"]);
     assert!(pods.len() == 6 && pods.iter().all(|pod| text(pod, "/spec/containers/0/image") == "node:3"), "{pods:#?}");
