@@ -1,9 +1,12 @@
 //! `/mutate`: fills in what the user left out, and writes the rest in the way of the schema.
 
+use kube::Resource;
+
 use super::response::{Response, Subject};
 use super::review::Request;
 use super::{Admission, aliases, validate};
-use crate::rules;
+use crate::api::PartitionSet;
+use crate::rules::{self, Edit};
 
 /// Completes a `PartitionSet` that is created or updated, or denies it at once.
 ///
@@ -15,9 +18,18 @@ pub(super) fn partition_set(admission: &Admission, request: &Request) -> Respons
     let verdict = rules::partition_set(&request.object, request.old(), &partitions_of);
     if verdict.violations.is_empty() {
         // Called again, it finds nothing left to fill, and does not warn twice.
-        Response::patch(&request.uid, &verdict.edits).warn(&aliases::warnings(request, &verdict.edits))
+        let reread = [reread()];
+        let edits = if verdict.edits.is_empty() && !verdict.set.deleting { reread.as_slice() } else { &verdict.edits };
+        Response::patch(&request.uid, edits).warn(&aliases::warnings(request, &verdict.edits))
     } else {
         let subject = Subject { name: request.display_name(), ..validate::SET };
         Response::invalid(&request.uid, subject, &verdict.violations)
     }
+}
+
+/// A change that changes nothing. The API server reads an object anew that a webhook has changed, and only then are
+/// numbers such as `3.0` in a patch the integers that they are in a set that is created; the review does not tell them
+/// apart.
+fn reread() -> Edit {
+    Edit { pointer: "/kind".into(), value: Some(PartitionSet::kind(&()).into_owned().into()) }
 }

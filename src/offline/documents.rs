@@ -3,6 +3,7 @@
 //! Of a key that stands twice the last one counts, as it does with kubectl; the reader says where that is.
 
 use std::collections::{HashMap, HashSet};
+use std::iter;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -33,10 +34,37 @@ pub(super) fn read(text: &str) -> Result<Vec<Document>, String> {
     if text.trim_start().starts_with('{') {
         let values: Result<Vec<Value>, _> = serde_json::Deserializer::from_str(text).into_iter().collect();
         if let Ok(values) = values {
-            let document = |value| Ok(Document { value: whole(value)?, repeated: Vec::new() });
-            return values.into_iter().map(document).collect();
+            // JSON is YAML too as a rule, and the other reader knows where a key stands again.
+            let repeated = yaml(text).unwrap_or_default().into_iter().map(|document| document.repeated);
+            let document = |(value, repeated)| Ok(Document { value: whole(value)?, repeated });
+            return values.into_iter().zip(repeated.chain(iter::repeat(Vec::new()))).map(document).collect();
         }
     }
+    separators(text)?;
+    yaml(text)
+}
+
+/// Refuses what kubectl does not take between documents: anything but a comment after the `---` that parts them, and
+/// directives, since it reads each document alone.
+fn separators(text: &str) -> Result<(), String> {
+    let mut begins = true;
+    for (index, line) in text.lines().enumerate() {
+        if let Some(rest) = line.strip_prefix("---") {
+            let rest = rest.trim();
+            if !rest.is_empty() && !rest.starts_with('#') {
+                return Err(format!("nothing but a comment may follow \"---\" in line {}", index + 1));
+            }
+            begins = true;
+        } else if begins && line.starts_with('%') {
+            return Err(format!("there is a directive in line {}", index + 1));
+        } else if !line.trim().is_empty() && !line.starts_with('#') {
+            begins = false;
+        }
+    }
+    Ok(())
+}
+
+fn yaml(text: &str) -> Result<Vec<Document>, String> {
     let parser = Parser::new_from_str_with_options(text, granit_parser::options! { emit_comments: false });
     let mut reader = Reader { parser, anchors: HashMap::new(), aliased: 0, repeated: Vec::new() };
     let mut documents = Vec::new();
@@ -215,6 +243,7 @@ mod tests {
         let texts = "a: 'yes'\nb: yes\nc: \"1\"\nd: |\n  1\n";
         assert_eq!(values(texts), [json!({"a": "yes", "b": true, "c": "1", "d": "1\n"})]);
         assert_eq!(values("# nothing\n---\na: 1\n---\n---\n- 2\n"), [json!({"a": 1}), json!(null), json!([2])]);
+        assert_eq!(values("--- # one\na: |\n %b\n---  \nc: 1\n"), [json!({"a": "%b\n"}), json!({"c": 1})]);
         assert_eq!(values("{1: a, yes: b, 0x10: c}"), [json!({"1": "a", "true": "b", "16": "c"})]);
         assert_eq!(
             values("a: !!str 1\nb: !!float 2\nc: !!binary YQ==\nd: !x 1\n"),
@@ -240,7 +269,8 @@ mod tests {
         let document = read("a: 1\nb: {c: 1, c: 2}\na: 3\n").unwrap().pop().unwrap();
         assert_eq!(document.value, json!({"a": 3, "b": {"c": 2}}));
         assert_eq!(document.repeated, [("c".to_owned(), 2), ("a".to_owned(), 3)]);
-        assert_eq!(values(r#"{"a": 1, "a": 2}"#), [json!({"a": 2})]);
+        let document = read("{\"a\": 1,\n\"a\": 2}").unwrap().pop().unwrap();
+        assert_eq!((document.value, document.repeated), (json!({"a": 2}), vec![("a".to_owned(), 2)]));
     }
 
     #[test]
@@ -255,6 +285,9 @@ mod tests {
             ("<<: 1\n", "only mappings can be merged at line 1, column 5"),
             ("a: &a [*a]\n", "an anchor contains itself"),
             (&bomb, "excessive aliasing"),
+            ("--- {a: 1}\n", "nothing but a comment may follow \"---\" in line 1"),
+            ("a: 1\n---- # b\n", "nothing but a comment may follow \"---\" in line 2"),
+            ("# a\n%YAML 1.2\n---\na: 1\n", "there is a directive in line 2"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(words), "{text:.40}: {error}");

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use kube::Resource;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use self::documents::Document;
 use crate::api::PartitionSet;
@@ -18,15 +18,15 @@ use crate::rules;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read.
-    #[error("reading {file}: {source}")]
+    #[error("reading {file}")]
     Read {
         /// Name of the file.
         file: String,
         /// Why.
         source: io::Error,
     },
-    /// The file is no YAML.
-    #[error("{file} is not YAML: {message}")]
+    /// The file is no YAML, or none that kubectl takes.
+    #[error("{file} is no YAML that kubectl takes: {message}")]
     Yaml {
         /// Name of the file.
         file: String,
@@ -86,13 +86,31 @@ fn judge(file: &str, text: &str) -> Result<Vec<Verdict>, String> {
 /// The objects of a document, which may be a list of them.
 fn expand(document: Value, objects: &mut Vec<Value>) {
     match document {
-        Value::Object(mut fields) if fields.get("items").is_some_and(Value::is_array) => {
-            let items = fields.remove("items").unwrap_or_default();
-            items.as_array().into_iter().flatten().for_each(|item| expand(item.clone(), objects));
+        Value::Object(mut list) if list.get("items").is_some_and(Value::is_array) => {
+            let items = list.remove("items").unwrap_or_default();
+            for item in items.as_array().into_iter().flatten() {
+                match item {
+                    // Of documents, empty ones are passed over; of items they are not.
+                    Value::Null => objects.push(Value::Null),
+                    item => expand(named_by(&list, item.clone()), objects),
+                }
+            }
         }
         Value::Null => {}
         other => objects.push(other),
     }
+}
+
+/// An item of a list, which has its kind from the list if it does not say one: a `PartitionSetList` is one of sets.
+fn named_by(list: &Map<String, Value>, mut item: Value) -> Value {
+    if let (Value::Object(fields), Some(kind)) = (&mut item, list.get("kind").and_then(Value::as_str))
+        && !fields.contains_key("kind")
+        && !fields.contains_key("apiVersion")
+    {
+        fields.insert("kind".to_owned(), kind.strip_suffix("List").unwrap_or(kind).into());
+        fields.insert("apiVersion".to_owned(), list.get("apiVersion").cloned().unwrap_or_default());
+    }
+    item
 }
 
 /// None of what is of another API than that of partitions.
@@ -172,6 +190,10 @@ mod tests {
         let list = format!("{{apiVersion: v1, kind: List, items: [{{{one}}}, {{apiVersion: v1, kind: Secret}}]}}");
         assert_eq!(said(&list), ["f: PartitionSet \"a\" is valid"]);
         assert!(said("apiVersion: v1\nkind: Secret\n---\n").is_empty());
+        let unnamed = one.replace("apiVersion: k8s.atomix.io/v1alpha1, kind: PartitionSet, ", "");
+        let list = format!("{{apiVersion: k8s.atomix.io/v1alpha1, kind: PartitionSetList, items: [{{{unnamed}}}]}}");
+        assert_eq!(said(&list), ["f: PartitionSet \"a\" is valid"]);
+        assert!(said("{apiVersion: v1, kind: List, items: [~]}")[0].contains("is no object of Kubernetes"));
         for (text, words) in [
             (one.replace("PartitionSet", "PartitonSet"), "no matches for kind \"PartitonSet\" in version"),
             (one.replace("v1alpha1", "v1"), "no matches for kind \"PartitionSet\" in version \"k8s.atomix.io/v1\""),
@@ -190,9 +212,34 @@ mod tests {
             ("{name: a, labels: {a b: c}}", "* metadata.labels: Invalid value: \"a b\": name part"),
             ("{name: a, labels: {a: 1}}", "* metadata.labels.a: Invalid value: \"integer\": must be a string"),
             ("{name: a, annotations: {/a: b}}", "* metadata.annotations: Invalid value: \"/a\": prefix part"),
+            ("{name: a, namespace: A_b}", "* metadata.namespace: Invalid value: \"A_b\": a lowercase RFC 1123 label"),
+            ("{name: a, namespace: 1}", "* metadata.namespace: Invalid value: \"integer\": must be a string"),
+            ("{name: a, generation: '5'}", "* metadata.generation: Invalid value: \"string\": must be an integer"),
+            ("{name: a, uid: 5}", "* metadata.uid: Invalid value: \"integer\": must be a string"),
+            ("{name: a, creationTimestamp: 2020-01-02}", "* metadata.creationTimestamp: Invalid value: \"2020-01-02\""),
+            ("{name: a, finalizers: [a b]}", "* metadata.finalizers: Invalid value: \"a b\": name part"),
+            ("{name: a, finalizers: [~]}", "* metadata.finalizers[0]: Invalid value: \"null\": must be a string"),
+            (
+                "{name: a, ownerReferences: [{apiVersion: v1, kind: Pod, name: b}]}",
+                "* metadata.ownerReferences.uid: Invalid value: \"\": must not be empty",
+            ),
+            ("{name: a, ownerReferences: [{apiVersion: a/, kind: b, name: c, uid: d}]}", "version must not be empty"),
+            (
+                "{name: a, ownerReferences: [{apiVersion: v1, kind: b, name: c, uid: d, controller: true}, \
+                 {apiVersion: v1, kind: b, name: c, uid: e, controller: true}]}",
+                "* metadata.ownerReferences: Forbidden: only one may have controller set to true",
+            ),
         ] {
             let found = said(&set.replace("{name: a}", metadata));
             assert!(found[0].contains(words), "{metadata}: {found:?}");
+        }
+        for metadata in [
+            "{name: a, labels: {b: ~}, annotations: {c: ~}}",
+            "{name: a, creationTimestamp: ~, namespace: ~, finalizers: [b.c/d]}",
+            "{name: a, creationTimestamp: 2020-01-02T03:04:05Z, generation: 3, managedFields: []}",
+            "{name: a, ownerReferences: [{apiVersion: b/v1, kind: c, name: d, uid: e, controller: true}]}",
+        ] {
+            assert_eq!(said(&set.replace("{name: a}", metadata)), ["f: PartitionSet \"a\" is valid"], "{metadata}");
         }
     }
 }

@@ -128,6 +128,7 @@ impl<'a> Fields<'a> {
         let expected = match message.split_once(", expected ").map_or("another type", |(_, expected)| expected) {
             "i32" if at.is_i64() || at.is_u64() => "an integer of 32 bits",
             "i32" | "i64" => "an integer",
+            "Quantity" => "a quantity, for instance 500m or 2Gi",
             // The name of a type.
             name if name.starts_with(|c: char| c.is_ascii_uppercase()) => "an object",
             expected => expected,

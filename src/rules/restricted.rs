@@ -95,7 +95,7 @@ fn unmet(spec: &TemplateSpec) -> Vec<Unmet> {
         se_linux(context, options.as_ref(), &mut must);
     }
     let sysctls = pod.sysctls.as_deref().unwrap_or_default();
-    if let Some(index) = sysctls.iter().position(|sysctl| !SYSCTLS.contains(&sysctl.name.as_str())) {
+    for (index, _) in sysctls.iter().enumerate().filter(|(_, sysctl)| !SYSCTLS.contains(&sysctl.name.as_str())) {
         must(format!("{POD}.sysctls[{index}].name"), "must be one that is safe");
     }
     unmet
@@ -208,6 +208,14 @@ mod tests {
             template.pointer_mut(parent).unwrap()[key] = value;
             assert_eq!(named(&template), [field]);
         }
+    }
+
+    #[test]
+    fn each_sysctl_that_is_not_safe_is_named() {
+        let mut template = good();
+        let names = ["a.b", "net.ipv4.tcp_rmem", "c.d"].map(|name| json!({"name": name, "value": "1"}));
+        template["podSecurityContext"]["sysctls"] = json!(names);
+        assert_eq!(named(&template), ["podSecurityContext.sysctls[0].name", "podSecurityContext.sysctls[2].name"]);
     }
 
     #[test]

@@ -7,10 +7,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use kube::Api;
 use kube::api::ListParams;
+use kube::{Api, ResourceExt};
 use tokio::time::Instant;
 
 use super::super::Context;
@@ -91,6 +92,19 @@ async fn read(context: &Context, namespace: &str) -> HashMap<String, String> {
             HashMap::new()
         }
     }
+}
+
+/// What to say of a missing pod whose name another pod has, one that the StatefulSet of that uid does not control: of
+/// this its controller makes no event. None if there is no such pod, or if it cannot be read.
+pub(super) async fn name_taken(context: &Context, namespace: &str, pod: &str, uid: &str) -> Option<String> {
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
+    // Any version will do: the API server answers from its cache.
+    let named = ListParams::default().fields(&format!("metadata.name={pod}")).match_any();
+    let found = within(CALL_TIMEOUT, pods.list_metadata(&named)).await.ok()?.items.into_iter().next()?;
+    let controller = found.owner_references().iter().find(|owner| owner.controller == Some(true));
+    controller.is_none_or(|owner| owner.uid != uid).then(|| {
+        format!("pod {pod} cannot be made, since there is one of that name which is not the StatefulSet's: delete it")
+    })
 }
 
 /// The words of the latest event about each object.

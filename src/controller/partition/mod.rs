@@ -211,7 +211,11 @@ async fn obstacle_of(context: &Context, key: &ObjectKey, nodes: &Nodes) -> (Opti
     }
     let Some(mut missing) = obstacle.take_if(|obstacle| obstacle.is_missing()) else { return (obstacle, None) };
     let uid = context.caches.stateful_sets.get(key).map(|known| known.uid.clone()).unwrap_or_default();
-    if let Some(words) = context.creation_failures.of(context, &key.namespace, &uid).await {
+    let mut words = context.creation_failures.of(context, &key.namespace, &uid).await;
+    if let (None, Some(ordinal)) = (&words, nodes.missing()) {
+        words = creation_failures::name_taken(context, &key.namespace, &format!("{}-{ordinal}", key.name), &uid).await;
+    }
+    if let Some(words) = words {
         missing.message = words;
     }
     (Some(missing), Some(creation_failures::READ_AGAIN))

@@ -184,6 +184,11 @@ fn numbers_are_those_of_yaml_1_2() {
         let wanted = format!("config.storage.segmentSize: Invalid value: {kind:?}: must be an integer");
         assert_eq!(rejected(&format!("storage: {{segmentSize: {written}}}"), Some(Protocol::Raft)), [wanted]);
     }
+    let unit = "must be a duration greater than 0 with a unit, such as 5s, 500ms or 1m";
+    for (written, kind) in [("5", "integer"), ("017", "integer"), ("5.0", "integer"), ("5.5", "number")] {
+        let wanted = format!("config.electionTimeout: Invalid value: {kind:?}: {unit}");
+        assert_eq!(rejected(&format!("electionTimeout: {written}"), Some(Protocol::Raft)), [wanted]);
+    }
     // What is a text stays as it is written.
     assert_eq!(accepted("storage: {directory: 1_000}", Protocol::Raft), r#"{"storage":{"directory":"1_000"}}"#);
 }

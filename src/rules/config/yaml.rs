@@ -22,8 +22,9 @@ pub(super) enum Node {
 
 impl Node {
     /// The type as messages have it.
-    pub(super) const fn type_name(&self) -> &'static str {
+    pub(super) fn type_name(&self) -> &'static str {
         match self {
+            _ if self.integer().is_some() => "integer",
             Self::Null => "null",
             Self::Boolean(_) => "boolean",
             Self::Integer(_) => "integer",

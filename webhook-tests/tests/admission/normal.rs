@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use webhook_tests::Kubectl;
 
 use crate::manifests::{set, with};
-use crate::verdicts::{accepts, invalid, namespace, patches, refuses};
+use crate::verdicts::{accepts, invalid, namespace, patches, refuses, spec};
 
 /// Where the schema of a set's spec stands in its CRD.
 const SPEC: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
@@ -132,6 +132,20 @@ fn a_number_with_a_fraction_is_a_quantity_however_a_set_is_written() {
         let template = &spec["template"]["spec"];
         assert_eq!(template["resources"], json!({"requests": {"cpu": "0.5"}, "limits": {"cpu": "1.25"}}));
     }
+}
+
+#[test]
+fn an_integer_that_is_written_with_a_fraction_of_zero_is_one_in_a_patch_too() {
+    let namespace = namespace("integers");
+    let kubectl = namespace.kubectl();
+    let template = json!({"spec": {"protocol": "backup", "size": 1, "storageSize": "1Gi"}});
+    accepts(&kubectl, &set("s", json!({"template": template})));
+    let template = json!({"spec": {"size": 2.0, "storageSize": 1_073_741_824.0}});
+    patches(&kubectl, "s", &json!({"spec": {"partitions": 3.0, "partitionSize": 2.0, "template": template}}));
+    let spec = spec(&kubectl, "s");
+    let template = &spec["template"]["spec"];
+    assert_eq!((&spec["partitions"], &template["size"]), (&json!(3), &json!(2)));
+    assert_eq!(template["storageSize"], 1_073_741_824);
 }
 
 #[test]

@@ -56,7 +56,10 @@ const FIELDS: [&str; 12] = [
     "template: {spec: {protocol: raft, env: [{name: A, value: #}]}}",
 ];
 /// Other ways to write a set: the rest of a document after its name.
-const OTHERS: [&str; 11] = [
+const OTHERS: [&str; 14] = [
+    ", labels: {a: ~}, annotations: {b: ~}}\nspec: {template: {spec: {protocol: raft}}}",
+    ", finalizers: [a b]}\nspec: {template: {spec: {protocol: raft}}}",
+    ", ownerReferences: [{apiVersion: v1, kind: Pod, name: a}]}\nspec: {template: {spec: {protocol: raft}}}",
     "}\nspec: {foo: 1, template: {spec: {protocol: raft}}}",
     "}\nspec: {template: {metadata: {name: a}, spec: {protocol: raft}}}",
     "}\nspec: {template: {spec: {protocol: raft, env: [{name: A, valu: b}]}}}",

@@ -96,6 +96,17 @@ fn a_quota_that_refuses_an_object_is_named_and_the_set_goes_on_when_it_is_gone()
 }
 
 #[test]
+fn a_pod_that_has_the_name_of_one_of_the_partition_is_named() {
+    let (_namespace, kubectl) = sandbox("foreign-pod");
+    let spec = json!({"containers": [{"name": "a", "image": "a"}]});
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "w-1-0"}, "spec": spec});
+    kubectl.create_stdin(&pod.to_string());
+    kubectl.create_stdin(&set("w", 1, "log", 1));
+    let message = "0 of 1 pods exist; pod w-1-0 cannot be made, since there is one of that name";
+    await_told(&kubectl, ["partition", "w-1"], "PodsMissing", message);
+}
+
+#[test]
 fn pods_that_a_quota_refuses_are_told_of() {
     let (_namespace, kubectl) = sandbox("pods-quota");
     limit(&kubectl, "pods", "1");
