@@ -18,9 +18,12 @@ pub(super) fn partition_set(admission: &Admission, request: &Request) -> Respons
     let verdict = rules::partition_set(&request.object, request.old(), &partitions_of);
     if verdict.violations.is_empty() {
         // Called again, it finds nothing left to fill, and does not warn twice.
-        let reread = [reread()];
-        let edits = if verdict.edits.is_empty() && !verdict.set.deleting { reread.as_slice() } else { &verdict.edits };
-        Response::patch(&request.uid, edits).warn(&aliases::warnings(request, &verdict.edits))
+        let warnings = aliases::warnings(request, &verdict.edits);
+        let mut edits = verdict.edits;
+        if edits.is_empty() && !verdict.set.deleting {
+            edits.push(reread());
+        }
+        Response::patch(&request.uid, &edits).warn(&warnings)
     } else {
         let subject = Subject { name: request.display_name(), ..validate::SET };
         Response::invalid(&request.uid, subject, &verdict.violations)

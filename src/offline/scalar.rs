@@ -72,10 +72,12 @@ fn integer(digits: &str) -> Option<Value> {
     if unsigned.starts_with(['+', '-']) {
         return None;
     }
-    let signed = i64::from_str_radix(&format!("{sign}{unsigned}"), base);
-    // What is more than that has no sign at all.
-    let more = || if digits == unsigned || base != 10 { u64::from_str_radix(unsigned, base).ok() } else { None };
-    signed.map(Value::from).ok().or_else(|| if sign.is_empty() { more().map(Value::from) } else { None })
+    if let Ok(signed) = i64::from_str_radix(&format!("{sign}{unsigned}"), base) {
+        return Some(signed.into());
+    }
+    // Beyond that, a decimal integer has no sign at all, and one of another base no minus.
+    let may_be_more = !digits.starts_with('-') && (base != 10 || !digits.starts_with('+'));
+    u64::from_str_radix(unsigned, base).ok().filter(|_| may_be_more).map(Value::from)
 }
 
 /// A decimal number, with a fraction, an exponent or both; none if it is beyond what 64 bits hold.

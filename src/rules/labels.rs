@@ -15,6 +15,9 @@ pub(super) fn labels(labels: &BTreeMap<String, String>, path: &str, violations: 
     }
 }
 
+/// Most bytes that Kubernetes takes in all annotations of an object together.
+pub(super) const MAX_ANNOTATIONS: usize = 256 * 1024;
+
 /// Violations of a map of annotations that may have so many bytes, all of them together.
 pub(super) fn annotations(
     annotations: &BTreeMap<String, String>,

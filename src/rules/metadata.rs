@@ -10,8 +10,6 @@ use super::fields::Fields;
 use super::violation::Violation;
 use super::{labels, syntax};
 
-/// Most bytes that all annotations of an object may have together.
-const MAX_ANNOTATIONS: usize = 256 * 1024;
 const OWNERS: &str = "metadata.ownerReferences";
 
 /// What the API server would find wrong with the metadata of an object, but for what depends on its kind.
@@ -35,7 +33,7 @@ pub fn metadata(object: &Value) -> Vec<Violation> {
         labels::labels(&map, "metadata.labels", &mut violations);
     }
     if let Some(map) = texts_of("annotations", &metadata, &mut violations) {
-        labels::annotations(&map, MAX_ANNOTATIONS, "metadata.annotations", &mut violations);
+        labels::annotations(&map, labels::MAX_ANNOTATIONS, "metadata.annotations", &mut violations);
     }
     written_by_the_api_server(&metadata, &mut violations);
     for finalizer in metadata.typed::<Vec<String>>("finalizers", &mut violations).unwrap_or_default() {

@@ -83,7 +83,7 @@ impl Quantity {
         };
         match nanos.filter(|nanos| *nanos <= MAX_NANOS) {
             Some(nanos) => Ok(Self { nanos: if negative { -nanos } else { nanos }, form }),
-            // As much less than nothing as there can be: whoever asks refuses all of these.
+            // The least that there can be: every caller refuses what is less than zero.
             None if negative => Ok(Self { nanos: -MAX_NANOS, form }),
             None => Err(Unreadable::TooLarge),
         }

@@ -20,7 +20,7 @@ const MAX_IMAGE: usize = 1024;
 const MAX_METADATA: usize = 256;
 /// Most bytes that all annotations of a template may have together: what Kubernetes takes of an object, less what the
 /// controller's own annotations of Partitions and pods need.
-const MAX_ANNOTATIONS: usize = 256 * 1024 - 4 * 1024;
+const MAX_ANNOTATIONS: usize = labels::MAX_ANNOTATIONS - 4 * 1024;
 /// Most names of other sets that one answer lists.
 const MAX_COLLISIONS: usize = 20;
 /// Most bytes of a spec as JSON. A Partition holds its template, and the template's labels and annotations once more; the

@@ -4,7 +4,7 @@
 // the component: etcd, kube-apiserver, kube-controller-manager,
 // kube-scheduler or kwok. Each component still runs as a process of its own, as
 // upstream builds it. Two commands are ours: `up` starts them all and ends them
-// together, `guard` ties another process to the life of whoever started it.
+// together, `guard` ties another process to the life of the one that started it.
 package main
 
 import (

@@ -129,7 +129,7 @@ impl Known {
     fn catch_up(&mut self, path: &Path) -> io::Result<()> {
         let mut file = match File::open(path) {
             Ok(file) => file,
-            // Nobody was recorded yet.
+            // No request was recorded yet.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };

@@ -56,8 +56,8 @@ pub(super) fn first(nodes: &Nodes, name: &str, now: Timestamp) -> Option<Obstacl
     failing(nodes).or_else(|| terminating(nodes, now)).or_else(|| missing(nodes, name))
 }
 
-/// A pod that was made from the current template tells more than one that is about to be replaced. With the first, all
-/// others are told of that fail for the same reason, or that do not come up by themselves either.
+/// A pod that was made from the current template tells more than one that is about to be replaced. The message names
+/// all others as well that fail for the same reason, or that do not come up by themselves.
 fn failing(nodes: &Nodes) -> Option<Obstacle> {
     let failing = nodes.wanted().filter(|pod| !pod.going);
     let failing: Vec<_> = failing.filter_map(|pod| Some((pod, pod.facts.trouble.as_ref()?))).collect();

@@ -61,7 +61,7 @@ mod tests {
         own.record(&key);
         assert!(own.may_report(&key, &set("PartitionsNotReady")));
         own.forget(&key);
-        assert!(own.may_report(&key, &set("AnotherController")), "nobody else has written it");
+        assert!(own.may_report(&key, &set("AnotherController")), "no other controller has written it");
         assert!(!own.may_report(&key, &set("PartitionsNotReady")));
     }
 }

@@ -13,15 +13,33 @@ pub(super) fn check(affinity: &Affinity, path: &str, report: &mut Report<'_>) {
     if let Some(nodes) = &affinity.node_affinity {
         of_nodes(nodes, &format!("{path}.nodeAffinity"), report);
     }
-    if let Some(pods) = &affinity.pod_affinity {
-        let required = pods.required_during_scheduling_ignored_during_execution.as_deref();
-        let preferred = pods.preferred_during_scheduling_ignored_during_execution.as_deref();
-        of_pods(required, preferred, &format!("{path}.podAffinity"), report);
-    }
-    if let Some(pods) = &affinity.pod_anti_affinity {
-        let required = pods.required_during_scheduling_ignored_during_execution.as_deref();
-        let preferred = pods.preferred_during_scheduling_ignored_during_execution.as_deref();
-        of_pods(required, preferred, &format!("{path}.podAntiAffinity"), report);
+    for_each_pod_term(affinity, path, |path, term| of_pods(path, term, report));
+}
+
+/// A term of affinity to pods or from pods.
+#[derive(Clone, Copy)]
+pub(super) enum PodTerm<'a> {
+    Required(&'a PodAffinityTerm),
+    Preferred(&'a WeightedPodAffinityTerm),
+}
+
+/// Calls `found` for every term of affinity to pods, and then from pods, with its path.
+pub(super) fn for_each_pod_term(affinity: &Affinity, path: &str, mut found: impl FnMut(&str, PodTerm<'_>)) {
+    let to = affinity.pod_affinity.as_ref().map(|to| {
+        let preferred = &to.preferred_during_scheduling_ignored_during_execution;
+        ("podAffinity", &to.required_during_scheduling_ignored_during_execution, preferred)
+    });
+    let from = affinity.pod_anti_affinity.as_ref().map(|from| {
+        let preferred = &from.preferred_during_scheduling_ignored_during_execution;
+        ("podAntiAffinity", &from.required_during_scheduling_ignored_during_execution, preferred)
+    });
+    for (kind, required, preferred) in [to, from].into_iter().flatten() {
+        for (index, term) in required.iter().flatten().enumerate() {
+            found(&format!("{path}.{kind}.{REQUIRED}[{index}]"), PodTerm::Required(term));
+        }
+        for (index, term) in preferred.iter().flatten().enumerate() {
+            found(&format!("{path}.{kind}.{PREFERRED}[{index}]"), PodTerm::Preferred(term));
+        }
     }
 }
 
@@ -43,19 +61,13 @@ fn of_nodes(affinity: &NodeAffinity, path: &str, report: &mut Report<'_>) {
     }
 }
 
-fn of_pods(
-    required: Option<&[PodAffinityTerm]>,
-    preferred: Option<&[WeightedPodAffinityTerm]>,
-    path: &str,
-    report: &mut Report<'_>,
-) {
-    for (index, required) in required.unwrap_or_default().iter().enumerate() {
-        term(required, &format!("{path}.{REQUIRED}[{index}]"), report);
-    }
-    for (index, preferred) in preferred.unwrap_or_default().iter().enumerate() {
-        let path = format!("{path}.{PREFERRED}[{index}]");
-        weight(preferred.weight, &path, report);
-        term(&preferred.pod_affinity_term, &format!("{path}.podAffinityTerm"), report);
+fn of_pods(path: &str, found: PodTerm<'_>, report: &mut Report<'_>) {
+    match found {
+        PodTerm::Required(required) => term(required, path, report),
+        PodTerm::Preferred(preferred) => {
+            weight(preferred.weight, path, report);
+            term(&preferred.pod_affinity_term, &format!("{path}.podAffinityTerm"), report);
+        }
     }
 }
 

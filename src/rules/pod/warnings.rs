@@ -1,8 +1,8 @@
 //! What Kubernetes takes in the template of a StatefulSet and warns of, in its words.
 
-use k8s_openapi::api::core::v1::{Affinity, LocalObjectReference, NodeSelectorTerm, PodAffinityTerm};
+use k8s_openapi::api::core::v1::{Affinity, LocalObjectReference, NodeSelectorTerm};
 
-use super::affinity::{PREFERRED, REQUIRED};
+use super::affinity::{PREFERRED, PodTerm, REQUIRED, for_each_pod_term};
 use crate::api::TemplateSpec;
 use crate::rules::quantity::Quantity;
 use crate::rules::syntax;
@@ -66,32 +66,15 @@ fn of_affinity(affinity: &Affinity, path: &str, found: &mut Vec<String>) {
             of_nodes(&term.preference, true, &format!("{path}.nodeAffinity.{PREFERRED}[{index}].preference"), found);
         }
     }
-    let mut unselective = |term: &PodAffinityTerm, path: String| {
+    for_each_pod_term(affinity, path, |path, term| {
+        let (term, path) = match term {
+            PodTerm::Required(term) => (term, path.to_owned()),
+            PodTerm::Preferred(preferred) => (&preferred.pod_affinity_term, format!("{path}.podAffinityTerm")),
+        };
         if term.label_selector.is_none() {
             found.push(format!("{path}.{NO_SELECTOR}"));
         }
-    };
-    let (with, apart) = (&affinity.pod_affinity, &affinity.pod_anti_affinity);
-    for (kind, required, preferred) in [
-        with.as_ref().map(|pods| {
-            let preferred = &pods.preferred_during_scheduling_ignored_during_execution;
-            ("podAffinity", &pods.required_during_scheduling_ignored_during_execution, preferred)
-        }),
-        apart.as_ref().map(|pods| {
-            let preferred = &pods.preferred_during_scheduling_ignored_during_execution;
-            ("podAntiAffinity", &pods.required_during_scheduling_ignored_during_execution, preferred)
-        }),
-    ]
-    .into_iter()
-    .flatten()
-    {
-        for (index, term) in required.iter().flatten().enumerate() {
-            unselective(term, format!("{path}.{kind}.{REQUIRED}[{index}]"));
-        }
-        for (index, term) in preferred.iter().flatten().enumerate() {
-            unselective(&term.pod_affinity_term, format!("{path}.{kind}.{PREFERRED}[{index}].podAffinityTerm"));
-        }
-    }
+    });
 }
 
 fn of_nodes(term: &NodeSelectorTerm, with_values: bool, path: &str, found: &mut Vec<String>) {

@@ -31,7 +31,7 @@ pub fn ground() -> MutexGuard<'static, Ground> {
     });
     let ground = GROUND.lock().unwrap_or_else(PoisonError::into_inner);
     ground.kubectl().ok(&["patch", SECRET[0], SECRET[1], "--type=merge", "-p", r#"{"data": null}"#]);
-    // The replicas of other tests were killed: nobody is to wait for them.
+    // The replicas of other tests were killed: no replica is to wait for their Leases.
     ground.kubectl().ok(&["delete", "lease", "--ignore-not-found", "atomix-controller", "atomix-controller-replicas"]);
     ground.kubectl().ok(&["delete", "events.events.k8s.io", "--all"]);
     ground.set_bundles("", "kubectl");

@@ -142,7 +142,7 @@ fn webhook_configurations_name_every_field_that_has_a_default_and_trust_nobody_y
         assert_eq!(stored["webhooks"], shipped(kind, "atomix-controller")["webhooks"], "{kind}");
         for webhook in stored["webhooks"].as_array().expect("webhooks") {
             assert!(webhook["clientConfig"]["caBundle"].is_null());
-            // What only warns keeps nobody waiting.
+            // A webhook that only warns is not waited for.
             let warns = text(webhook, "/name").starts_with("restricted.");
             let wanted = if warns { (json!("Ignore"), json!(2)) } else { (json!("Fail"), json!(5)) };
             assert_eq!((&webhook["failurePolicy"], &webhook["timeoutSeconds"]), (&wanted.0, &wanted.1));

@@ -7,7 +7,7 @@ use webhook_tests::Kubectl;
 
 use crate::rolling::patch_template;
 use crate::support::policy::Policy;
-use crate::support::{SOON, await_ready, condition, items, sandbox, set, text};
+use crate::support::{SOON, await_ready, condition, items, sandbox, set, stage, text};
 
 #[track_caller]
 pub fn await_told(kubectl: &Kubectl, object: [&str; 2], reason: &str, words: &str) {
@@ -164,7 +164,7 @@ fn what_holds_up_a_pod_is_named() {
     await_ready(&kubectl, "w");
 
     // From here on the kubelet leaves the pod alone.
-    kubectl.ok(&["annotate", "pod", "w-1-0", "webhook-tests.atomix.io/stage=by-hand", "--overwrite"]);
+    stage(&kubectl, "w-1-0", "by-hand");
     let not_ready = |reason: &str, message: &str| json!({"conditions": [{"type": "Ready", "status": "False", "reason": reason, "message": message}]});
     report(&kubectl, &not_ready("", ""));
     let node = text(&kubectl.get_json(&["pod", "w-1-0"]), "/spec/nodeName").to_owned();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::support::{SOON, await_ready, condition, create_ready, items, sandbox};
+use crate::support::{SOON, await_ready, condition, create_ready, items, sandbox, stage};
 use webhook_tests::{AuditEntry, Kubectl, harness, removal_consent};
 
 /// One line of what is granted: resources of a group, verbs, the only names if
@@ -389,15 +389,12 @@ fn use_every_right(kubectl: &Kubectl) {
     kubectl.wait_until(&["poddisruptionbudgets"], SOON, <[Value]>::is_empty);
     await_ready(kubectl, "w");
     // A pod that comes and goes makes the same events again, which are counted.
-    let stage = |stage: &str| {
-        kubectl.ok(&["annotate", "pod", "w-1-0", "--overwrite", &format!("webhook-tests.atomix.io/stage={stage}")]);
-    };
     for _ in 0..2 {
-        stage("never-ready");
+        stage(kubectl, "w-1-0", "never-ready");
         kubectl.wait_until(&["partitionset", "w"], SOON, |found| {
             condition(&found[0], "Ready").is_some_and(|ready| ready["status"] == "False")
         });
-        stage("ready");
+        stage(kubectl, "w-1-0", "ready");
         await_ready(kubectl, "w");
     }
     kubectl.wait_until(&["events.events.k8s.io"], SOON, |events| {

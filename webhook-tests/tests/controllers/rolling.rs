@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use webhook_tests::{AuditEntry, EventKind, Kubectl, harness};
 
-use crate::support::{SOON, await_ready, condition, create_ready, is_ready, items, sandbox, set, text, version};
+use crate::support::{SOON, await_ready, condition, create_ready, is_ready, items, sandbox, set, stage, text, version};
 
 pub fn patch_template(kubectl: &Kubectl, spec: &Value) {
     let patch = json!({"spec": {"template": {"spec": spec}}});
@@ -92,7 +92,7 @@ fn a_pod_that_is_down_goes_first_and_no_other_until_it_is_back() {
     let (_namespace, kubectl) = sandbox("down");
     create_ready(&kubectl, &set("w", 1, "log", 3), "w");
     let before = uids(&kubectl);
-    kubectl.ok(&["annotate", "pod", "w-1-0", "webhook-tests.atomix.io/stage=never-ready"]);
+    stage(&kubectl, "w-1-0", "never-ready");
     kubectl.wait_until(&["partition", "w-1"], SOON, |found| !is_ready(&found[0]));
 
     // What pod 0 comes back with does not work either.

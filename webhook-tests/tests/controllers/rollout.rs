@@ -8,7 +8,9 @@ use webhook_tests::{ControlPlane, EventKind, Installation, Kubectl, Namespace, S
 
 use crate::rolling::patch_template;
 use crate::support::policy::Policy;
-use crate::support::{SOON, addresses, await_ready, condition, create_ready, is_ready, items, sandbox, set, text};
+use crate::support::{
+    SOON, addresses, await_ready, condition, create_ready, is_ready, items, sandbox, set, stage, text,
+};
 
 fn bounded(partitions: u32, most: u32) -> String {
     set("w", partitions, "log", 1)
@@ -197,9 +199,6 @@ fn partitions_get_a_good_template_one_after_the_other() {
 fn no_partition_that_is_handed_over_or_stuck_in_the_midst_of_a_change_holds_up_the_others_or_its_correction() {
     let (_namespace, kubectl) = sandbox("midst");
     create_ready(&kubectl, &bounded(2, 1).replace("size: 1", "size: 3"), "w");
-    let stage = |pod: &str, stage: &str| {
-        kubectl.ok(&["annotate", "pod", pod, &format!("webhook-tests.atomix.io/stage={stage}")]);
-    };
     let controller = |named: &str| {
         kubectl.ok(&["annotate", "--overwrite", "partition", "w-1", &format!("k8s.atomix.io/controller={named}")]);
     };
@@ -214,7 +213,7 @@ fn no_partition_that_is_handed_over_or_stuck_in_the_midst_of_a_change_holds_up_t
 
     // Another controller takes it over, and its pods come up.
     controller("ops.other");
-    stage("w-1-2", "ready");
+    stage(&kubectl, "w-1-2", "ready");
     await_image("w-2-2", "unready.test/node:2");
 
     // Now the second is in the midst of a change that does not work, and the first is ours and degraded for as long as
@@ -303,7 +302,7 @@ fn a_partition_whose_new_template_is_refused_is_ready_and_not_up_to_date() {
 fn what_replaces_no_pod_reaches_all_partitions_at_once() {
     let (_namespace, kubectl) = sandbox("harmless");
     create_ready(&kubectl, &bounded(3, 1), "w");
-    kubectl.ok(&["annotate", "pod", "w-1-0", "webhook-tests.atomix.io/stage=never-ready"]);
+    stage(&kubectl, "w-1-0", "never-ready");
     kubectl.wait_until(&["partition", "w-1"], SOON, |found| !is_ready(&found[0]));
     let patch = json!({"spec": {
         "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete", "whenScaled": "Retain"},

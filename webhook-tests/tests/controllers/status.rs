@@ -5,7 +5,7 @@ use std::thread;
 use serde_json::{Value, json};
 use webhook_tests::Kubectl;
 
-use crate::support::{SOON, await_ready, condition, create_ready, is_ready, items, sandbox, set, text};
+use crate::support::{SOON, await_ready, condition, create_ready, is_ready, items, sandbox, set, stage, text};
 
 /// The events about an object, as (type, reason, note).
 #[track_caller]
@@ -86,10 +86,7 @@ fn kubectl_get_shows_the_columns_that_people_look_for() {
 fn a_pod_that_ceases_to_be_ready_shows_in_the_set() {
     let (_namespace, kubectl) = sandbox("unready");
     create_ready(&kubectl, &set("w", 2, "raft", 3), "w");
-    let stage = |stage: &str| {
-        kubectl.ok(&["annotate", "pod", "w-2-1", "--overwrite", &format!("webhook-tests.atomix.io/stage={stage}")]);
-    };
-    stage("never-ready");
+    stage(&kubectl, "w-2-1", "never-ready");
     let found = kubectl.wait_until(&["partitionset", "w"], SOON, |found| !is_ready(&found[0]));
     assert_eq!(found[0]["status"]["readyPartitions"], 1);
     let message = "1 of 2 partitions are ready; waiting for w-2";
@@ -102,7 +99,7 @@ fn a_pod_that_ceases_to_be_ready_shows_in_the_set() {
     assert_eq!(condition(&partition, "Ready").expect("a condition")["message"], "2 of 3 pods are ready");
     // Clients keep seeing all partitions: their number decides where a key is.
     assert_eq!(crate::support::addresses(&kubectl.get_json(&["endpointslice", "w-ipv4"])).len(), 2);
-    stage("ready");
+    stage(&kubectl, "w-2-1", "ready");
     await_ready(&kubectl, "w");
 }
 
@@ -110,9 +107,6 @@ fn a_pod_that_ceases_to_be_ready_shows_in_the_set() {
 fn what_is_said_of_a_set_that_other_controllers_run_stays_true_until_one_of_them_says_it() {
     let (_namespace, kubectl) = sandbox("handed-over");
     create_ready(&kubectl, &set("w", 2, "log", 1), "w");
-    let stage = |stage: &str| {
-        kubectl.ok(&["annotate", "--overwrite", "pod", "w-2-0", &format!("webhook-tests.atomix.io/stage={stage}")]);
-    };
     let await_told = |ready: u64| {
         let named = r#"Partitions "w-1", "w-2" are left alone: their annotation k8s.atomix.io/controller names another controller, "ops.other", "ops.third""#;
         kubectl.wait_until(&["partitionset", "w"], SOON, |found| {
@@ -129,7 +123,7 @@ fn what_is_said_of_a_set_that_other_controllers_run_stays_true_until_one_of_them
         kubectl.ok(&["annotate", "--overwrite", "partition", partition, &annotation]);
     }
     await_told(2);
-    stage("never-ready");
+    stage(&kubectl, "w-2-0", "never-ready");
     await_told(1);
 
     // Another controller has written the status: it is that one's from here on.
@@ -137,7 +131,7 @@ fn what_is_said_of_a_set_that_other_controllers_run_stays_true_until_one_of_them
         "lastTransitionTime": "2020-01-01T00:00:00Z"});
     let theirs = json!({"status": {"readyPartitions": 7, "conditions": [ready]}}).to_string();
     kubectl.ok(&["patch", "partitionset", "w", "--subresource=status", "--type=merge", "-p", &theirs]);
-    stage("ready");
+    stage(&kubectl, "w-2-0", "ready");
     kubectl.wait_until(&["pod", "w-2-0"], SOON, |found| {
         condition(&found[0], "Ready").is_some_and(|ready| ready["status"] == "True")
     });

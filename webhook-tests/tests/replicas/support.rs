@@ -19,7 +19,7 @@ pub fn ground() -> MutexGuard<'static, Ground> {
         Mutex::new(Ground { control_plane, installation })
     });
     let ground = GROUND.lock().unwrap_or_else(PoisonError::into_inner);
-    // The replicas of other tests were killed: nobody is to wait for them.
+    // The replicas of other tests were killed: no replica is to wait for their Leases.
     let leases = ["lease", "atomix-controller", "atomix-controller-replicas", "-n", "kube-system"];
     ground.kubectl().ok(&[&["delete", "--ignore-not-found"], &leases[..]].concat());
     ground

@@ -40,6 +40,11 @@ pub fn await_ready(kubectl: &Kubectl, set: &str) -> Value {
     found[0].clone()
 }
 
+/// Steers a simulated pod: `ready`, `never-ready`, ...
+pub fn stage(kubectl: &Kubectl, pod: &str, stage: &str) {
+    kubectl.ok(&["annotate", "pod", pod, "--overwrite", &format!("webhook-tests.atomix.io/stage={stage}")]);
+}
+
 /// Creates a set and waits until it is Ready.
 #[track_caller]
 pub fn create_ready(kubectl: &Kubectl, yaml: &str, name: &str) -> Value {
