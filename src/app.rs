@@ -19,19 +19,21 @@ use crate::cli::{GrpcAuth, Run};
 use crate::connections;
 use crate::controller::caches::Told;
 use crate::controller::{Caches, KnownPartitions, Manager};
-use crate::election::sweeper::Sweeper;
-use crate::election::{Hub, Store};
 use crate::grpc;
-use crate::health::{self, Gate, Readiness};
 use crate::leader::{Elector, Term};
-use crate::metrics::Metrics;
+use crate::primary::sweeper::Sweeper;
+use crate::primary::{Hub, Store};
 use crate::proxy;
 use crate::queue::Trigger;
 use crate::replicas::{NoRandomness, Presence, ReplicaId};
-use crate::sets::Sets;
-use crate::tasks::{Failure, Supervisor, Tasks};
-use crate::tls::{self, Tls};
-use crate::watch::FirstLists;
+use crate::runtime::Runtime;
+use crate::runtime::metrics::{ProcessMetrics, Registry};
+use crate::runtime::readiness::{self, Gate, Readiness};
+use crate::runtime::shutdown::{Shutdown, Stage};
+use crate::runtime::tasks::{Failure, Supervisor};
+use crate::store::sets::Sets;
+use crate::store::watch::FirstLists;
+use crate::tls::{self, Tls, TlsMetrics};
 
 /// Longest silence on a connection to the API server that is waited for: that of two bookmarks of a watch, which come
 /// every minute. A connection that has gone dead without a word is noticed by nothing else.
@@ -95,9 +97,10 @@ pub enum Error {
 /// # Errors
 /// [`Error`] if it cannot start, or a task has failed. What fails otherwise is tried again and reported, not returned.
 pub async fn run(options: Run) -> Result<(), Error> {
-    let metrics = Metrics::new();
+    let registry = Registry::default();
+    let metrics = registry.register::<ProcessMetrics>();
     metrics.count_panics();
-    let supervisor = Supervisor::new(Arc::clone(&metrics));
+    let supervisor = Supervisor::new(metrics);
     let abandon = CancellationToken::new();
     on_signals(&supervisor, abandon.clone())?;
     let most = options.drain + STOP;
@@ -108,14 +111,14 @@ pub async fn run(options: Run) -> Result<(), Error> {
     let result = tokio::select! {
         biased;
         () = abandon.cancelled() => Err(Error::Impatient),
-        result = run_until(options, metrics, &supervisor) => result,
+        result = run_until(options, registry, &supervisor) => result,
         () = overdue => Err(Error::Overdue),
     };
     supervisor.failure().map_or(result, |failure| Err(failure.into()))
 }
 
-async fn run_until(options: Run, metrics: Arc<Metrics>, supervisor: &Supervisor) -> Result<(), Error> {
-    let readiness = Readiness::new();
+async fn run_until(options: Run, registry: Registry, supervisor: &Supervisor) -> Result<(), Error> {
+    let (readiness, shutdown) = (Readiness::new(), Shutdown::new(supervisor));
     let webhook_listener = listen(options.webhook_address)?;
     let health_listener = listen(options.metrics_address)?;
     let grpc_listener = listen(options.grpc_address)?;
@@ -131,15 +134,30 @@ async fn run_until(options: Run, metrics: Arc<Metrics>, supervisor: &Supervisor)
     );
     // Probes are answered from the start, and until the very end; ready only when all that it takes is registered.
     let assembled = readiness.gate("start");
-    let probes = supervisor.later_tasks();
-    probes.spawn("health server", serve_health(health_listener, &readiness, &metrics, probes.stopping()));
+    let probes = shutdown.tasks(Stage::Probe);
+    probes.spawn("health server", serve_health(health_listener, &readiness, &registry, probes.stopping()));
+    let runtime = Runtime { client: connect(&options).await?, registry, readiness, shutdown };
+    assemble(options, &runtime, (webhook_listener, grpc_listener)).await?;
+    assembled.open();
+    supervisor.stopping().cancelled().await;
+    runtime.readiness.drain();
+    runtime.shutdown.run().await;
+    tracing::info!("stopped");
+    Ok(())
+}
 
-    let client = connect(&options).await?;
-    // What serving takes goes on while the webhooks drain; what only reconciling takes stops at once.
-    let (serving, draining) = (supervisor.later_tasks(), supervisor.tasks());
-    let presence = Arc::new(presence(&options, &client, supervisor, &metrics)?);
+/// Starts everything but health and metrics.
+async fn assemble(
+    options: Run,
+    runtime: &Runtime,
+    (webhook_listener, grpc_listener): (TcpListener, TcpListener),
+) -> Result<(), Error> {
+    let Runtime { client, registry, readiness, .. } = runtime;
+    let (serving, draining) = (runtime.tasks(Stage::Serve), runtime.tasks(Stage::Drain));
+    let presence = Arc::new(presence(&options, runtime)?);
     serving.spawn("presence", Arc::clone(&presence).run(serving.stopping().clone()));
-    let tls = certificates::start(&options, &client, (&presence, &readiness, &metrics), &serving)?;
+    let tls_metrics = registry.register::<TlsMetrics>();
+    let tls = certificates::start(&options, runtime, &presence, &tls_metrics)?;
     let caches = Arc::new(Caches::default());
     let own_username = Arc::new(SetOnce::new());
     let account = readiness.gate("own account");
@@ -149,13 +167,13 @@ async fn run_until(options: Run, metrics: Arc<Metrics>, supervisor: &Supervisor)
     let admission = Admission {
         sets: Arc::new(KnownSets(Arc::clone(&caches))),
         own_username: Arc::clone(&own_username),
-        metrics: Arc::clone(&metrics),
+        metrics: registry.register(),
     };
     let webhooks = server::serve(
         webhook_listener,
         tls.server_config(),
         admission::router(&admission),
-        Arc::clone(&metrics),
+        Arc::clone(&admission.metrics),
         server::Limits { drain: options.drain, ..server::Limits::default() },
         draining.stopping().clone(),
     );
@@ -168,45 +186,39 @@ async fn run_until(options: Run, metrics: Arc<Metrics>, supervisor: &Supervisor)
     let known = Sets::new(client.clone(), Arc::clone(&caches), sets.clone());
     serving.spawn_endless("confirm partitionsets", known.clone().keep_current());
     let groups = grpc::Groups::new(client.clone(), known.clone(), options.scope(), options.cluster_domain.clone());
-    let elections = elections(&options, &client, &caches, &presence, &metrics);
+    let elections = elections(&options, runtime, &caches, &presence);
     let sweeper = Sweeper::new(Arc::clone(&elections));
     serving.spawn_endless("candidacy sweeper", sweeper.clone().run());
     draining.spawn("withdrawal of candidacies", withdraw(Arc::clone(&elections), draining.stopping().clone()));
 
     let api = grpc::Service {
-        access: Arc::new(access(&options, &client)),
+        access: Arc::new(access(&options, client)),
         groups: Arc::new(groups),
         elections: Arc::new(grpc::Elections::new(Arc::clone(&elections), options.scope())),
     };
-    let secured = grpc_tls(&options, &client, (&readiness, &metrics), &serving);
-    serve_grpc(&options, (grpc_listener, secured), api, &caches, (&readiness, &metrics), &draining).await?;
+    let grpc_tls =
+        options.grpc_tls().map(|from| grpc::tls::start(&from, &options.controller_namespace, runtime, &tls_metrics));
+    serve_grpc(&options, runtime, (grpc_listener, grpc_tls), api, &caches).await?;
 
     let told: Told = Arc::new(move |key: &ObjectKey| elections.changed(key));
     let triggers = (sets.clone(), partitions.clone(), told);
-    let synced = start_watches(&options, &client, &caches, triggers, &readiness, &serving);
+    let synced = start_watches(&options, runtime, &caches, triggers);
     let manager = Manager {
-        client,
+        client: client.clone(),
         caches,
         reader: known,
         scope: options.scope(),
         settings: Arc::new(options.settings()),
         pod_name: options.pod_name.clone(),
-        metrics,
+        metrics: registry.register(),
         sets,
         partitions,
         workers: usize::from(options.workers),
-        supervisor: supervisor.clone(),
+        supervisor: runtime.supervisor().clone(),
     };
-    let led = Led { manager, sweeper, tls: tls.clone() };
+    let led = Led { manager, sweeper, tls };
     let able = able_to_lead(synced, own_username);
-    draining.spawn("elector", stand(options, presence.id(), led, able, draining.stopping().clone()));
-    assembled.open();
-    supervisor.stopping().cancelled().await;
-    readiness.drain();
-    draining.stop().await;
-    serving.stop().await;
-    probes.stop().await;
-    tracing::info!("stopped");
+    draining.spawn("elector", stand(options, runtime.clone(), presence.id(), led, able, draining.stopping().clone()));
     Ok(())
 }
 
@@ -214,10 +226,10 @@ async fn run_until(options: Run, metrics: Arc<Metrics>, supervisor: &Supervisor)
 fn serve_health(
     listener: TcpListener,
     readiness: &Readiness,
-    metrics: &Arc<Metrics>,
+    registry: &Registry,
     stop: &CancellationToken,
 ) -> impl Future<Output = ()> + Send + use<> {
-    let server = health::serve(listener, readiness.clone(), Arc::clone(metrics), stop.clone().cancelled_owned());
+    let server = readiness::serve(listener, readiness.clone(), registry.clone(), stop.clone().cancelled_owned());
     async move {
         if let Err(error) = server.await {
             tracing::warn!(%error, "serving health and metrics");
@@ -242,29 +254,26 @@ async fn connect(options: &Run) -> Result<Client, Error> {
 }
 
 /// What tells the other replicas of this one.
-fn presence(
-    options: &Run,
-    client: &Client,
-    supervisor: &Supervisor,
-    metrics: &Arc<Metrics>,
-) -> Result<Presence, Error> {
+fn presence(options: &Run, runtime: &Runtime) -> Result<Presence, Error> {
     let (namespace, name) = (&options.controller_namespace, &options.controller_name);
     let replica = (options.replica(), ReplicaId::random()?);
-    Ok(Presence::new(client.clone(), namespace, name, replica, supervisor.clone(), Arc::clone(metrics)))
+    Ok(Presence::new(
+        runtime.client.clone(),
+        namespace,
+        name,
+        replica,
+        runtime.supervisor().clone(),
+        runtime.registry.register(),
+    ))
 }
 
 /// The streams by which nodes stand for election here.
-fn elections(
-    options: &Run,
-    client: &Client,
-    caches: &Arc<Caches>,
-    presence: &Arc<Presence>,
-    metrics: &Arc<Metrics>,
-) -> Arc<Hub> {
+fn elections(options: &Run, runtime: &Runtime, caches: &Arc<Caches>, presence: &Arc<Presence>) -> Arc<Hub> {
+    let metrics = runtime.registry.register();
     let controller = options.settings().identity();
     let known = Arc::new(KnownPartitions::new(Arc::clone(caches), controller.clone()));
-    let store = Store::new(client.clone(), controller, options.scope(), known, Arc::clone(metrics));
-    Hub::new(store, Arc::clone(presence), Arc::clone(metrics))
+    let store = Store::new(runtime.client.clone(), controller, options.scope(), known, Arc::clone(&metrics));
+    Hub::new(store, Arc::clone(presence), metrics)
 }
 
 /// Ends all streams when the process stops; their nodes go to another replica.
@@ -281,33 +290,23 @@ fn access(options: &Run, client: &Client) -> grpc::Access {
     }
 }
 
-/// How the Atomix API is secured.
-fn grpc_tls(
-    options: &Run,
-    client: &Client,
-    (readiness, metrics): (&Readiness, &Arc<Metrics>),
-    tasks: &Tasks,
-) -> grpc::server::Tls {
-    let home = (client, options.controller_namespace.as_str());
-    options.grpc_tls().map(|sources| grpc::tls::start(&sources, home, readiness, metrics, tasks))
-}
-
 /// Serves the Atomix API.
 async fn serve_grpc(
     options: &Run,
+    runtime: &Runtime,
     (listener, tls): (TcpListener, grpc::server::Tls),
     api: grpc::Service,
     caches: &Caches,
-    (readiness, metrics): (&Readiness, &Arc<Metrics>),
-    tasks: &Tasks,
 ) -> Result<(), Error> {
+    let (tasks, readiness) = (runtime.tasks(Stage::Drain), &runtime.readiness);
     let stop = tasks.stopping();
     api.access.report(tls.is_some());
     let reporter = grpc::health::Reporter::new().await;
     let routes = grpc::routes::routes(api, reporter.service())?;
     tasks.spawn("gRPC health", reporter.run(readiness.clone(), caches.sets_currency.subscribe(), stop.clone()));
     let alive = readiness.alive("gRPC server");
-    let server = grpc::server::serve(listener, tls, routes, Arc::clone(metrics), grpc_limits(options), stop.clone());
+    let metrics = runtime.registry.register();
+    let server = grpc::server::serve(listener, tls, routes, metrics, grpc_limits(options), stop.clone());
     tasks.spawn("gRPC server", async move {
         server.await;
         drop(alive);
@@ -334,15 +333,13 @@ fn grpc_limits(options: &Run) -> grpc::server::Limits {
 /// Starts what fills the caches. The receiver ends when all of them have their first lists.
 fn start_watches(
     options: &Run,
-    client: &Client,
+    runtime: &Runtime,
     caches: &Arc<Caches>,
     triggers: (Trigger, Trigger, Told),
-    readiness: &Readiness,
-    tasks: &Tasks,
 ) -> mpsc::Receiver<()> {
     let (synced, all_synced) = mpsc::channel::<()>(1);
     let gate = |kind: &str| -> FirstLists {
-        let (gate, mut synced) = (readiness.gate(format!("cache: {kind}")), Some(synced.clone()));
+        let (gate, mut synced) = (runtime.readiness.gate(format!("cache: {kind}")), Some(synced.clone()));
         Box::new(move |heard| match heard {
             Ok(()) => {
                 gate.open();
@@ -351,9 +348,9 @@ fn start_watches(
             Err(why) => gate.explain(&why),
         })
     };
-    let from = (client, &options.scope());
+    let from = (&runtime.client, &options.scope());
     for (name, watch) in caches.watches(from, &options.controller_name, triggers, gate) {
-        tasks.spawn_endless(name, watch);
+        runtime.tasks(Stage::Serve).spawn_endless(name, watch);
     }
     all_synced
 }
@@ -366,20 +363,27 @@ struct Led {
 }
 
 /// Stands for election once this replica is `able` to lead, and does what the leader does while elected.
-async fn stand(options: Run, id: ReplicaId, work: Led, able: impl Future<Output = ()>, stop: CancellationToken) {
+async fn stand(
+    options: Run,
+    runtime: Runtime,
+    id: ReplicaId,
+    work: Led,
+    able: impl Future<Output = ()>,
+    stop: CancellationToken,
+) {
     let Led { manager, sweeper, tls } = work;
     if stop.run_until_cancelled(able).await.is_none() {
         return;
     }
     let elector = Elector::new(
-        manager.client.clone(),
+        runtime.client.clone(),
         &options.controller_namespace,
         &options.controller_name,
         (options.replica(), id),
-        Arc::clone(&manager.metrics),
+        runtime.registry.register(),
     );
     let lead = |term: Term| {
-        let (supervisor, ending) = (manager.supervisor.clone(), term.ending.clone());
+        let (supervisor, ending) = (runtime.supervisor(), term.ending.clone());
         let (work, sweeping) = (manager.clone().lead(term.clone()), sweeper.everywhere());
         let tls = supervisor.supervise("certificates of the leader", &ending, tls.clone().lead(term));
         supervisor.spawn("leader", &ending, async move {

@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use kube::Client;
-
 use crate::cli::Run;
 use crate::controller::FIELD_MANAGER;
 use crate::events::Events;
-use crate::health::Readiness;
-use crate::metrics::Metrics;
 use crate::replicas::Presence;
-use crate::tasks::Tasks;
-use crate::tls::{self, Names, Peers, SERVED_CA, Tls};
+use crate::runtime::Runtime;
+use crate::runtime::shutdown::Stage;
+use crate::tls::{self, Names, Peers, SERVED_CA, Tls, TlsMetrics};
 
 /// Starts to keep the certificates until `tasks` are to stop.
 ///
@@ -19,10 +16,11 @@ use crate::tls::{self, Names, Peers, SERVED_CA, Tls};
 /// [`tls::Error`] if TLS cannot be configured.
 pub fn start(
     options: &Run,
-    client: &Client,
-    (presence, readiness, metrics): (&Arc<Presence>, &Readiness, &Arc<Metrics>),
-    tasks: &Tasks,
+    runtime: &Runtime,
+    presence: &Arc<Presence>,
+    metrics: &Arc<TlsMetrics>,
 ) -> Result<Tls, tls::Error> {
+    let (client, tasks) = (&runtime.client, runtime.tasks(Stage::Serve));
     let recorder = (tasks.supervisor(), "event recorder of certificates");
     let certificates = tls::Options {
         mode: options.webhook_certificate.clone(),
@@ -35,7 +33,7 @@ pub fn start(
         events: Events::start(client.clone(), FIELD_MANAGER, options.pod_name.clone(), recorder),
         metrics: Arc::clone(metrics),
     };
-    let tls = tls::start(certificates, readiness, tasks)?;
+    let tls = tls::start(certificates, &runtime.readiness, tasks)?;
     // It ends where certificates are given: then there is nothing to announce.
     tasks.spawn_finite("announcement of the CA", announce(tls.clone(), Arc::clone(presence)));
     Ok(tls)

@@ -8,8 +8,8 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::api::canary;
-use crate::check::Check;
-use crate::client::Groups;
+use crate::commands::check::Check;
+use crate::commands::groups::Groups;
 use crate::controller::{Images, Settings};
 use crate::grpc::Access;
 use crate::grpc::tls::Sources;

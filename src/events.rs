@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::api_error::{Class, classify};
 use crate::calls::within;
-use crate::tasks::Supervisor;
+use crate::runtime::tasks::Supervisor;
 use crate::text::shortened;
 
 /// Events that may wait to be written; more are dropped, since the conditions say the same.

@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use atomix_controller::cli::{Cli, Command, Run};
-use atomix_controller::repeats::Repeats;
-use atomix_controller::{api, app, check, client, offline};
+use atomix_controller::commands::{check, groups, validate};
+use atomix_controller::runtime::repeats::Repeats;
+use atomix_controller::{api, app};
 use clap::Parser;
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -27,14 +28,14 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Check(options) => Ok(check::run(&options)?),
-        Command::Validate(validate) => {
+        Command::Validate(options) => {
             let mut invalid = 0;
-            for file in &validate.files {
-                invalid += offline::validate(file)?;
+            for file in &options.files {
+                invalid += validate::validate(file)?;
             }
             Ok(if invalid == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
-        Command::Groups(options) => Ok(client::run(&options)),
+        Command::Groups(options) => Ok(groups::run(&options)),
         Command::Run(options) => {
             serve(*options)?;
             Ok(ExitCode::SUCCESS)

@@ -8,6 +8,7 @@ mod authorship;
 mod body;
 pub mod identity;
 mod limits;
+mod metrics;
 mod mutate;
 mod pace;
 mod response;
@@ -23,12 +24,12 @@ use std::sync::Arc;
 
 use tokio::sync::SetOnce;
 
+pub use metrics::AdmissionMetrics;
 pub use response::{Response, Status};
 pub use review::{Operation, Request};
 pub use router::{MAX_BODY, router};
 
 use crate::api::{DEFAULT_COUNT, GROUP, PartitionSet, canary};
-use crate::metrics::Metrics;
 
 /// The `PartitionSets` that the controller knows of.
 pub trait Sets: Send + Sync {
@@ -44,7 +45,7 @@ pub struct Admission {
     /// Name that the API server knows this controller's own account by; empty until it was learnt.
     pub own_username: Arc<SetOnce<String>>,
     /// Where decisions are counted.
-    pub metrics: Arc<Metrics>,
+    pub metrics: Arc<AdmissionMetrics>,
 }
 
 /// Which webhook is asked.

@@ -17,7 +17,8 @@ use super::limits::{Limits, Weight, deadline};
 use super::response::{Response, shorten};
 use super::review::{self, Request};
 use super::{Admission, Target, Webhook, uid};
-use crate::metrics::{AdmissionLabels, Metrics, ReasonLabel, WebhookLabel};
+use crate::admission::metrics::{AdmissionLabels, AdmissionMetrics, WebhookLabel};
+use crate::runtime::metrics::ReasonLabel;
 
 /// Longest body, in bytes: an object has at most 3 MiB and a review holds two, escaped and with some words around them.
 pub const MAX_BODY: usize = 7 * 1024 * 1024;
@@ -76,18 +77,18 @@ fn no_review(text: impl Into<String>) -> Refused {
 }
 
 /// One more request in flight for as long as this is.
-struct InFlight<'a>(&'a Metrics);
+struct InFlight<'a>(&'a AdmissionMetrics);
 
 impl<'a> InFlight<'a> {
-    fn new(metrics: &'a Metrics) -> Self {
-        metrics.admission_in_flight.inc();
+    fn new(metrics: &'a AdmissionMetrics) -> Self {
+        metrics.in_flight.inc();
         Self(metrics)
     }
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.0.admission_in_flight.dec();
+        self.0.in_flight.dec();
     }
 }
 
@@ -122,7 +123,7 @@ async fn answer(
     match rendered {
         Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
         Err((status, reason, text)) => {
-            admission.metrics.admission_rejected.get_or_create(&ReasonLabel { reason }).inc();
+            admission.metrics.rejected.get_or_create(&ReasonLabel { reason }).inc();
             tracing::debug!(webhook = webhook.as_str(), status = status.as_u16(), reason, "not a review");
             (status, text + "\n").into_response()
         }
@@ -174,7 +175,7 @@ async fn review_of(
         },
     };
     let label = WebhookLabel { webhook: webhook.as_str() };
-    admission.metrics.admission_duration.get_or_create(&label).observe(start.elapsed().as_secs_f64());
+    admission.metrics.duration.get_or_create(&label).observe(start.elapsed().as_secs_f64());
     decided
 }
 
@@ -196,7 +197,7 @@ fn read_and_decide(admission: &Admission, webhook: Webhook, body: &[u8]) -> Resu
 fn decide(admission: &Admission, webhook: Webhook, request: &Request) -> Response {
     let result = catch_unwind(AssertUnwindSafe(|| admission.decide(webhook, request)));
     result.unwrap_or_else(|panic| {
-        admission.metrics.admission_panics.inc();
+        admission.metrics.panics.inc();
         let (uid, panic) = (shorten(&request.uid, LOGGED), text_of(&*panic));
         tracing::error!(?uid, webhook = webhook.as_str(), panic, "panic while answering a review");
         Response::internal_error(&request.uid)
@@ -224,7 +225,7 @@ fn conclude(
         operation: request.map_or("other", |request| request.operation.as_str()),
         outcome,
     };
-    admission.metrics.admission_requests.get_or_create(&labels).inc();
+    admission.metrics.requests.get_or_create(&labels).inc();
     log(webhook, request.unwrap_or(&Request::default()), &response);
     response.render().map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, "render", error.to_string()))
 }

@@ -14,6 +14,7 @@ use super::super::limits::LIGHT_BODY;
 use super::super::tests::{admission, request, set};
 use super::super::{PartitionSet, Sets};
 use super::*;
+use crate::runtime::metrics::Registry;
 
 async fn send(admission: &Admission, request: HttpRequest<Body>) -> (StatusCode, Vec<u8>) {
     let response = router(admission).oneshot(request).await.unwrap();
@@ -130,7 +131,7 @@ async fn a_panic_is_one_wrong_answer_and_not_the_end() {
     assert_eq!(status, StatusCode::OK);
     assert_eq!((&answer["response"]["uid"], &answer["response"]["status"]["code"]), (&json!("u-1"), &json!(500)));
     assert!(!answer.to_string().contains("a cache that breaks"), "{answer}");
-    assert_eq!(admission.metrics.admission_panics.get(), 1);
+    assert_eq!(admission.metrics.panics.get(), 1);
     let good = review(&request("partitionsets", "CREATE", &set("raft", 3), &Value::Null));
     assert_eq!(post_json(&admission, "/validate", good).await.0, StatusCode::OK);
 }
@@ -157,7 +158,8 @@ async fn what_only_warns_refuses_nothing() {
 
 #[tokio::test]
 async fn decisions_are_counted_by_fixed_labels() {
-    let admission = admission(&[]);
+    let registry = Registry::default();
+    let admission = Admission { metrics: registry.register(), ..admission(&[]) };
     let mut patched = set("raft", 3);
     patched["spec"].as_object_mut().unwrap().remove("partitions");
     let mut strange = request("partitionsets", "CREATE", &set("raft", 0), &Value::Null);
@@ -170,7 +172,7 @@ async fn decisions_are_counted_by_fixed_labels() {
     ] {
         post_json(&admission, path, review(&request)).await;
     }
-    let text = admission.metrics.render().unwrap();
+    let text = registry.render().unwrap();
     for labels in [
         r#"webhook="mutate",kind="PartitionSet",operation="CREATE",outcome="patched""#,
         r#"webhook="mutate",kind="PartitionSet",operation="CREATE",outcome="denied""#,
@@ -222,7 +224,8 @@ async fn a_slow_decision_is_answered_in_time_and_keeps_its_place_and_the_light_o
     let (asked, was_asked) = channel();
     let (answer, may_answer) = channel();
     let slow = Slow { asked, answer: Mutex::new(may_answer) };
-    let admission = Admission { sets: Arc::new(slow), ..admission(&[]) };
+    let registry = Registry::default();
+    let admission = Admission { sets: Arc::new(slow), metrics: registry.register(), ..admission(&[]) };
     let routes = limited(&admission, &Limits::new(MAX_BODY, 1));
     // Its name could be that of a Service of partition 1 of the set that the cache takes its time about.
     let start = Instant::now();
@@ -235,7 +238,7 @@ async fn a_slow_decision_is_answered_in_time_and_keeps_its_place_and_the_light_o
     assert_eq!(answered(routes.clone(), "/validate?timeout=5s", light).await["response"]["allowed"], true);
     answer.send(()).unwrap();
     assert_eq!(answered(routes, "/validate?timeout=5s", heavy("raft")).await["response"]["allowed"], true);
-    let text = admission.metrics.render().unwrap();
+    let text = registry.render().unwrap();
     for line in [
         r#"atomix_admission_requests_total{webhook="validate",kind="other",operation="other",outcome="throttled"} 2"#,
         r#"atomix_admission_requests_total{webhook="validate",kind="PartitionSet",operation="CREATE",outcome="allowed"} 2"#,

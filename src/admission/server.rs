@@ -32,8 +32,9 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use super::pace::{Name, Pace, PacedBody};
+use crate::admission::metrics::AdmissionMetrics;
 use crate::connections::{self, Bounds, Followed};
-use crate::metrics::{Metrics, ReasonLabel};
+use crate::runtime::metrics::ReasonLabel;
 use crate::tls::alert;
 
 /// Bytes of a request's head that are read; the API server sends a few hundred.
@@ -84,7 +85,7 @@ pub async fn serve(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
     router: Router,
-    metrics: Arc<Metrics>,
+    metrics: Arc<AdmissionMetrics>,
     limits: Limits,
     shutdown: CancellationToken,
 ) {
@@ -95,7 +96,7 @@ pub async fn serve(
         listener,
         Bounds { connections, drain, stop },
         (&server.draining, &server.stop),
-        &server.metrics.webhook_connections,
+        &server.metrics.connections,
         || Pace::new(limits),
         |stream, peer, pace| {
             let server = server.clone();
@@ -109,7 +110,7 @@ pub async fn serve(
 struct Server {
     acceptor: TlsAcceptor,
     router: Router,
-    metrics: Arc<Metrics>,
+    metrics: Arc<AdmissionMetrics>,
     limits: Limits,
     /// From here on every answer closes its connection.
     draining: CancellationToken,

@@ -13,6 +13,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::*;
+use crate::runtime::metrics::Registry;
 use crate::tls::Periods;
 use crate::tls::authority::Authority;
 use crate::tls::{self, Names};
@@ -26,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(25);
 struct Running {
     address: SocketAddr,
     ca: Arc<Authority>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<AdmissionMetrics>,
     /// Lets a request to `/slow` be answered.
     answer: Arc<Notify>,
     /// Says that one has arrived.
@@ -48,7 +49,7 @@ async fn start(limits: Limits) -> Running {
     let ca = Arc::new(Authority::mint(&names, 1, &Periods::default(), SystemTime::now()).unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (metrics, shutdown) = (Metrics::new(), CancellationToken::new());
+    let (metrics, shutdown) = (Registry::default().register(), CancellationToken::new());
     let (answer, arrived) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let slow = {
         let (answer, arrived) = (Arc::clone(&answer), Arc::clone(&arrived));
@@ -239,7 +240,7 @@ async fn a_long_head_is_refused() {
 
 /// Waits until the server has so many connections.
 async fn connections(server: &Running, count: i64) {
-    until(|| server.metrics.webhook_connections.get() == count).await;
+    until(|| server.metrics.connections.get() == count).await;
 }
 
 #[tokio::test]
@@ -266,7 +267,7 @@ async fn who_asks_gets_a_place_from_those_who_keep_the_server_waiting_half_open_
     answer(&mut busy, "slow").await;
     assert!(server.handshake_failures("evicted") >= 38, "{}", server.handshake_failures("evicted"));
     assert_eq!(server.handshake_failures("timeout"), 0);
-    assert!(server.metrics.webhook_connections.get() <= 4);
+    assert!(server.metrics.connections.get() <= 4);
     closed(&mut half_open[0]).await;
 }
 
@@ -279,7 +280,7 @@ async fn a_request_that_is_being_answered_keeps_its_place() {
     let second = server.client();
     let mut second = pin!(second);
     assert!(timeout(Duration::from_millis(300), second.as_mut()).await.is_err());
-    assert_eq!(server.metrics.webhook_connections.get(), 1);
+    assert_eq!(server.metrics.connections.get(), 1);
     server.answer.notify_one();
     answer(&mut busy, "slow").await;
     let mut second = timeout(PATIENCE, second).await.unwrap();
@@ -384,7 +385,7 @@ async fn a_stop_finishes_what_is_under_way_and_closes_the_rest() {
     assert!(text.to_lowercase().contains("connection: close"), "{text}");
     timeout(Duration::from_secs(15), server.task).await.unwrap().unwrap();
     assert!(TcpStream::connect(server.address).await.is_err());
-    assert_eq!(server.metrics.webhook_connections.get(), 0);
+    assert_eq!(server.metrics.connections.get(), 0);
 }
 
 #[tokio::test]

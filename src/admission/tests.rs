@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::runtime::metrics::Registry;
 
 /// A watch cache of fixed content.
 #[derive(Default)]
@@ -33,7 +34,7 @@ pub(super) const OWN: &str = "system:serviceaccount:home:keeper";
 pub(super) fn admission(sets: &[Value]) -> Admission {
     let own_username = Arc::new(SetOnce::new());
     own_username.set(OWN.to_owned()).unwrap();
-    Admission { sets: Arc::new(Fixed::of(sets)), own_username, metrics: Metrics::new() }
+    Admission { sets: Arc::new(Fixed::of(sets)), own_username, metrics: Registry::default().register() }
 }
 
 pub(super) fn set(name: &str, partitions: i64) -> Value {

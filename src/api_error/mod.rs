@@ -8,8 +8,6 @@ use std::borrow::Cow;
 
 use kube::core::Status;
 
-use crate::leader::NotLeading;
-
 /// What a failed request means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
@@ -50,6 +48,11 @@ impl Class {
         matches!(self, Self::Away | Self::TooManyRequests | Self::WebhookFailed)
     }
 }
+
+/// Why a leader's write was not sent, or not waited for: the client of the controllers answers with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this replica does not lead, or not for long enough: nothing is written")]
+pub struct NotLeading;
 
 /// What a failed request means.
 #[must_use]

@@ -20,11 +20,11 @@ use super::partition_set::{CHILD_DELAY, PARTITION_DELAY};
 use super::pods::{Pod, PodFacts};
 use crate::api::names::{self, ObjectKey};
 use crate::api::{Partition, PartitionSet, labels};
-use crate::cache::Cache;
 use crate::queue::Trigger;
 use crate::scope::Scope;
-use crate::sets::Currency;
-use crate::watch::{self, FirstLists, Pace, Sink};
+use crate::store::cache::Cache;
+use crate::store::sets::Currency;
+use crate::store::watch::{self, FirstLists, Pace, Sink};
 
 /// Annotation in which kubectl keeps a copy of what was applied: nothing here reads it.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";

@@ -21,8 +21,8 @@ use super::settings::Settings;
 use super::unwritten::{STATUS_NOT_WRITTEN, UnwrittenStatuses};
 use crate::api::names::ObjectKey;
 use crate::api_error::{Class, classify, message};
+use crate::controller::metrics::ControllerMetrics;
 use crate::events::{Events, Severity};
-use crate::metrics::Metrics;
 use crate::queue::Trigger;
 
 /// The surroundings of a reconciliation.
@@ -38,7 +38,7 @@ pub struct Context {
     /// Where events go.
     pub events: Events,
     /// What is counted.
-    pub metrics: Arc<Metrics>,
+    pub metrics: Arc<ControllerMetrics>,
     /// Asks for a PartitionSet to be reconciled.
     pub sets: Trigger,
     /// Asks for a Partition to be reconciled.

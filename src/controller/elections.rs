@@ -8,7 +8,7 @@ use super::caches::Caches;
 use super::objects::Known;
 use crate::api::names::ObjectKey;
 use crate::api::{ElectionStatus, Partition, PartitionStatus};
-use crate::election::{self, View};
+use crate::primary::{self, View};
 
 /// The watch cache as elections see it.
 pub struct KnownPartitions {
@@ -25,7 +25,7 @@ impl KnownPartitions {
     }
 }
 
-impl election::Known for KnownPartitions {
+impl primary::Known for KnownPartitions {
     fn view(&self, key: &ObjectKey) -> Option<View> {
         View::of(&self.caches.partitions.get(key)?.facts, &self.controller)
     }

@@ -18,10 +18,10 @@ use super::repairs::{Repairs, last_foreign_manager};
 use super::write_error::{Error, failed};
 use crate::api::names::ObjectKey;
 use crate::api_error::{self, Class};
-use crate::cache::Cache;
 use crate::calls::within;
-use crate::metrics::Metrics;
-use crate::watch::{key_of, version_in, version_of};
+use crate::controller::metrics::ControllerMetrics;
+use crate::store::cache::Cache;
+use crate::store::watch::{key_of, version_in, version_of};
 
 /// What was done for an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,14 +49,14 @@ const ROUNDS: usize = 4;
 #[derive(Clone)]
 pub struct Writer {
     client: Client,
-    metrics: Arc<Metrics>,
+    metrics: Arc<ControllerMetrics>,
     repairs: Arc<Repairs>,
 }
 
 impl Writer {
     /// A writer that uses `client`.
     #[must_use]
-    pub fn new(client: Client, metrics: Arc<Metrics>) -> Self {
+    pub fn new(client: Client, metrics: Arc<ControllerMetrics>) -> Self {
         Self { client, metrics, repairs: Arc::default() }
     }
 

@@ -14,13 +14,13 @@ use super::partition_set::{OwnSets, RemovedPartitions};
 use super::refusals::Refusals;
 use super::unwritten::UnwrittenStatuses;
 use super::{Caches, Context, FIELD_MANAGER, Settings, partition, partition_set};
+use crate::controller::metrics::ControllerMetrics;
 use crate::events::Events;
 use crate::leader::Term;
-use crate::metrics::Metrics;
 use crate::queue::{Outcome, Trigger};
+use crate::runtime::tasks::Supervisor;
 use crate::scope::Scope;
-use crate::sets::Sets;
-use crate::tasks::Supervisor;
+use crate::store::sets::Sets;
 
 /// PartitionSets of one namespace that are reconciled at the same time.
 const SET_WORKERS: usize = 4;
@@ -37,7 +37,7 @@ pub struct Manager {
     /// Name of this replica, for events.
     pub pod_name: Option<String>,
     /// What is counted.
-    pub metrics: Arc<Metrics>,
+    pub metrics: Arc<ControllerMetrics>,
     /// Reads PartitionSets that the watch may not have shown yet.
     pub reader: Sets,
     /// Which namespaces are looked after.
@@ -114,14 +114,14 @@ async fn counted(context: &Context, controller: &'static str, work: impl Future<
 /// The surroundings of a reconciliation, with empty caches, for tests.
 #[cfg(test)]
 pub(super) fn fixture(client: Client) -> Context {
-    let (caches, metrics) = (Arc::<Caches>::default(), Metrics::new());
+    let (caches, metrics) = (Arc::<Caches>::default(), crate::runtime::metrics::Registry::default().register());
     let manager = Manager {
         reader: Sets::new(client.clone(), Arc::clone(&caches), Trigger::default()),
         client: client.clone(),
         caches,
         settings: Arc::new(super::settings::fixture()),
         pod_name: None,
-        supervisor: Supervisor::new(Arc::clone(&metrics)),
+        supervisor: Supervisor::new(crate::runtime::metrics::Registry::default().register()),
         metrics,
         scope: Scope::default(),
         sets: Trigger::default(),

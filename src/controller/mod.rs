@@ -7,6 +7,7 @@ mod elections;
 mod ensure;
 mod first_seen;
 pub mod manager;
+mod metrics;
 mod objects;
 pub mod pacing;
 pub mod partition;
@@ -23,6 +24,7 @@ pub use caches::Caches;
 pub use context::Context;
 pub use elections::KnownPartitions;
 pub use manager::Manager;
+pub use metrics::ControllerMetrics;
 pub use settings::{Images, Settings};
 
 /// Name under which the controller writes: `metadata.managedFields[].manager` of its objects.

@@ -9,8 +9,8 @@ use tonic::Status;
 use super::proto::controller::{PartitionElectionResponse, PrimaryTerm};
 use super::{ids, status};
 use crate::api::names::{self, ObjectKey};
-use crate::election::candidacies::{End, Told};
-use crate::election::{Entered, Error, Hub};
+use crate::primary::candidacies::{End, Told};
+use crate::primary::{Entered, Error, Hub};
 use crate::rules::Violation;
 use crate::scope::Scope;
 

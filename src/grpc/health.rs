@@ -16,8 +16,8 @@ use tonic_health::server::{HealthReporter, HealthService};
 
 use super::Service;
 use super::proto::controller::controller_service_server::ControllerServiceServer;
-use crate::health::Readiness;
-use crate::sets::Standing;
+use crate::runtime::readiness::Readiness;
+use crate::store::sets::Standing;
 
 /// The server as a whole, by gRPC's definition of health.
 const SERVER: &str = "";

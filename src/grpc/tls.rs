@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use kube::Client;
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::server::WebPkiClientVerifier;
@@ -12,9 +11,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::server::Latest;
-use crate::health::{Counts, Readiness};
-use crate::metrics::Metrics;
-use crate::tasks::Tasks;
+use crate::runtime::Runtime;
+use crate::runtime::readiness::Counts;
+use crate::runtime::shutdown::Stage;
+use crate::tls::TlsMetrics;
 use crate::tls::source::{Pair, Roots, Source, keep};
 
 /// gRPC is HTTP/2.
@@ -38,16 +38,11 @@ pub struct Sources {
     pub client_ca: Option<Source>,
 }
 
-/// Follows the sources, until `tasks` are to stop. The first readiness waits for what they have to have: a new
+/// Follows the sources, until everything is to stop. The first readiness waits for what they have to have: a new
 /// version of the controller with a slip in its options then never takes the place of the old one.
 #[must_use]
-pub fn start(
-    sources: &Sources,
-    (client, namespace): (&Client, &str),
-    readiness: &Readiness,
-    metrics: &Arc<Metrics>,
-    tasks: &Tasks,
-) -> Latest {
+pub fn start(sources: &Sources, namespace: &str, runtime: &Runtime, metrics: &Arc<TlsMetrics>) -> Latest {
+    let (client, readiness, tasks) = (&runtime.client, &runtime.readiness, runtime.tasks(Stage::Serve));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let follow = |source: &Source| source.follow(client.clone(), namespace);
     let (pair, pairs) = watch::channel(None::<Arc<Pair>>);

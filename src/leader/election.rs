@@ -9,7 +9,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use tokio::time::Instant;
 
 use super::record;
-use crate::watch::version_of;
+use crate::store::watch::version_of;
 
 /// What is known of the Lease.
 #[derive(Clone, Debug, Default)]

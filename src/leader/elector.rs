@@ -18,7 +18,7 @@ use super::election::{self, Action, Observed};
 use super::fence::Fence;
 use super::{RENEW_DEADLINE, RETRY, record};
 use crate::api_error::{Class, classify};
-use crate::metrics::Metrics;
+use crate::leader::metrics::LeaderMetrics;
 use crate::replicas::ReplicaId;
 
 /// How long a leader that was told to stop lets its controllers finish what they have begun. What is broken off is done
@@ -66,7 +66,7 @@ pub struct Elector {
     namespace: String,
     name: String,
     identity: String,
-    metrics: Arc<Metrics>,
+    metrics: Arc<LeaderMetrics>,
 }
 
 /// The Lease as this replica holds it.
@@ -100,7 +100,7 @@ impl Elector {
         namespace: &str,
         name: &str,
         (pod, id): (&str, ReplicaId),
-        metrics: Arc<Metrics>,
+        metrics: Arc<LeaderMetrics>,
     ) -> Self {
         Self {
             leases: Api::namespaced(client, namespace),

@@ -18,15 +18,11 @@ use tokio::time::{Instant, sleep_until};
 use tower::service_fn;
 
 use super::{LEASE, RENEW_DEADLINE};
+use crate::api_error::NotLeading;
 
 /// What is left of a Lease when the last request under it has to have ended: for the time that it takes an API server
 /// to notice that nobody waits for the answer any more.
 const MARGIN: Duration = Duration::from_secs(1);
-
-/// Why a write was not made, or not waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this replica does not lead, or not for long enough: nothing is written")]
-pub struct NotLeading;
 
 /// The time for which one term of leadership surely lasts. Clones share it; it never opens again once it was closed.
 #[derive(Clone, Debug)]

@@ -7,12 +7,14 @@
 mod election;
 mod elector;
 mod fence;
+mod metrics;
 mod record;
 
 use std::time::Duration;
 
 pub use elector::{Elector, Term};
-pub use fence::{Fence, NotLeading};
+pub use fence::Fence;
+pub use metrics::LeaderMetrics;
 
 /// How long a Lease is valid after it was renewed: nobody else takes it before.
 pub const LEASE: Duration = Duration::from_secs(15);

@@ -6,9 +6,11 @@
 //! right over everybody's leader election. What holds the Lease is nobody.
 
 mod id;
+mod metrics;
 mod presence;
 mod registry;
 
 pub use id::{NoRandomness, ReplicaId};
+pub use metrics::ReplicasMetrics;
 pub use presence::{Others, Presence};
 pub use registry::{Announcement, DEAD_AFTER, RENEWAL};

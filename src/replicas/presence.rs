@@ -22,8 +22,8 @@ use super::ReplicaId;
 use super::registry::{Announcement, CALL, RENEWAL, RETRY, Registry, annotation};
 use crate::api_error::{Class, classify};
 use crate::calls::within;
-use crate::metrics::Metrics;
-use crate::tasks::Supervisor;
+use crate::replicas::metrics::ReplicasMetrics;
+use crate::runtime::tasks::Supervisor;
 
 /// Least time between two announcements, when there is something to say.
 const SOON: Duration = Duration::from_millis(500);
@@ -53,7 +53,7 @@ pub struct Presence {
     /// What is announced beside.
     more: watch::Sender<Map<String, Value>>,
     supervisor: Supervisor,
-    metrics: Arc<Metrics>,
+    metrics: Arc<ReplicasMetrics>,
 }
 
 impl Presence {
@@ -67,7 +67,7 @@ impl Presence {
         controller: &str,
         (pod, id): (&str, ReplicaId),
         supervisor: Supervisor,
-        metrics: Arc<Metrics>,
+        metrics: Arc<ReplicasMetrics>,
     ) -> Self {
         Self {
             leases: Api::namespaced(client, namespace),
@@ -275,7 +275,7 @@ impl Presence {
 
     fn count(&self) {
         let living = self.registry().living(Instant::now());
-        self.metrics.replicas.set(i64::try_from(living).unwrap_or(i64::MAX));
+        self.metrics.live.set(i64::try_from(living).unwrap_or(i64::MAX));
     }
 
     // A poisoned lock means that a reader or writer panicked between two consistent states.

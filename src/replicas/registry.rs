@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::ReplicaId;
-use crate::watch::version_of;
+use crate::store::watch::version_of;
 
 /// How often a replica announces itself.
 pub const RENEWAL: Duration = Duration::from_secs(10);

@@ -29,7 +29,7 @@ use super::stored;
 use crate::api_error::{Class, classify};
 use crate::calls::within;
 use crate::events::Severity;
-use crate::metrics::{ConfigurationLabel, Metrics, RepairLabels};
+use crate::tls::metrics::{ConfigurationLabel, RepairLabels, TlsMetrics};
 
 /// Longest that one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -65,7 +65,7 @@ pub(super) struct Keeper<K: Configuration> {
     pub(super) authority: watch::Receiver<Option<Arc<Authority>>>,
     pub(super) known: Arc<Known>,
     pub(super) news: News,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<TlsMetrics>,
 }
 
 /// What the task remembers from one look to the next.

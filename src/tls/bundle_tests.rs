@@ -1,7 +1,8 @@
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 
 use super::*;
-use crate::tasks::Supervisor;
+use crate::runtime::metrics::Registry;
+use crate::runtime::tasks::Supervisor;
 
 fn configuration(version: &str, bundles: &[&str]) -> MutatingWebhookConfiguration {
     use base64::Engine;
@@ -117,13 +118,18 @@ async fn of_old_news_what_the_api_server_itself_says_counts() {
         configurations: Api::all_with(client.clone(), &()),
         secrets: Api::namespaced(client.clone(), "home"),
         news: News::new(
-            crate::events::Events::start(client, "keeper", None, (&Supervisor::new(Metrics::new()), "events")),
+            crate::events::Events::start(
+                client,
+                "keeper",
+                None,
+                (&Supervisor::new(Registry::default().register()), "events"),
+            ),
             &names,
         ),
         names,
         authority: watch::channel(None).1,
         known: Arc::default(),
-        metrics: Metrics::new(),
+        metrics: Registry::default().register(),
     };
     let (pace, backoff) = (Pace::new(Instant::now()), Backoff::default());
     let mut memory = Memory { seen: None, right_with: None, pace, backoff };

@@ -17,7 +17,7 @@ use x509_parser::prelude::{FromDer, GeneralName};
 use super::backoff::Pace;
 use super::source::{Error, Found, Material, Roots, Source, keep};
 use super::{Options, Parts};
-use crate::health::Counts;
+use crate::runtime::readiness::Counts;
 
 /// How metrics call the authorities of clients.
 const ROLE: &str = "webhook_client_ca";

@@ -14,7 +14,7 @@ use super::source::{self, Error, Found, Material, Pair, Source, keep};
 use super::turn::{Trust, Turn};
 use super::watched::Watcher;
 use super::{Options, Parts, verify};
-use crate::metrics::{CertificateLoadLabels, Metrics, RoleLabel};
+use crate::tls::metrics::{CertificateLoadLabels, RoleLabel, TlsMetrics};
 
 /// How metrics call the certificate that is served, whoever makes it.
 const ROLE: &str = "leaf";
@@ -52,7 +52,7 @@ struct Server {
     /// How long every API server may take to learn of a changed CA bundle.
     hold_down: Duration,
     trust: [watch::Receiver<Trust>; 2],
-    metrics: Arc<Metrics>,
+    metrics: Arc<TlsMetrics>,
     /// What is served.
     used: Option<Arc<Fit>>,
 }

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::super::resolver::Resolver;
 use super::super::source::Seen;
 use super::*;
-use crate::metrics::Metrics;
+use crate::runtime::metrics::Registry;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const NAME: &str = "keeper.home.svc";
@@ -138,7 +138,8 @@ async fn what_is_good_is_served_at_once_and_what_is_not_changes_nothing() {
         params.not_after = OffsetDateTime::from(now + DAY);
         leaf(&params, &root)
     };
-    let keeping = keep(Box::pin(seen), ROLE, Arc::new(demands()), pair, Metrics::new(), shutdown.clone());
+    let keeping =
+        keep(Box::pin(seen), ROLE, Arc::new(demands()), pair, Registry::default().register(), shutdown.clone());
     // Nobody says anything of trust: nothing has to wait.
     let trust = [watch::Sender::default(), watch::Sender::default()];
     let turns = Server {
@@ -146,7 +147,7 @@ async fn what_is_good_is_served_at_once_and_what_is_not_changes_nothing() {
         name: NAME.to_owned(),
         hold_down: DAY,
         trust: trust.each_ref().map(watch::Sender::subscribe),
-        metrics: Metrics::new(),
+        metrics: Registry::default().register(),
         used: None,
     };
     let tasks = [tokio::spawn(keeping), tokio::spawn(turns.run(pairs, served, shutdown.clone()))];

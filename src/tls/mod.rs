@@ -19,6 +19,7 @@ mod clients;
 mod given;
 pub mod issue;
 mod live;
+mod metrics;
 mod mode;
 mod names;
 mod news;
@@ -47,13 +48,13 @@ use tokio::time::Instant;
 
 use self::resolver::Resolver;
 use crate::events::Events;
-use crate::health::Readiness;
 use crate::leader::{Fence, Term};
-use crate::metrics::Metrics;
 use crate::replicas::Others;
-use crate::tasks::Tasks;
+use crate::runtime::readiness::Readiness;
+use crate::runtime::tasks::Tasks;
 
 pub use clients::ClientAuthentication;
+pub use metrics::TlsMetrics;
 pub use mode::Mode;
 pub use names::Names;
 pub use periods::Periods;
@@ -92,7 +93,7 @@ pub struct Options {
     /// Where events are handed in.
     pub events: Events,
     /// What is counted.
-    pub metrics: Arc<Metrics>,
+    pub metrics: Arc<TlsMetrics>,
 }
 
 /// All replicas that live, this one included.

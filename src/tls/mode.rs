@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::source::Source;
-use crate::health::Counts;
+use crate::runtime::readiness::Counts;
 
 /// Where the webhooks' certificates come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -20,7 +20,7 @@ use super::names::Names;
 use super::periods::Periods;
 use super::source::Pair;
 use super::verify;
-use crate::metrics::{Metrics, RoleLabel};
+use crate::tls::metrics::{RoleLabel, TlsMetrics};
 
 /// Longest time for which a leaf that a jump of the clock has made useless is served: less than the readiness probe
 /// takes to find this replica unfit, so that a jump does not take all of them out of the Service.
@@ -127,7 +127,7 @@ pub(super) struct Renewal {
     pub(super) periods: Periods,
     /// Told the generation of the CA that has signed what is served.
     pub(super) serving: watch::Sender<Option<u64>>,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<TlsMetrics>,
     /// Of which CA no leaf could be made, and why, as was told last.
     pub(super) told: Option<(u64, String)>,
 }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::runtime::metrics::Registry;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -17,7 +18,18 @@ fn renewal(authority: Authority) -> (Renewal, watch::Sender<Option<Arc<Authority
     let (sender, authority) = watch::channel(Some(Arc::new(authority)));
     let (serving, _) = watch::channel(None);
     let periods = Periods::default();
-    (Renewal { resolver, authority, names: names(), periods, serving, metrics: Metrics::new(), told: None }, sender)
+    (
+        Renewal {
+            resolver,
+            authority,
+            names: names(),
+            periods,
+            serving,
+            metrics: Registry::default().register(),
+            told: None,
+        },
+        sender,
+    )
 }
 
 fn served_generation(resolver: &Resolver) -> Option<u64> {

@@ -37,8 +37,8 @@ use super::{Lead, Peers, SERVED_CA};
 use crate::api_error::{Class, classify};
 use crate::calls::within;
 use crate::events::Severity;
-use crate::metrics::{ChangeLabel, Metrics};
-use crate::watch::version_of;
+use crate::store::watch::version_of;
+use crate::tls::metrics::{ChangeLabel, TlsMetrics};
 
 /// Writes that lose against another replica, one after the other, before the next pause.
 const ATTEMPTS: usize = 5;
@@ -78,7 +78,7 @@ pub(super) struct Keeper {
     pub(super) bundles: [Arc<bundle::Known>; 2],
     pub(super) peers: Arc<dyn Peers>,
     pub(super) news: News,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<TlsMetrics>,
 }
 
 impl Keeper {

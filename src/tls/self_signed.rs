@@ -15,7 +15,7 @@ use super::news::News;
 use super::resolver::Renewal;
 use super::secret;
 use super::{Lead, Options, Parts};
-use crate::health::Counts;
+use crate::runtime::readiness::Counts;
 
 /// Starts to keep an authority and certificates of it. Tells `serving` of which generation's authority the one is that
 /// is served.

@@ -2,6 +2,7 @@ use super::authority::Authority;
 use super::live::{Live, trusted};
 use super::resolver::Renewal;
 use super::*;
+use crate::runtime::metrics::Registry;
 
 /// A server's configuration with a certificate of `authority`, as [`start`] makes it.
 pub(crate) fn server_config(authority: &Arc<Authority>, names: &Names) -> Arc<ServerConfig> {
@@ -13,7 +14,7 @@ pub(super) fn served(authority: &Arc<Authority>, names: &Names) -> Arc<Resolver>
     let resolver = Arc::new(Resolver::new(Arc::new(rustls::crypto::ring::default_provider())));
     let (_, authority) = watch::channel(Some(Arc::clone(authority)));
     let (serving, _) = watch::channel(None);
-    let (names, periods, metrics) = (names.clone(), Periods::default(), Metrics::new());
+    let (names, periods, metrics) = (names.clone(), Periods::default(), Registry::default().register());
     Renewal { resolver: Arc::clone(&resolver), authority, names, periods, serving, metrics, told: None }
         .renew(SystemTime::now());
     resolver

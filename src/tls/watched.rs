@@ -20,8 +20,8 @@ use super::resolver::Resolver;
 use super::turn::Trust;
 use super::{Options, Parts};
 use crate::events::{Events, Severity};
-use crate::health::Counts;
-use crate::metrics::{ConfigurationLabel, Metrics};
+use crate::runtime::readiness::Counts;
+use crate::tls::metrics::{ConfigurationLabel, TlsMetrics};
 
 /// How often the clock is looked at: certificates come of age and expire by themselves.
 const LOOK: Duration = Duration::from_secs(5);
@@ -39,7 +39,7 @@ pub(super) struct Watcher<K: Configuration> {
     /// Changes when what is served does.
     served: watch::Receiver<()>,
     events: Events,
-    metrics: Arc<Metrics>,
+    metrics: Arc<TlsMetrics>,
 }
 
 /// What was found wrong and is not right yet.

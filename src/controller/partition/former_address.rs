@@ -17,7 +17,7 @@ use super::super::desired::Desired;
 use super::super::ensure::{Done, bounded};
 use super::super::write_error::Error;
 use crate::api::names::ObjectKey;
-use crate::watch::key_of;
+use crate::store::watch::key_of;
 
 /// Milliseconds to wait between looks at an address that the deleted Service still has.
 const WAITS: [u64; 7] = [20, 50, 100, 200, 400, 800, 1600];

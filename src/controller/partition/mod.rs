@@ -54,7 +54,7 @@ use crate::api::names::{self, ObjectKey};
 use crate::api::{DEFAULT_COUNT, Partition, PartitionSet, PartitionStatus, Protocol};
 use crate::events::Severity;
 use crate::queue::Outcome;
-use crate::watch::{key_of, version_of};
+use crate::store::watch::{key_of, version_of};
 
 /// How often a partition of a paused set is looked at.
 const PAUSED_LOOK: Duration = Duration::from_secs(60);

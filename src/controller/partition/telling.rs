@@ -6,7 +6,7 @@ use super::Deed;
 use crate::api::Partition;
 use crate::api::conditions::{self, READY, STALLED};
 use crate::events::Severity;
-use crate::watch::key_of;
+use crate::store::watch::key_of;
 
 /// Reasons of a partition some object of which may not have been made, or not been brought up to date, for a while: see
 /// [`super::super::trouble`].

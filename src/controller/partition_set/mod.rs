@@ -44,7 +44,7 @@ use crate::events::Severity;
 use crate::queue::Outcome;
 use crate::rules::SetObject;
 use crate::rules::judge;
-use crate::watch::version_of;
+use crate::store::watch::version_of;
 
 /// How long a change of a child waits for more of them before its owner is reconciled.
 pub const CHILD_DELAY: Duration = Duration::from_millis(20);

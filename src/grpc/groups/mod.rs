@@ -30,10 +30,10 @@ use crate::api::names::ObjectKey;
 use crate::api::{PartitionSet, PartitionSetSpec};
 use crate::api_error::{Class, classify};
 use crate::calls::within;
-use crate::lenient::Lenient;
+use crate::deserialize_guard::DeserializeGuard;
 use crate::rules::violation;
 use crate::scope::Scope;
-use crate::sets::{self, Found, Sets};
+use crate::store::sets::{self, Found, Sets};
 
 /// Who made a set, in its `managedFields`.
 const FIELD_MANAGER: &str = "atomix-api";
@@ -141,7 +141,7 @@ impl Groups {
         {
             return Err(missing());
         }
-        let api: Api<Lenient<PartitionSet>> = Api::namespaced(self.client.clone(), &key.namespace);
+        let api: Api<DeserializeGuard<PartitionSet>> = Api::namespaced(self.client.clone(), &key.namespace);
         let deleted = match within(WRITE_TIMEOUT, api.delete(&key.name, &DeleteParams::background())).await {
             Ok(deleted) => deleted,
             Err(error) if classify(&error) == Class::Gone => return Err(missing()),
@@ -153,7 +153,7 @@ impl Groups {
                 self.sets.gone(&key, &uid, GONE_TIMEOUT).await;
             }
             // Something holds it: it is on its way out.
-            Err(Lenient(held)) => held.into_iter().for_each(|held| self.sets.take(held)),
+            Err(DeserializeGuard(held)) => held.into_iter().for_each(|held| self.sets.take(held)),
         }
         tracing::info!(group = %key, "group deleted over gRPC");
         Ok(())

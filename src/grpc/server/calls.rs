@@ -23,7 +23,7 @@ use super::progress::Progress;
 use super::untaken::{Message, Untaken};
 use crate::connections::{Place, Places};
 use crate::grpc::deadline;
-use crate::metrics::{GrpcCallLabels, GrpcMethodLabel, Metrics};
+use crate::grpc::metrics::{GrpcCallLabels, GrpcMethodLabel, GrpcMetrics};
 
 /// Code of what was no call of gRPC's.
 const NOT_GRPC: &str = "none";
@@ -32,7 +32,7 @@ const NOT_GRPC: &str = "none";
 #[derive(Clone)]
 pub(super) struct Calls {
     routes: Routes,
-    metrics: Arc<Metrics>,
+    metrics: Arc<GrpcMetrics>,
     limits: Limits,
     room: Arc<Room>,
     draining: CancellationToken,
@@ -43,7 +43,7 @@ impl Calls {
     /// Answers by `routes`. Elections end when `draining` is cancelled, other streams when `stop` is.
     pub(super) fn new(
         routes: Routes,
-        metrics: Arc<Metrics>,
+        metrics: Arc<GrpcMetrics>,
         limits: Limits,
         draining: CancellationToken,
         stop: CancellationToken,
@@ -199,7 +199,7 @@ impl Room {
 /// A call; dropped when its answer has been handed over, or nobody wants it.
 pub(super) struct Call {
     method: Method,
-    metrics: Arc<Metrics>,
+    metrics: Arc<GrpcMetrics>,
     started: Instant,
     code: Option<&'static str>,
     stream: Option<OwnedSemaphorePermit>,
@@ -209,8 +209,8 @@ pub(super) struct Call {
 }
 
 impl Call {
-    fn new(method: Method, metrics: Arc<Metrics>) -> Self {
-        metrics.grpc_in_flight.get_or_create(&GrpcMethodLabel { method: method.name }).inc();
+    fn new(method: Method, metrics: Arc<GrpcMetrics>) -> Self {
+        metrics.in_flight.get_or_create(&GrpcMethodLabel { method: method.name }).inc();
         Self { method, metrics, started: Instant::now(), code: None, stream: None, place: None, progress: None }
     }
 
@@ -230,13 +230,13 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         let method = self.method.name;
-        self.metrics.grpc_in_flight.get_or_create(&GrpcMethodLabel { method }).dec();
+        self.metrics.in_flight.get_or_create(&GrpcMethodLabel { method }).dec();
         // Who goes away before the end has cancelled it.
         let code = self.code.unwrap_or(name(Code::Cancelled));
-        self.metrics.grpc_requests.get_or_create(&GrpcCallLabels { method, code }).inc();
+        self.metrics.requests.get_or_create(&GrpcCallLabels { method, code }).inc();
         if self.method.kind == Kind::Unary {
             let took = self.started.elapsed().as_secs_f64();
-            self.metrics.grpc_duration.get_or_create(&GrpcMethodLabel { method }).observe(took);
+            self.metrics.duration.get_or_create(&GrpcMethodLabel { method }).observe(took);
         }
     }
 }

@@ -38,7 +38,8 @@ use tonic::service::Routes;
 use self::calls::Calls;
 use self::pace::{Name, Pace};
 use crate::connections::{self, Bounds, Followed};
-use crate::metrics::{Metrics, ReasonLabel};
+use crate::grpc::metrics::GrpcMetrics;
+use crate::runtime::metrics::ReasonLabel;
 
 /// Longest message that is read, in bytes. The largest request has options of 16 KiB.
 pub const MAX_MESSAGE: usize = 64 * 1024;
@@ -133,7 +134,7 @@ pub async fn serve(
     listener: TcpListener,
     tls: Tls,
     routes: Routes,
-    metrics: Arc<Metrics>,
+    metrics: Arc<GrpcMetrics>,
     limits: Limits,
     shutdown: CancellationToken,
 ) {
@@ -145,7 +146,7 @@ pub async fn serve(
         listener,
         Bounds { connections, drain, stop },
         (&server.draining, &server.stop),
-        &server.metrics.grpc_connections,
+        &server.metrics.connections,
         || Pace::new(limits, server.tls.is_some()),
         |stream, peer, pace| {
             let server = server.clone();
@@ -159,7 +160,7 @@ pub async fn serve(
 struct Server {
     calls: Calls,
     tls: Tls,
-    metrics: Arc<Metrics>,
+    metrics: Arc<GrpcMetrics>,
     limits: Limits,
     /// From here on clients are asked to go.
     draining: CancellationToken,
@@ -191,7 +192,7 @@ impl Server {
             },
             () = stopped => return,
         };
-        self.metrics.grpc_tls_handshake_failures.get_or_create(&ReasonLabel { reason }).inc();
+        self.metrics.tls_handshake_failures.get_or_create(&ReasonLabel { reason }).inc();
         tracing::debug!(%peer, reason, error, "TLS handshake failed");
     }
 

@@ -10,7 +10,8 @@ use tower::service_fn;
 use super::*;
 use crate::events::Events;
 use crate::replicas::Others;
-use crate::tasks::Supervisor;
+use crate::runtime::metrics::Registry;
+use crate::runtime::tasks::Supervisor;
 
 #[derive(Default)]
 struct Stored {
@@ -83,10 +84,10 @@ fn keeper(stored: &Arc<Mutex<Stored>>, held: Option<Authority>, others: bool) ->
         bundles: Default::default(),
         peers: Arc::new(Replicas(others)),
         news: News::new(
-            Events::start(client.clone(), "keeper", None, (&Supervisor::new(Metrics::new()), "events")),
+            Events::start(client.clone(), "keeper", None, (&Supervisor::new(Registry::default().register()), "events")),
             &names(),
         ),
-        metrics: Metrics::new(),
+        metrics: Registry::default().register(),
         client,
     };
     for known in &keeper.bundles {

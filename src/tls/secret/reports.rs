@@ -9,8 +9,8 @@ use kube::ResourceExt;
 use super::memory::Seen;
 use super::{Keeper, REVOKE, ROTATE};
 use crate::events::Severity;
-use crate::metrics::{ChangeLabel, PhaseLabel, RoleLabel};
 use crate::tls::authority::{Authority, Phase};
+use crate::tls::metrics::{ChangeLabel, PhaseLabel, RoleLabel};
 use crate::tls::rotation::{Cause, Change};
 use crate::tls::stored::Judgement;
 

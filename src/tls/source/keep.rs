@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::{Material, Seen};
-use crate::metrics::{CertificateLoadLabels, Metrics, RoleLabel};
+use crate::tls::metrics::{CertificateLoadLabels, RoleLabel, TlsMetrics};
 
 /// How often something is judged anew that was refused: its time may have come.
 const LOOK: Duration = Duration::from_secs(30);
@@ -28,7 +28,7 @@ pub async fn keep<M: Material>(
     role: &'static str,
     context: Arc<M::Context>,
     used: watch::Sender<Option<Arc<M>>>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<TlsMetrics>,
     shutdown: CancellationToken,
 ) {
     let mut look = interval(LOOK);
@@ -82,6 +82,7 @@ mod tests {
     use super::super::Found;
     use super::super::material::Error;
     use super::*;
+    use crate::runtime::metrics::Registry;
 
     /// Good if its certificate is `good`, as long as it is not called early.
     #[derive(Debug, PartialEq, Eq)]
@@ -108,7 +109,7 @@ mod tests {
     async fn the_last_good_stays_in_use_and_each_change_is_counted_once() {
         let (sender, seen) = mpsc::unbounded();
         let (used, mut using) = watch::channel(None);
-        let (metrics, shutdown) = (Metrics::new(), CancellationToken::new());
+        let (metrics, shutdown) = (Registry::default().register(), CancellationToken::new());
         let task = keep::<Word>(seen.boxed(), "test", Arc::new(()), used, Arc::clone(&metrics), shutdown.clone());
         let task = tokio::spawn(task);
         let count =

@@ -22,13 +22,14 @@ use tokio::time::timeout;
 use tonic::{Response, Status};
 
 use super::*;
+use crate::grpc::metrics::{GrpcCallLabels, GrpcMethodLabel};
 use crate::grpc::proto::controller::controller_service_server::{ControllerService, ControllerServiceServer};
 use crate::grpc::proto::controller::{
     CreatePartitionGroupRequest, CreatePartitionGroupResponse, DeletePartitionGroupRequest,
     DeletePartitionGroupResponse, GetPartitionGroupsRequest, GetPartitionGroupsResponse, PartitionElectionRequest,
     PartitionElectionResponse, PartitionGroup, PartitionGroupId,
 };
-use crate::metrics::{GrpcCallLabels, GrpcMethodLabel};
+use crate::runtime::metrics::Registry;
 
 /// What a stand-in for the service was doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +109,7 @@ impl ControllerService for StandIn {
 
 struct Running {
     address: SocketAddr,
-    metrics: Arc<Metrics>,
+    metrics: Arc<GrpcMetrics>,
     seen: mpsc::UnboundedReceiver<Seen>,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
@@ -125,7 +126,7 @@ async fn start(limits: Limits) -> Running {
 async fn start_with(limits: Limits, tls: Tls) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (metrics, shutdown) = (Metrics::new(), CancellationToken::new());
+    let (metrics, shutdown) = (Registry::default().register(), CancellationToken::new());
     let (sender, seen) = mpsc::unbounded_channel();
     let routes = Routes::new(ControllerServiceServer::new(StandIn(sender)));
     let task = tokio::spawn(serve(listener, tls, routes, Arc::clone(&metrics), limits, shutdown.clone()));
@@ -186,7 +187,7 @@ impl Running {
     }
 
     fn count(&self, method: &'static str, code: &'static str) -> u64 {
-        self.metrics.grpc_requests.get_or_create(&GrpcCallLabels { method, code }).get()
+        self.metrics.requests.get_or_create(&GrpcCallLabels { method, code }).get()
     }
 
     async fn until_counted(&self, method: &'static str, code: &'static str) {
@@ -194,7 +195,7 @@ impl Running {
     }
 
     async fn until_connections(&self, count: i64) {
-        until(|| self.metrics.grpc_connections.get() == count).await;
+        until(|| self.metrics.connections.get() == count).await;
     }
 
     async fn sees(&mut self, what: Seen) {
@@ -204,8 +205,8 @@ impl Running {
     async fn stopped(self) {
         timeout(Duration::from_secs(30), self.task).await.unwrap().unwrap();
         assert!(TcpStream::connect(self.address).await.is_err());
-        assert_eq!(self.metrics.grpc_connections.get(), 0);
-        let in_flight = |method| self.metrics.grpc_in_flight.get_or_create(&GrpcMethodLabel { method }).get();
+        assert_eq!(self.metrics.connections.get(), 0);
+        let in_flight = |method| self.metrics.in_flight.get_or_create(&GrpcMethodLabel { method }).get();
         assert_eq!(["GetPartitionGroups", "EnterElection", "unknown"].map(in_flight), [0, 0, 0]);
     }
 }

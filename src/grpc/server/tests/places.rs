@@ -107,7 +107,7 @@ async fn who_comes_takes_the_place_of_who_does_not_use_it_half_open_ones_first()
     // Silent ones went first, and then not all had to go.
     idle.get().await;
     stands.get().await;
-    assert!(server.metrics.grpc_connections.get() <= 3);
+    assert!(server.metrics.connections.get() <= 3);
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn half_a_request_is_no_use_of_a_connection() {
     sender.send(get("x").slice(..3)).await.unwrap();
     let mut slow = server.client().await;
     let half = tokio::spawn(async move { slow.begin("GetPartitionGroups", &[], Body::new(Pieces(pieces))).await });
-    let begun = server.metrics.grpc_in_flight.get_or_create(&GrpcMethodLabel { method: "GetPartitionGroups" }).clone();
+    let begun = server.metrics.in_flight.get_or_create(&GrpcMethodLabel { method: "GetPartitionGroups" }).clone();
     while begun.get() == 0 {
         sleep(Duration::from_millis(1)).await;
     }

@@ -55,13 +55,13 @@ impl<T> Flight<T> {
 /// The reads of one kind: one at a time for each key, so many at a time for all. A read goes on when nobody waits for
 /// it any more: others may join it.
 #[derive(Debug)]
-pub struct Flights<T> {
+pub struct Singleflight<T> {
     tolerance: Duration,
     latest: Mutex<HashMap<ObjectKey, Flight<T>>>,
     permits: Arc<Semaphore>,
 }
 
-impl<T: Clone + Send + Sync + 'static> Flights<T> {
+impl<T: Clone + Send + Sync + 'static> Singleflight<T> {
     /// At most `concurrent` reads at a time. One may have begun by `tolerance` before whoever asks for it.
     #[must_use]
     pub fn new(concurrent: usize, tolerance: Duration) -> Self {
@@ -167,69 +167,69 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_asks_at_the_same_time_shares_one_read() {
-        let (flights, reads) = (Flights::new(4, TOLERANCE), Reads::default());
+        let (singleflight, reads) = (Singleflight::new(4, TOLERANCE), Reads::default());
         let key = key("a");
-        let many = join_all((0..100).map(|_| flights.join(&key, || 0, reads.read()))).await;
+        let many = join_all((0..100).map(|_| singleflight.join(&key, || 0, reads.read()))).await;
         assert_eq!(many, vec![Ok(1); 100]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_read_that_began_too_early_is_not_joined_and_the_next_one_is_shared() {
-        let (flights, reads) = (Flights::new(4, TOLERANCE), Reads::default());
+        let (singleflight, reads) = (Singleflight::new(4, TOLERANCE), Reads::default());
         let late = || async {
             sleep(TOLERANCE + Duration::from_millis(1)).await;
-            flights.join(&key("a"), || 0, reads.read()).await
+            singleflight.join(&key("a"), || 0, reads.read()).await
         };
         let (k, read) = (key("a"), reads.read());
-        let (first, second, third) = tokio::join!(flights.join(&k, || 0, read), late(), late());
+        let (first, second, third) = tokio::join!(singleflight.join(&k, || 0, read), late(), late());
         assert_eq!((first, second, third), (Ok(1), Ok(2), Ok(2)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_result_serves_for_as_long_as_its_beginning_is_recent() {
-        let (flights, count) = (Flights::new(4, TOLERANCE), Arc::new(AtomicU32::new(0)));
+        let (singleflight, count) = (Singleflight::new(4, TOLERANCE), Arc::new(AtomicU32::new(0)));
         let read = || {
             let count = Arc::clone(&count);
             async move { count.fetch_add(1, Ordering::Relaxed) }
         };
-        assert_eq!(flights.join(&key("a"), || 0, read).await, Ok(0));
+        assert_eq!(singleflight.join(&key("a"), || 0, read).await, Ok(0));
         advance(TOLERANCE).await;
-        assert_eq!(flights.join(&key("a"), || 0, read).await, Ok(0));
-        assert_eq!(flights.join(&key("a"), || 1, read).await, Ok(1), "the mark has changed");
+        assert_eq!(singleflight.join(&key("a"), || 0, read).await, Ok(0));
+        assert_eq!(singleflight.join(&key("a"), || 1, read).await, Ok(1), "the mark has changed");
         advance(TOLERANCE + Duration::from_millis(1)).await;
-        assert_eq!(flights.join(&key("a"), || 1, read).await, Ok(2));
+        assert_eq!(singleflight.join(&key("a"), || 1, read).await, Ok(2));
     }
 
     #[tokio::test(start_paused = true)]
     async fn without_tolerance_only_a_read_that_begins_later_serves() {
-        let (flights, reads) = (Flights::new(4, Duration::ZERO), Reads::default());
+        let (singleflight, reads) = (Singleflight::new(4, Duration::ZERO), Reads::default());
         let (k, read) = (key("a"), reads.read());
         let late = async {
             sleep(Duration::from_millis(1)).await;
-            flights.join(&k, || 0, reads.read()).await
+            singleflight.join(&k, || 0, reads.read()).await
         };
-        assert_eq!(tokio::join!(flights.join(&k, || 0, read), late), (Ok(1), Ok(2)));
+        assert_eq!(tokio::join!(singleflight.join(&k, || 0, read), late), (Ok(1), Ok(2)));
         advance(Duration::from_millis(1)).await;
-        assert_eq!(flights.join(&k, || 0, reads.read()).await, Ok(3));
+        assert_eq!(singleflight.join(&k, || 0, reads.read()).await, Ok(3));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_read_goes_on_without_the_one_who_asked_first() {
-        let (flights, reads) = (Flights::new(4, TOLERANCE), Reads::default());
-        let impatient = tokio::time::timeout(TOLERANCE / 2, flights.join(&key("a"), || 0, reads.read())).await;
+        let (singleflight, reads) = (Singleflight::new(4, TOLERANCE), Reads::default());
+        let impatient = tokio::time::timeout(TOLERANCE / 2, singleflight.join(&key("a"), || 0, reads.read())).await;
         assert!(impatient.is_err());
-        assert_eq!(flights.join(&key("a"), || 0, reads.read()).await, Ok(1));
+        assert_eq!(singleflight.join(&key("a"), || 0, reads.read()).await, Ok(1));
     }
 
     #[tokio::test(start_paused = true)]
     async fn only_so_many_keys_are_read_at_a_time_and_remembered() {
-        let (flights, reads) = (Flights::new(2, TOLERANCE), Reads::default());
+        let (singleflight, reads) = (Singleflight::new(2, TOLERANCE), Reads::default());
         let start = Instant::now();
         let keys: Vec<_> = (0..4).map(|i| key(&format!("k-{i}"))).collect();
-        join_all(keys.iter().map(|key| flights.join(key, || 0, reads.read()))).await;
+        join_all(keys.iter().map(|key| singleflight.join(key, || 0, reads.read()))).await;
         assert_eq!(start.elapsed(), LONG * 2);
         let keys: Vec<_> = (0..=REMEMBERED).map(|i| key(&i.to_string())).collect();
-        let mut waiting: Vec<_> = keys.iter().map(|key| Box::pin(flights.join(key, || 0, reads.read()))).collect();
+        let mut waiting: Vec<_> = keys.iter().map(|key| Box::pin(singleflight.join(key, || 0, reads.read()))).collect();
         let last = waiting.pop().unwrap();
         let all = futures::future::select(join_all(waiting), last).await;
         assert!(matches!(all, futures::future::Either::Right((Err(Refused::TooMany), _))));

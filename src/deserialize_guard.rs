@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 /// What was read, or why it could not be.
 #[derive(Clone, Debug)]
-pub struct Lenient<K>(pub Result<K, Unreadable>);
+pub struct DeserializeGuard<K>(pub Result<K, Unreadable>);
 
 /// An object that cannot be read.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -25,7 +25,7 @@ pub struct Unreadable {
     pub metadata: ObjectMeta,
 }
 
-impl<'de, K: DeserializeOwned> Deserialize<'de> for Lenient<K> {
+impl<'de, K: DeserializeOwned> Deserialize<'de> for DeserializeGuard<K> {
     /// # Errors
     /// If not even the metadata can be read, or with a deserialiser other than that of JSON text.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -41,7 +41,7 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Lenient<K> {
     }
 }
 
-impl<K: Resource> Resource for Lenient<K> {
+impl<K: Resource> Resource for DeserializeGuard<K> {
     type DynamicType = K::DynamicType;
     type Scope = K::Scope;
 
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn a_list_with_an_unreadable_object_has_the_others() {
         let list = format!(r#"{{"kind": "ConfigMapList", "apiVersion": "v1", "items": [{BAD}, {GOOD}]}}"#);
-        let list: ObjectList<Lenient<ConfigMap>> = serde_json::from_str(&list).unwrap();
+        let list: ObjectList<DeserializeGuard<ConfigMap>> = serde_json::from_str(&list).unwrap();
         let names: Vec<(String, bool)> = list.items.iter().map(|item| (item.name_any(), item.0.is_ok())).collect();
         assert_eq!(names, [("bad".to_owned(), false), ("good".to_owned(), true)]);
         let error = list.items[0].0.as_ref().unwrap_err().to_string();
@@ -96,7 +96,7 @@ mod tests {
         for (object, name) in [(BAD, "bad"), (GOOD, "good")] {
             let event = format!(r#"{{"type": "MODIFIED", "object": {object}}}"#);
             match serde_json::from_slice(event.as_bytes()).unwrap() {
-                WatchEvent::<Lenient<ConfigMap>>::Modified(object) => assert_eq!(object.name_any(), name),
+                WatchEvent::<DeserializeGuard<ConfigMap>>::Modified(object) => assert_eq!(object.name_any(), name),
                 other => panic!("{other:?}"),
             }
         }

@@ -20,12 +20,12 @@ use crate::api::names::ObjectKey;
 use crate::calls::within;
 use crate::controller::Caches;
 use crate::controller::caches::slim;
-use crate::flights::Flights;
-pub use crate::flights::Refused;
-use crate::lenient::{Lenient, Unreadable};
+use crate::deserialize_guard::{DeserializeGuard, Unreadable};
 use crate::queue::Trigger;
 use crate::scope::Scope;
-use crate::watch::{key_of, version_in, version_of};
+pub use crate::singleflight::Refused;
+use crate::singleflight::Singleflight;
+use crate::store::watch::{key_of, version_in, version_of};
 
 /// Longest wait for the answer to one read of the API server.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -76,8 +76,8 @@ struct Inner {
     client: Client,
     caches: Arc<Caches>,
     reconcile: Trigger,
-    reads: Flights<Result<Found, Error>>,
-    lists: Flights<Result<(), Error>>,
+    reads: Singleflight<Result<Found, Error>>,
+    lists: Singleflight<Result<(), Error>>,
 }
 
 impl Sets {
@@ -86,7 +86,7 @@ impl Sets {
     #[must_use]
     pub fn new(client: Client, caches: Arc<Caches>, reconcile: Trigger) -> Self {
         // Who asks for one set may know from another replica that it is there, or gone.
-        let (reads, lists) = (Flights::new(CONCURRENT.0, Duration::ZERO), Flights::new(CONCURRENT.1, PROOF));
+        let (reads, lists) = (Singleflight::new(CONCURRENT.0, Duration::ZERO), Singleflight::new(CONCURRENT.1, PROOF));
         Self(Arc::new(Inner { client, caches, reconcile, reads, lists }))
     }
 
@@ -165,14 +165,16 @@ impl Sets {
     pub async fn read(&self, key: &ObjectKey) -> kube::Result<Found> {
         let cache = &self.0.caches.sets;
         let before = cache.get_versioned(key);
-        let api: Api<Lenient<PartitionSet>> = Api::namespaced(self.0.client.clone(), &key.namespace);
+        let api: Api<DeserializeGuard<PartitionSet>> = Api::namespaced(self.0.client.clone(), &key.namespace);
         match within(CALL_TIMEOUT, api.get_opt(&key.name)).await? {
-            Some(Lenient(Ok(set))) => {
+            Some(DeserializeGuard(Ok(set))) => {
                 self.take(set.clone());
                 Ok(Found::Set(Arc::new(slim(set))))
             }
-            Some(Lenient(Err(unreadable))) if unreadable.metadata.deletion_timestamp.is_some() => Ok(Found::Nothing),
-            Some(Lenient(Err(unreadable))) => Ok(Found::Unreadable(unreadable.to_string())),
+            Some(DeserializeGuard(Err(unreadable))) if unreadable.metadata.deletion_timestamp.is_some() => {
+                Ok(Found::Nothing)
+            }
+            Some(DeserializeGuard(Err(unreadable))) => Ok(Found::Unreadable(unreadable.to_string())),
             None => {
                 // What was made since has a later version.
                 if let Some((version, _)) = before {
@@ -213,7 +215,7 @@ impl Sets {
 
     /// Lists the sets of a namespace, or of all if that is none; afterwards the cache has what there is.
     async fn list(&self, namespace: Option<&str>) -> kube::Result<()> {
-        let api: Api<Lenient<PartitionSet>> = match namespace {
+        let api: Api<DeserializeGuard<PartitionSet>> = match namespace {
             Some(namespace) => Api::namespaced(self.0.client.clone(), namespace),
             None => Api::all(self.0.client.clone()),
         };

@@ -10,10 +10,12 @@
 
 pub mod candidacies;
 mod hub;
+mod metrics;
 pub mod record;
 mod store;
 pub mod sweeper;
 pub mod task;
 
 pub use hub::{Entered, Error, Hub};
+pub use metrics::PrimaryMetrics;
 pub use store::{Known, Store, View};

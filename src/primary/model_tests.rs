@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::election::record::{is_littered, stream_of, streams};
+use crate::primary::record::{is_littered, stream_of, streams};
 
 const SIZE: i64 = 3;
 const REPLICAS: usize = 3;

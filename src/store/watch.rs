@@ -18,9 +18,9 @@ use tokio::time::Instant;
 
 use crate::api::names::ObjectKey;
 use crate::api_error::message;
-use crate::cache::Cache;
-use crate::lenient::{Lenient, Unreadable};
+use crate::deserialize_guard::{DeserializeGuard, Unreadable};
 use crate::scope::Scope;
+use crate::store::cache::Cache;
 
 /// Objects of one page of the first list: bounds the memory that a start takes.
 const PAGE_SIZE: u32 = 100;
@@ -150,7 +150,7 @@ pub async fn run<K, S>(
 
 /// The same for one namespace, or for all if that is none. `heard` is called until its first list is in.
 async fn follow<K, S>(
-    api: Api<Lenient<K>>,
+    api: Api<DeserializeGuard<K>>,
     namespace: Option<String>,
     labels: &str,
     cache: &Cache<S::Kept>,
@@ -200,7 +200,7 @@ async fn follow<K, S>(
         match event {
             Event::Init => {}
             Event::InitApply(object) => {
-                if let Lenient(Ok(listed)) = &object
+                if let DeserializeGuard(Ok(listed)) = &object
                     && cache.believe(&key_of(listed), version_of(listed), highest.load(Ordering::Relaxed))
                     && !std::mem::replace(&mut restored, true)
                 {
@@ -224,12 +224,12 @@ async fn follow<K, S>(
                 }
             }
             Event::Apply(object) => drop(take(object, cache, sink, &kind)),
-            Event::Delete(Lenient(Ok(object))) => {
+            Event::Delete(DeserializeGuard(Ok(object))) => {
                 let (key, version) = (key_of(&object), version_of(&object));
                 cache.forget(&key, version);
                 sink.changed(&key, &sink.keep(object));
             }
-            Event::Delete(Lenient(Err(Unreadable { metadata, .. }))) => {
+            Event::Delete(DeserializeGuard(Err(Unreadable { metadata, .. }))) => {
                 let version = version_in(metadata.resource_version.as_deref());
                 let key = ObjectKey::new(metadata.namespace.unwrap_or_default(), metadata.name.unwrap_or_default());
                 let known = cache.get(&key);
@@ -254,7 +254,7 @@ fn cause_of(error: &watcher::Error) -> String {
     }
 }
 
-fn take<K, S>(object: Lenient<K>, cache: &Cache<S::Kept>, sink: &S, kind: &str) -> Option<ObjectKey>
+fn take<K, S>(object: DeserializeGuard<K>, cache: &Cache<S::Kept>, sink: &S, kind: &str) -> Option<ObjectKey>
 where
     K: ResourceExt,
     S: Sink<K>,

@@ -21,7 +21,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::metrics::{Metrics, TaskLabel};
+use super::metrics::{ProcessMetrics, TaskLabel};
 
 /// For tests of the built binary, and only in builds with debug assertions: names a directory. A task panics as soon as
 /// there is a file of its name.
@@ -49,7 +49,7 @@ pub struct Supervisor(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    metrics: Arc<Metrics>,
+    metrics: Arc<ProcessMetrics>,
     stop: CancellationToken,
     failure: OnceLock<Failure>,
 }
@@ -57,7 +57,7 @@ struct Inner {
 impl Supervisor {
     /// A supervisor of no tasks yet, which counts failures in `metrics`.
     #[must_use]
-    pub fn new(metrics: Arc<Metrics>) -> Self {
+    pub fn new(metrics: Arc<ProcessMetrics>) -> Self {
         Self(Arc::new(Inner { metrics, stop: CancellationToken::new(), failure: OnceLock::new() }))
     }
 
@@ -230,19 +230,21 @@ mod tests {
     use std::future::{Ready, ready};
 
     use super::*;
+    use crate::runtime::metrics::Registry;
 
-    fn supervisor() -> (Supervisor, Arc<Metrics>) {
-        let metrics = Metrics::new();
+    fn supervisor() -> (Supervisor, Arc<ProcessMetrics>) {
+        let metrics = Registry::default().register::<ProcessMetrics>();
         (Supervisor::new(Arc::clone(&metrics)), metrics)
     }
 
-    fn failures(metrics: &Metrics, task: &'static str) -> u64 {
+    fn failures(metrics: &ProcessMetrics, task: &'static str) -> u64 {
         metrics.task_failures.get_or_create(&TaskLabel { task }).get()
     }
 
     #[tokio::test]
     async fn a_panic_is_counted_under_the_tasks_name_and_stops_the_process() {
-        let (supervisor, metrics) = supervisor();
+        let registry = Registry::default();
+        let supervisor = Supervisor::new(registry.register());
         let (now, later) = (supervisor.tasks(), supervisor.later_tasks());
         now.spawn_endless("waits", pending());
         later.spawn_endless("serves on", pending());
@@ -253,7 +255,7 @@ mod tests {
         now.stop().await;
         assert!(!later.stopping().is_cancelled());
         later.stop().await;
-        let text = metrics.render().unwrap();
+        let text = registry.render().unwrap();
         for line in [
             r#"atomix_task_failures_total{task="breaks"} 1"#,
             r#"atomix_task_failures_total{task="waits"} 0"#,

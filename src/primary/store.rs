@@ -17,9 +17,9 @@ use crate::api::names::ObjectKey;
 use crate::api::{DEFAULT_COUNT, ElectionStatus, Partition};
 use crate::api_error::{Class, classify};
 use crate::calls::within;
-use crate::metrics::Metrics;
+use crate::primary::metrics::PrimaryMetrics;
 use crate::scope::Scope;
-use crate::watch::version_of;
+use crate::store::watch::version_of;
 
 /// Name under which elections are written.
 const FIELD_MANAGER: &str = "atomix-controller-elections";
@@ -110,7 +110,7 @@ pub struct Store {
     known: Arc<dyn Known>,
     calls: Semaphore,
     away: AtomicBool,
-    metrics: Arc<Metrics>,
+    metrics: Arc<PrimaryMetrics>,
 }
 
 impl fmt::Debug for Store {
@@ -122,7 +122,13 @@ impl fmt::Debug for Store {
 impl Store {
     /// Reads and writes in the name of `controller` (`<namespace>.<name>`), which looks after `scope`.
     #[must_use]
-    pub fn new(client: Client, controller: String, scope: Scope, known: Arc<dyn Known>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        client: Client,
+        controller: String,
+        scope: Scope,
+        known: Arc<dyn Known>,
+        metrics: Arc<PrimaryMetrics>,
+    ) -> Self {
         Self { client, controller, scope, known, calls: Semaphore::new(CALLS), away: AtomicBool::new(false), metrics }
     }
 
@@ -176,7 +182,7 @@ impl Store {
                 _ => Err(error.into()),
             },
         };
-        self.metrics.election_written(match &written {
+        self.metrics.written(match &written {
             Ok(Written::Done(_)) => "written",
             Ok(_) => "conflict",
             Err(_) => "error",

@@ -17,9 +17,9 @@ use super::store::{self, Store, View};
 use super::task::{self, Next};
 use crate::api::names::ObjectKey;
 use crate::api_error::{Class, classify, message};
-use crate::flights::{Flights, Refused};
-use crate::metrics::Metrics;
+use crate::primary::metrics::PrimaryMetrics;
 use crate::replicas::{Presence, ReplicaId};
+use crate::singleflight::{Refused, Singleflight};
 
 /// Longest wait for this replica to be known to the others, before which nobody may enter here.
 const ANNOUNCED: Duration = Duration::from_secs(10);
@@ -73,9 +73,9 @@ impl From<store::Error> for Error {
 pub struct Hub {
     replica: ReplicaId,
     store: Arc<Store>,
-    look_ups: Flights<Result<Option<View>, Error>>,
+    look_ups: Singleflight<Result<Option<View>, Error>>,
     presence: Arc<Presence>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<PrimaryMetrics>,
     numbers: AtomicU64,
     tasks: TaskTracker,
     /// Set with [`State::stopping`], for tasks that wait.
@@ -133,11 +133,11 @@ impl Slot {
 impl Hub {
     /// The streams of the replica that `presence` announces.
     #[must_use]
-    pub fn new(store: Store, presence: Arc<Presence>, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub fn new(store: Store, presence: Arc<Presence>, metrics: Arc<PrimaryMetrics>) -> Arc<Self> {
         Arc::new(Self {
             replica: presence.id(),
             store: Arc::new(store),
-            look_ups: Flights::new(LOOK_UPS.0, Duration::ZERO),
+            look_ups: Singleflight::new(LOOK_UPS.0, Duration::ZERO),
             presence,
             metrics,
             numbers: AtomicU64::new(1),
@@ -169,7 +169,7 @@ impl Hub {
         let (stream, told) = watch::channel(None);
         slot.streams.insert(handle, stream);
         slot.wake.notify_one();
-        self.metrics.election_candidates.inc();
+        self.metrics.candidates.inc();
         drop(state);
         Ok(Entered { told, _left: Leaving { hub: Arc::clone(self), key, handle } })
     }
@@ -299,7 +299,7 @@ impl Hub {
     }
 
     fn leave(&self, key: &ObjectKey, handle: Handle) {
-        self.metrics.election_candidates.dec();
+        self.metrics.candidates.dec();
         if let Some(slot) = self.state().slots.get_mut(key) {
             slot.candidacies.leave(handle);
             slot.streams.remove(&handle);

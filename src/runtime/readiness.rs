@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-use crate::metrics::{self, Metrics};
+use super::metrics::{self, Registry};
 
 /// For how long a check counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,16 +179,16 @@ impl Report {
 #[derive(Clone)]
 struct Served {
     readiness: Readiness,
-    metrics: Arc<Metrics>,
+    registry: Registry,
 }
 
 /// The routes `/livez`, `/readyz` and `/metrics`.
-pub fn router(readiness: Readiness, metrics: Arc<Metrics>) -> Router {
+pub fn router(readiness: Readiness, registry: Registry) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(scrape))
-        .with_state(Served { readiness, metrics })
+        .with_state(Served { readiness, registry })
 }
 
 async fn readyz(State(served): State<Served>, uri: Uri) -> (StatusCode, String) {
@@ -201,7 +201,7 @@ async fn readyz(State(served): State<Served>, uri: Uri) -> (StatusCode, String) 
 }
 
 async fn scrape(State(served): State<Served>) -> Response {
-    match served.metrics.render() {
+    match served.registry.render() {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
@@ -214,10 +214,10 @@ async fn scrape(State(served): State<Served>) -> Response {
 pub async fn serve(
     listener: TcpListener,
     readiness: Readiness,
-    metrics: Arc<Metrics>,
+    registry: Registry,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    axum::serve(listener, router(readiness, metrics)).with_graceful_shutdown(shutdown).await
+    axum::serve(listener, router(readiness, registry)).with_graceful_shutdown(shutdown).await
 }
 
 #[cfg(test)]
@@ -230,7 +230,7 @@ mod tests {
 
     async fn get(readiness: &Readiness, path: &str) -> (StatusCode, String) {
         let request = Request::get(path).body(Body::empty()).unwrap();
-        let response = router(readiness.clone(), Metrics::new()).oneshot(request).await.unwrap();
+        let response = router(readiness.clone(), Registry::default()).oneshot(request).await.unwrap();
         let status = response.status();
         let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
         (status, String::from_utf8(body.to_vec()).unwrap())

@@ -128,7 +128,7 @@ mod tests {
     use tokio_rustls::TlsAcceptor;
 
     use super::*;
-    use crate::client::args::{Action, Output};
+    use crate::commands::groups::args::{Action, Output};
     use crate::grpc::proto::controller::GetPartitionGroupsRequest;
 
     /// An authority, and what a server shows that it has certified under the name `atx.example.org`.

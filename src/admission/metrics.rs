@@ -1,0 +1,59 @@
+//! Metrics of the webhooks.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+
+use crate::runtime::metrics::{Histograms, ReasonLabel, Registrar, Subsystem, request_buckets};
+
+/// Labels of an answered admission request.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct AdmissionLabels {
+    /// `mutate`, `validate` or `restricted`.
+    pub(super) webhook: &'static str,
+    /// `PartitionSet`, `Partition`, `Scale` or `other`.
+    pub(super) kind: &'static str,
+    /// `CREATE`, `UPDATE`, `DELETE`, `CONNECT` or `other`.
+    pub(super) operation: &'static str,
+    /// `allowed`, `patched`, `denied`, `throttled` or `error`.
+    pub(super) outcome: &'static str,
+}
+
+/// One label that says which webhook.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct WebhookLabel {
+    /// `mutate`, `validate` or `restricted`.
+    pub(super) webhook: &'static str,
+}
+
+/// Metrics of the webhooks.
+#[derive(Debug)]
+pub struct AdmissionMetrics {
+    pub(super) requests: Family<AdmissionLabels, Counter>,
+    pub(super) duration: Histograms<WebhookLabel>,
+    pub(super) rejected: Family<ReasonLabel, Counter>,
+    pub(super) in_flight: Gauge,
+    pub(super) panics: Counter,
+    pub(super) connections: Gauge,
+    pub(super) tls_handshake_failures: Family<ReasonLabel, Counter>,
+}
+
+impl Subsystem for AdmissionMetrics {
+    fn register(registrar: &mut Registrar<'_>) -> Self {
+        Self {
+            requests: registrar.metric("admission_requests", "Answered admission reviews"),
+            duration: registrar.durations(
+                "admission_duration",
+                "Time from the whole request read to the answer made",
+                request_buckets,
+            ),
+            rejected: registrar
+                .metric("admission_rejected", "Requests to the webhooks refused by HTTP status, before any review"),
+            in_flight: registrar.metric("admission_in_flight", "Requests to the webhooks whose answer is not made yet"),
+            panics: registrar.metric("admission_panics", "Panics while a review was answered"),
+            connections: registrar.metric("webhook_connections", "Open connections to the webhook server"),
+            tls_handshake_failures: registrar.metric("tls_handshake_failures", "Failed TLS handshakes"),
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Metrics of the elections of primaries.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+
+use crate::runtime::metrics::{Registrar, Subsystem};
+
+/// One label that says what came of a write.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct ResultLabel {
+    /// `written`, `conflict` or `error`.
+    pub(super) result: &'static str,
+}
+
+/// Metrics of the elections of primaries.
+#[derive(Debug)]
+pub struct PrimaryMetrics {
+    /// Candidates whose streams this replica has.
+    pub(super) candidates: Gauge,
+    writes: Family<ResultLabel, Counter>,
+}
+
+impl Subsystem for PrimaryMetrics {
+    fn register(registrar: &mut Registrar<'_>) -> Self {
+        Self {
+            candidates: registrar
+                .metric("election_candidates", "Candidates of elections whose streams this replica has"),
+            writes: registrar.metric("election_writes", "Writes of the record of an election"),
+        }
+    }
+}
+
+impl PrimaryMetrics {
+    /// Counts a write of the record of an election: `written`, `conflict` or `error`.
+    pub(super) fn written(&self, result: &'static str) {
+        self.writes.get_or_create(&ResultLabel { result }).inc();
+    }
+}
