@@ -131,7 +131,7 @@ impl Installation {
             if object["kind"] == "Deployment" {
                 object["spec"]["replicas"] = 0.into();
             }
-            for webhook in object["webhooks"].as_array_mut().into_iter().flatten() {
+            for webhook in object.get_mut("webhooks").and_then(Value::as_array_mut).into_iter().flatten() {
                 webhook["clientConfig"]["service"]["port"] = self.webhook_port.into();
             }
         }
