@@ -8,7 +8,7 @@ use hyper::header::{HeaderValue, USER_AGENT};
 use kube::{Client, Config};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{SetOnce, mpsc};
+use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{self, Admission, identity, server};
@@ -17,14 +17,12 @@ use crate::api::names::ObjectKey;
 use crate::certificates;
 use crate::cli::{GrpcAuth, Run};
 use crate::connections;
-use crate::controller::caches::Told;
-use crate::controller::{Caches, KnownPartitions, Manager};
+use crate::controller::{self, Manager};
 use crate::grpc;
 use crate::leader::{Elector, Term};
 use crate::primary::sweeper::Sweeper;
-use crate::primary::{Hub, Store};
+use crate::primary::{Hub, KnownPartitions, Store};
 use crate::proxy;
-use crate::queue::Trigger;
 use crate::replicas::{NoRandomness, Presence, ReplicaId};
 use crate::runtime::Runtime;
 use crate::runtime::metrics::{ProcessMetrics, Registry};
@@ -32,7 +30,7 @@ use crate::runtime::readiness::{self, Gate, Readiness};
 use crate::runtime::shutdown::{Shutdown, Stage};
 use crate::runtime::tasks::{Failure, Supervisor};
 use crate::store::sets::Sets;
-use crate::store::watch::FirstLists;
+use crate::store::{self, Caches, Triggers};
 use crate::tls::{self, Tls, TlsMetrics};
 
 /// Longest silence on a connection to the API server that is waited for: that of two bookmarks of a watch, which come
@@ -182,8 +180,8 @@ async fn assemble(
         drop(alive);
     });
 
-    let (sets, partitions) = (Trigger::default(), Trigger::default());
-    let known = Sets::new(client.clone(), Arc::clone(&caches), sets.clone());
+    let triggers = Triggers::default();
+    let known = Sets::new(client.clone(), Arc::clone(&caches), triggers.sets.clone());
     serving.spawn_endless("confirm partitionsets", known.clone().keep_current());
     let groups = grpc::Groups::new(client.clone(), known.clone(), options.scope(), options.cluster_domain.clone());
     let elections = elections(&options, runtime, &caches, &presence);
@@ -200,22 +198,20 @@ async fn assemble(
         options.grpc_tls().map(|from| grpc::tls::start(&from, &options.controller_namespace, runtime, &tls_metrics));
     serve_grpc(&options, runtime, (grpc_listener, grpc_tls), api, &caches).await?;
 
-    let told: Told = Arc::new(move |key: &ObjectKey| elections.changed(key));
-    let triggers = (sets.clone(), partitions.clone(), told);
-    let synced = start_watches(&options, runtime, &caches, triggers);
-    let manager = Manager {
-        client: client.clone(),
+    let listener = Arc::new(move |key: &ObjectKey| elections.changed(key));
+    let synced = store::start(runtime, &options.scope(), &options.controller_name, &caches, &triggers, listener);
+    let manager = Manager::new(
+        runtime,
         caches,
-        reader: known,
-        scope: options.scope(),
-        settings: Arc::new(options.settings()),
-        pod_name: options.pod_name.clone(),
-        metrics: registry.register(),
-        sets,
-        partitions,
-        workers: usize::from(options.workers),
-        supervisor: runtime.supervisor().clone(),
-    };
+        known,
+        triggers,
+        controller::Options {
+            settings: Arc::new(options.settings()),
+            scope: options.scope(),
+            pod_name: options.pod_name.clone(),
+            workers: usize::from(options.workers),
+        },
+    );
     let led = Led { manager, sweeper, tls };
     let able = able_to_lead(synced, own_username);
     draining.spawn("elector", stand(options, runtime.clone(), presence.id(), led, able, draining.stopping().clone()));
@@ -330,31 +326,6 @@ fn grpc_limits(options: &Run) -> grpc::server::Limits {
     grpc::server::Limits { connections, ..limits }
 }
 
-/// Starts what fills the caches. The receiver ends when all of them have their first lists.
-fn start_watches(
-    options: &Run,
-    runtime: &Runtime,
-    caches: &Arc<Caches>,
-    triggers: (Trigger, Trigger, Told),
-) -> mpsc::Receiver<()> {
-    let (synced, all_synced) = mpsc::channel::<()>(1);
-    let gate = |kind: &str| -> FirstLists {
-        let (gate, mut synced) = (runtime.readiness.gate(format!("cache: {kind}")), Some(synced.clone()));
-        Box::new(move |heard| match heard {
-            Ok(()) => {
-                gate.open();
-                drop(synced.take());
-            }
-            Err(why) => gate.explain(&why),
-        })
-    };
-    let from = (&runtime.client, &options.scope());
-    for (name, watch) in caches.watches(from, &options.controller_name, triggers, gate) {
-        runtime.tasks(Stage::Serve).spawn_endless(name, watch);
-    }
-    all_synced
-}
-
 /// What only the replica that leads does.
 struct Led {
     manager: Manager,
@@ -394,11 +365,10 @@ async fn stand(
     elector.run(stop, lead).await;
 }
 
-/// Waits until every watch has its first list, with which it drops its sender, and the own user name is known. A leader
-/// with half a cache would try to create what exists; one whose webhook does not know it would have each of its
-/// Partitions refused.
-async fn able_to_lead(mut all_synced: mpsc::Receiver<()>, own_username: Arc<SetOnce<String>>) {
-    while all_synced.recv().await.is_some() {}
+/// Waits until the first lists of all watches are in, and the own user name is known. A leader with half a cache would try
+/// to create what exists; one whose webhook does not know it would have each of its Partitions refused.
+async fn able_to_lead(synced: impl Future<Output = ()>, own_username: Arc<SetOnce<String>>) {
+    synced.await;
     own_username.wait().await;
 }
 

@@ -51,6 +51,21 @@ pub fn disruption_budget(partition: &str) -> String {
     format!("{partition}-pdb")
 }
 
+/// Address families, as EndpointSlices name them.
+pub const ADDRESS_FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
+
+/// The family of an address, as EndpointSlices name it.
+#[must_use]
+pub fn address_family(address: &str) -> &'static str {
+    if address.contains(':') { ADDRESS_FAMILIES[1] } else { ADDRESS_FAMILIES[0] }
+}
+
+/// EndpointSlice of a group's addresses of one family.
+#[must_use]
+pub fn endpoint_slice(set: &str, family: &str) -> String {
+    format!("{set}-{}", family.to_ascii_lowercase())
+}
+
 /// DNS-resolvable host of pod `ordinal` (from 0) of a partition.
 #[must_use]
 pub fn pod_host(partition: &str, ordinal: i64, namespace: &str, cluster_domain: &str) -> String {

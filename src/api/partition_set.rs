@@ -13,6 +13,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::labels::annotations;
 use super::schema;
 
 /// PartitionSet runs a group of Atomix partitions: `spec.partitions` replicated state machines of
@@ -230,6 +231,15 @@ pub struct TemplateSpec {
     /// Seconds that a pod has to stop by itself, 30 if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub termination_grace_period_seconds: Option<i64>,
+}
+
+impl PartitionSet {
+    /// Whether the user has asked that nothing be written for the set.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        let annotations = self.metadata.annotations.as_ref();
+        annotations.and_then(|annotations| annotations.get(annotations::PAUSED)).is_some_and(|value| value == "true")
+    }
 }
 
 impl TemplateSpec {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::time::Instant;
 
-use super::FIELD_MANAGER;
+use super::settings::FIELD_MANAGER;
 use crate::api::names::ObjectKey;
 
 /// Repairs of one object that may follow each other at once.
@@ -20,7 +20,7 @@ const MOST: usize = 20_000;
 /// Repairs that have succeeded lately, by kind and key. One that the API server refused does not count, and neither does
 /// a write because something else is wanted of the object.
 #[derive(Debug, Default)]
-pub struct Repairs(Mutex<HashMap<(&'static str, ObjectKey), Recent>>);
+pub(super) struct Repairs(Mutex<HashMap<(&'static str, ObjectKey), Recent>>);
 
 /// Repairs of one object that are counted still, and since when.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +45,7 @@ impl Repairs {
     ///
     /// # Errors
     /// How long to wait, if it may not yet.
-    pub fn allow(&self, kind: &'static str, key: &ObjectKey, wish: u64, now: Instant) -> Result<(), Duration> {
+    pub(super) fn allow(&self, kind: &'static str, key: &ObjectKey, wish: u64, now: Instant) -> Result<(), Duration> {
         let repairs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(recent) = repairs.get(&(kind, key.clone())).map(|recent| recent.at(now)) else { return Ok(()) };
         if recent.count < BURST || recent.wish != wish {
@@ -56,7 +56,7 @@ impl Repairs {
     }
 
     /// Counts that an object was put right, or brought to what is wanted of it by now.
-    pub fn record(&self, kind: &'static str, key: &ObjectKey, wish: u64, now: Instant) {
+    pub(super) fn record(&self, kind: &'static str, key: &ObjectKey, wish: u64, now: Instant) {
         let mut repairs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if repairs.len() >= MOST {
             repairs.retain(|_, recent| recent.at(now).count > 0);
@@ -76,8 +76,7 @@ impl Repairs {
 }
 
 /// The program that changed an object last, other than this controller, and other than its status.
-#[must_use]
-pub fn last_foreign_manager(meta: &ObjectMeta) -> Option<&str> {
+pub(super) fn last_foreign_manager(meta: &ObjectMeta) -> Option<&str> {
     let entries = meta.managed_fields.iter().flatten();
     let others = entries.filter(|entry| {
         entry.manager.as_deref() != Some(FIELD_MANAGER) && entry.subresource.as_deref().unwrap_or_default().is_empty()

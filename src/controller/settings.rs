@@ -2,6 +2,9 @@
 
 use crate::api::{Protocol, TemplateSpec};
 
+/// Name under which the controller writes: `metadata.managedFields[].manager` of its objects.
+pub const FIELD_MANAGER: &str = "atomix-controller";
+
 /// Settings of this controller that show in the objects it makes.
 #[derive(Clone, Debug)]
 pub struct Settings {

@@ -10,6 +10,7 @@
 
 pub mod candidacies;
 mod hub;
+mod known;
 mod metrics;
 pub mod record;
 mod store;
@@ -17,5 +18,6 @@ pub mod sweeper;
 pub mod task;
 
 pub use hub::{Entered, Error, Hub};
+pub use known::KnownPartitions;
 pub use metrics::PrimaryMetrics;
 pub use store::{Known, Store, View};

@@ -6,9 +6,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
-use super::super::Context;
-use super::super::ensure::bounded;
 use crate::api::Partition;
+use crate::controller::context::Context;
+use crate::controller::writer::bounded;
 use crate::store::watch::key_of;
 
 /// Names of the claims that exist for a StatefulSet that does not exist yet, and are not its partition's own. None are

@@ -14,8 +14,8 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use tokio::time::Instant;
 
-use super::super::Context;
 use crate::calls::within;
+use crate::controller::context::Context;
 
 /// How long what was read of a namespace counts, and when a partition looks again.
 pub(super) const READ_AGAIN: Duration = Duration::from_secs(20);
@@ -32,7 +32,7 @@ const PREFIX: &str = " failed error: ";
 
 /// What was last read, by namespace. The lock of a namespace is held while it is read, the outer one never.
 #[derive(Debug, Default)]
-pub struct CreationFailures(Mutex<HashMap<String, Arc<OfNamespace>>>);
+pub(super) struct CreationFailures(Mutex<HashMap<String, Arc<OfNamespace>>>);
 
 type OfNamespace = tokio::sync::Mutex<Option<Read>>;
 

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::Context;
-use super::super::first_seen::Now;
-use super::super::objects::Rollout;
-use super::super::pods::{PodFacts, ordinal};
+use super::build::min_ready;
+use super::state::Partitions;
 use crate::api::names::ObjectKey;
+use crate::api::{DEFAULT_COUNT, Partition, Protocol};
+use crate::controller::ready_timers::Now;
+use crate::store::Rollout;
+use crate::store::pods::{PodFacts, ordinal};
 
 /// The pods of a partition.
 #[derive(Clone, Debug, Default)]
@@ -53,13 +55,13 @@ impl Node {
 
 /// What a set needs to know of the pods of a partition that its status does not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PodsOf {
+pub(in crate::controller) struct PodsOf {
     /// Whether all pods that there should be are ready, of whatever template.
-    pub whole: bool,
+    pub(in crate::controller) whole: bool,
     /// Whether some pods have an earlier template than the partition.
-    pub outdated: bool,
+    pub(in crate::controller) outdated: bool,
     /// Whether some pods have the current template of the partition and others have not: it is in the midst of a change.
-    pub mixed: bool,
+    pub(in crate::controller) mixed: bool,
 }
 
 impl From<&Nodes> for PodsOf {
@@ -69,10 +71,16 @@ impl From<&Nodes> for PodsOf {
 }
 
 impl Nodes {
-    /// Reads the pods of partition `key` off the caches. The primary may have changed a moment ago.
-    pub(super) fn gather(context: &Context, key: &ObjectKey, size: i64, min_ready: Duration) -> Self {
-        let known = context.caches.pods.with_prefix(&key.namespace, &format!("{}-", key.name));
-        let evicted = context.memory.evicted(key, Instant::now());
+    /// Reads the pods of a partition off the caches. The primary may have changed a moment ago.
+    pub(super) fn of(partitions: &Partitions, key: &ObjectKey, partition: &Partition) -> Self {
+        let caches = &partitions.context.caches;
+        let spec = &partition.spec.template;
+        let min_ready = Protocol::parse(&spec.protocol).map(min_ready).unwrap_or_default();
+        let rollout = caches.stateful_sets.get(key).map(|known| known.facts.clone()).unwrap_or_default();
+        let (evicted, replaced) = partitions.states.with(key, |state| {
+            (state.roll.evicted(Instant::now()), state.roll.replaced(rollout.generation))
+        });
+        let known = caches.pods.with_prefix(&key.namespace, &format!("{}-", key.name));
         let pods = known.into_iter().filter(|(_, facts)| facts.owner == key.name).filter_map(|(name, facts)| {
             let going = facts.deleting || evicted.contains(&facts.uid);
             Some(Node { ordinal: ordinal(&name, &key.name)?, name, facts, going, counts_in: None })
@@ -80,14 +88,13 @@ impl Nodes {
         let mut pods: Vec<Node> = pods.collect();
         pods.sort_by_key(|pod| pod.ordinal);
         let ready: Vec<_> = pods.iter().map(|pod| (pod.facts.uid.as_str(), pod.facts.ready_since)).collect();
-        let remaining = context.ready_pods.remaining(key, min_ready, &ready, Now::read());
+        let remaining =
+            partitions.states.with(key, |state| state.ready_pods.remaining(min_ready, &ready, Now::read()));
         pods.iter_mut().zip(remaining).for_each(|(pod, remaining)| pod.counts_in = remaining);
-        let rollout = context.caches.stateful_sets.get(key).map(|known| known.facts.clone()).unwrap_or_default();
-        let known = context.caches.partitions.get(key);
+        let known = caches.partitions.get(key);
         let election = known.as_ref().and_then(|known| known.facts.status.as_ref()?.election.as_ref());
         let primary = election.map(|election| election.primary.clone()).unwrap_or_default();
-        let replaced = context.memory.replaced(key, rollout.generation);
-        Self { size, min_ready, rollout, replaced, primary, pods }
+        Self { size: spec.size.unwrap_or(DEFAULT_COUNT), min_ready, rollout, replaced, primary, pods }
     }
 
     /// The pods that there should be and are.
@@ -143,12 +150,17 @@ impl Nodes {
     }
 }
 
+/// What a set needs to know of the pods of its partition `key`.
+pub(in crate::controller) fn pods_of(partitions: &Partitions, key: &ObjectKey, partition: &Partition) -> PodsOf {
+    PodsOf::from(&Nodes::of(partitions, key, partition))
+}
+
 #[cfg(test)]
 pub(super) mod fixtures {
     use k8s_openapi::jiff::Timestamp;
 
-    use super::super::super::pods::PodTrouble;
     use super::*;
+    use crate::store::pods::PodTrouble;
 
     /// A pod by a word a fact: `old` for an earlier revision, `ready` for long or `ready-<seconds>` if it has to be ready
     /// for so much longer, `waiting` for one without a running container, `failing`, `going`.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::super::pods::Ending;
 use super::nodes::Nodes;
+use crate::store::pods::Ending;
 use crate::text::listed;
 
 /// Pods that a message names before it says how many more there are.
@@ -132,9 +132,9 @@ fn missing(nodes: &Nodes, name: &str) -> Option<Obstacle> {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::super::pods::PodTrouble;
     use super::super::nodes::fixtures::nodes;
     use super::*;
+    use crate::store::pods::PodTrouble;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()

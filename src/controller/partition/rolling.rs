@@ -106,9 +106,9 @@ pub(super) fn youngest(nodes: &Nodes) -> Option<(&Node, Duration)> {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::super::pods::Ending;
     use super::super::nodes::fixtures::nodes;
     use super::*;
+    use crate::store::pods::Ending;
 
     fn step(pods: &[&str]) -> String {
         match next(&nodes(pods)) {

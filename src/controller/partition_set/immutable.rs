@@ -1,9 +1,9 @@
 //! Changes of what cannot change, which get in only while both the webhook and the rules of the schema are away. They
 //! are not acted on: partitions keep what they have, and everything else of the set is looked after.
 
-use super::super::trouble::Trouble;
-use super::plan::Existing;
+use super::member::Existing;
 use crate::api::{DEFAULT_COUNT, Protocol, TemplateSpec};
+use crate::controller::trouble::Trouble;
 use crate::rules::quantity::Quantity;
 use crate::rules::{SetObject, config};
 
@@ -89,8 +89,8 @@ mod tests {
 
     use serde_json::{Value, json};
 
-    use super::super::super::objects::Child;
-    use super::super::plan::Member;
+    use crate::store::Kind;
+    use super::super::member::Member;
     use super::*;
     use crate::api::{Partition, PartitionSet};
 
@@ -106,7 +106,7 @@ mod tests {
                 json!({"apiVersion": "k8s.atomix.io/v1alpha1", "kind": "Partition", "metadata": {}, "spec": spec}),
             )
             .unwrap();
-            let known = partition.known();
+            let known = partition.cached();
             (
                 index,
                 Member {

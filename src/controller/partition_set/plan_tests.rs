@@ -3,9 +3,9 @@
 use kube::ResourceExt;
 use serde_json::json;
 
-use super::super::super::desired::FieldSet;
-use super::super::super::objects::Child;
-use super::super::super::settings;
+use crate::store::fields::FieldSet;
+use crate::store::Kind;
+use crate::controller::settings;
 use super::*;
 
 // Names unlike the product's, so that a name in the wrong place shows.
@@ -38,7 +38,7 @@ fn existing(set: &PartitionSet, count: i64, reachable: i64) -> Existing {
     let member = |(partition, index): (Desired<Partition>, i64)| {
         let mut partition = partition.object;
         partition.metadata.uid = Some(format!("uid-{index}"));
-        let known = partition.known();
+        let known = partition.cached();
         let addresses = if index <= reachable { vec![format!("10.0.0.{index}")] } else { Vec::new() };
         (
             index,
@@ -195,7 +195,7 @@ fn a_partition_that_names_no_controller_is_ours_and_is_told_so() {
     let mut partition = planned(&set, &Existing::default()).partitions[0].object.clone();
     partition.metadata.annotations = None;
     member.foreign = foreign(&partition, &settings::fixture());
-    member.known = Arc::new(partition.known());
+    member.known = Arc::new(partition.cached());
     let plan = planned(&set, &existing);
     assert_eq!((plan.partitions.len(), plan.refused.len()), (1, 0));
 }

@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::super::super::objects::Child;
-use super::super::super::partition::PodsOf;
+use crate::store::Kind;
+use crate::controller::partition::PodsOf;
 use super::*;
 
 /// Partitions of three by a word each: `down`, `degraded` with two pods, `halfway` if it is so in the midst of a change,
@@ -28,7 +28,7 @@ fn existing(partitions: &[&str]) -> Existing {
         let whole = matches!(*word, "stalled" | "foreign" | "between");
         let pods = Some(PodsOf { whole, outdated: mixed, mixed });
         let foreign = (*word == "foreign").then(|| "other".to_owned());
-        let known = Arc::new(partition.known());
+        let known = Arc::new(partition.cached());
         (index, Member { known, addresses: Vec::new(), counts_in, pods, foreign, unwritten: None })
     };
     Existing { partitions: found.map(member).collect(), ..Existing::default() }
@@ -115,7 +115,7 @@ fn only_what_shows_in_pods_replaces_them() {
         }
         serde_json::from_value(partition).unwrap()
     };
-    let current = partition(json!({})).known();
+    let current = partition(json!({})).cached();
     for (patch, replaces) in [
         (json!({}), false),
         (json!({"/spec/templateMetadata/annotations/note": "other"}), false),
@@ -142,7 +142,7 @@ fn only_what_shows_in_pods_replaces_them() {
     let earlier = |labels: serde_json::Value| {
         let mut partition = partition(json!({"/metadata/labels": labels}));
         partition.spec.template_metadata = None;
-        replaces_pods(&partition.known(), &wanted)
+        replaces_pods(&partition.cached(), &wanted)
     };
     assert!(!earlier(json!({"team": "x", "cost": "theirs"})));
     assert!(earlier(json!({"team": "y"})));

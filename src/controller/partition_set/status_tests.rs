@@ -3,7 +3,7 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
-use super::super::super::objects::Child;
+use crate::store::Kind;
 use super::*;
 use crate::api::Partition;
 
@@ -18,7 +18,7 @@ fn member(index: i64, ready: &str, observed: i64) -> (i64, Member) {
     (
         index,
         Member {
-            known: Arc::new(partition.known()),
+            known: Arc::new(partition.cached()),
             addresses: vec!["10.0.0.1".to_owned()],
             counts_in: None,
             pods: None,

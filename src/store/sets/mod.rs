@@ -18,13 +18,12 @@ pub use self::currency::{Currency, Standing};
 use crate::api::PartitionSet;
 use crate::api::names::ObjectKey;
 use crate::calls::within;
-use crate::controller::Caches;
-use crate::controller::caches::slim;
 use crate::deserialize_guard::{DeserializeGuard, Unreadable};
 use crate::queue::Trigger;
 use crate::scope::Scope;
 pub use crate::singleflight::Refused;
 use crate::singleflight::Singleflight;
+use crate::store::caches::Caches;
 use crate::store::watch::{key_of, version_in, version_of};
 
 /// Longest wait for the answer to one read of the API server.
@@ -39,6 +38,17 @@ const PROOF: Duration = Duration::from_millis(100);
 const LEADER_RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 /// Between two lists that are to prove that nothing was missed while the watch was interrupted.
 const PROOF_RETRY: Duration = Duration::from_secs(1);
+
+/// Annotation in which kubectl keeps a copy of what was applied: nothing here reads it.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// A set without what only the API server and kubectl need.
+#[must_use]
+pub(crate) fn slim(mut set: PartitionSet) -> PartitionSet {
+    set.metadata.managed_fields = None;
+    set.metadata.annotations.iter_mut().for_each(|annotations| drop(annotations.remove(LAST_APPLIED)));
+    set
+}
 
 /// Why something could not be read.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -11,11 +11,10 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
-use super::Plan;
+use super::plan::Plan;
 use crate::api::labels::annotations;
 use crate::api::{Protocol, names};
-use crate::controller::desired::{Desired, stable_hash};
-use crate::controller::objects::short_hash;
+use crate::controller::desired::{Desired, hash_of_entries, hash_of_value};
 
 /// Name of the data volume and of the claim template behind it.
 pub(super) const DATA: &str = "data";
@@ -37,7 +36,7 @@ impl Plan<'_> {
         };
         let mut metadata = self.metadata(name.clone());
         // The type has only string keys: there is no way not to be JSON.
-        let hash = serde_json::to_value(&template).map(|template| stable_hash(&template)).unwrap_or_default();
+        let hash = serde_json::to_value(&template).map(|template| hash_of_value(&template)).unwrap_or_default();
         metadata.annotations.get_or_insert_default().insert(annotations::POD_TEMPLATE_HASH.to_owned(), hash);
         StatefulSet {
             metadata,
@@ -91,7 +90,7 @@ impl Plan<'_> {
 
 /// A hash of the files: it decides whether pods are replaced.
 fn config_hash(config: &ConfigMap) -> String {
-    short_hash(config.data.iter().flatten())
+    hash_of_entries(config.data.iter().flatten())
 }
 
 /// How long a pod of the protocol has to be ready before it counts for a quorum.

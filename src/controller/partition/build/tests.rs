@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::controller::objects::Child;
+use crate::store::Kind;
 use crate::controller::settings;
 
 // Names unlike the product's, so that a name in the wrong place shows.

@@ -1,13 +1,9 @@
-//! Which partitions have been found right in all their objects, so that an event of a pod does not cost a comparison of
-//! everything. All of it may be lost.
+//! The versions in which the objects of a partition were found right, so that an event of a pod does not cost a comparison
+//! of everything.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use super::super::caches::Caches;
-use super::super::objects::Known;
 use crate::api::Partition;
 use crate::api::names::{self, ObjectKey};
+use crate::store::{Cached, Caches};
 
 /// What the objects of a partition are made from, and the versions in which they are known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +16,7 @@ pub(super) struct Versions {
 impl Versions {
     /// Those of a partition now; none if its objects do not follow from its spec alone, as those of a Partition that an
     /// earlier version wrote.
-    pub(super) fn of(caches: &Caches, key: &ObjectKey, known: &Known<Partition>) -> Option<Self> {
+    pub(super) fn of(caches: &Caches, key: &ObjectKey, known: &Cached<Partition>) -> Option<Self> {
         known.facts.spec.template_metadata.as_ref()?;
         let named = |name: String| ObjectKey::new(key.namespace.as_str(), name);
         let children = [
@@ -37,64 +33,38 @@ impl Versions {
     }
 }
 
-/// The versions in which the objects of each partition were last found right.
-#[derive(Debug, Default)]
-pub struct Judged(Mutex<HashMap<ObjectKey, Versions>>);
-
-impl Judged {
-    /// Records that the objects of a partition are right in these versions.
-    pub(super) fn record(&self, key: &ObjectKey, versions: Versions) {
-        self.lock().insert(key.clone(), versions);
-    }
-
-    /// Whether they were found right in these versions.
-    pub(super) fn contains(&self, key: &ObjectKey, versions: &Versions) -> bool {
-        self.lock().get(key) == Some(versions)
-    }
-
-    /// Forgets a partition that is gone.
-    pub(super) fn forget(&self, key: &ObjectKey) {
-        self.lock().remove(key);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<ObjectKey, Versions>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::super::super::objects::Child;
     use super::*;
+    use crate::store::Kind;
 
-    fn partition(generation: i64, metadata: &serde_json::Value) -> Known<Partition> {
+    fn partition(generation: i64, metadata: &serde_json::Value) -> Cached<Partition> {
         let partition: Partition = serde_json::from_value(json!({
             "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "Partition",
             "metadata": {"name": "g-1", "namespace": "n", "uid": "u", "generation": generation},
             "spec": {"protocol": "raft", "templateMetadata": metadata},
         }))
         .unwrap();
-        partition.known()
+        partition.cached()
     }
 
     #[test]
-    fn a_partition_is_judged_anew_when_it_or_any_of_its_objects_has_changed() {
-        let (caches, judged, key) = (Caches::default(), Judged::default(), ObjectKey::new("n", "g-1"));
+    fn a_partition_is_compared_anew_when_it_or_any_of_its_objects_has_changed() {
+        let (caches, key) = (Caches::default(), ObjectKey::new("n", "g-1"));
         let versions = |generation| Versions::of(&caches, &key, &partition(generation, &json!({}))).unwrap();
-        judged.record(&key, versions(1));
-        assert!(judged.contains(&key, &versions(1)) && !judged.contains(&key, &versions(2)));
+        let mut verified = versions(1);
+        assert!(verified == versions(1) && verified != versions(2));
         for name in ["g-1", "g-1-hs"] {
-            judged.record(&key, versions(1));
             let service: k8s_openapi::api::core::v1::Service =
                 serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
-            caches.services.observe(ObjectKey::new("n", name), 7, service.known());
-            assert!(!judged.contains(&key, &versions(1)), "{name}");
+            caches.services.observe(ObjectKey::new("n", name), 7, service.cached());
+            assert_ne!(verified, versions(1), "{name}");
+            verified = versions(1);
         }
-        judged.record(&key, versions(1));
         caches.services.forget(&key, 8);
-        assert!(!judged.contains(&key, &versions(1)), "it is gone");
+        assert_ne!(verified, versions(1), "it is gone");
     }
 
     #[test]

@@ -1,22 +1,22 @@
-//! What people are told of the objects of a partition: what was put right, and whose data a new one has found.
+//! Events about the objects of a partition: what was put right, and which data a new one has found.
 
-use super::super::Context;
-use super::super::ensure::Done;
-use super::Deed;
+use super::apply::ChildResult;
 use crate::api::Partition;
 use crate::api::conditions::{self, READY, STALLED};
+use crate::controller::context::Context;
+use crate::controller::writer::Done;
 use crate::events::Severity;
 use crate::store::watch::key_of;
 
 /// Reasons of a partition some object of which may not have been made, or not been brought up to date, for a while: see
-/// [`super::super::trouble`].
+/// [`crate::controller::trouble`].
 const OBSTACLES: [&str; 4] = ["WaitingForDeletion", "QuotaExceeded", "ApiError", "NamespaceTerminating"];
 
-/// Tells people of what was put right or taken over. Making the children of a new partition, or changing them with it,
-/// is no news.
-pub(super) fn tell(context: &Context, partition: &Partition, deeds: &[Deed]) {
+/// Publishes what was put right or taken over. Making the children of a new partition, or changing them with it, causes no
+/// event.
+pub(super) fn publish(context: &Context, partition: &Partition, results: &[ChildResult]) {
     let was_right = was_right(partition);
-    for (kind, name, done) in deeds {
+    for ChildResult { kind, name, done } in results {
         let (reason, verb) = match done {
             Done::Nothing | Done::Noted => continue,
             Done::Adopted => ("Adopted", "had no owner and belongs to this Partition now"),
@@ -29,9 +29,14 @@ pub(super) fn tell(context: &Context, partition: &Partition, deeds: &[Deed]) {
     }
 }
 
-/// Tells people that a new partition starts with the data of a former one.
-pub(super) fn tell_of_claims(context: &Context, partition: &Partition, retained: &[String], deeds: &[Deed]) {
-    let created = deeds.iter().any(|(kind, _, done)| *kind == "StatefulSet" && *done == Done::Created);
+/// Publishes that a new partition starts with the data of a former one.
+pub(super) fn publish_retained_claims(
+    context: &Context,
+    partition: &Partition,
+    retained: &[String],
+    results: &[ChildResult],
+) {
+    let created = results.iter().any(|result| result.kind == "StatefulSet" && result.done == Done::Created);
     if created && !retained.is_empty() {
         let note = format!("claims that an earlier partition has left are used again: {}", retained.join(", "));
         context.events.publish(partition, Severity::Warning, "RetainedClaims", note);

@@ -1,45 +1,91 @@
-//! What people are told when the status of a set changes.
+//! Events about a set: what was done for its partitions, and what changes in its status.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
 
-use super::PAUSED;
-use super::status::{COUNTED_CURRENT, COUNTED_READY, ROLLING_OUT, WAITING};
-use crate::api::PartitionSetStatus;
+use super::rollout::Rollout;
+use super::status::{COUNTED_CURRENT, COUNTED_READY, PAUSED, ROLLING_OUT, WAITING};
+use crate::api::{Partition, PartitionSet, PartitionSetStatus, names};
 use crate::api::conditions::{self, READY, STALLED};
+use crate::controller::context::Context;
+use crate::controller::write_error::Error;
+use crate::controller::writer::Done;
 use crate::events::Severity;
+
+/// Publishes what was done for the partitions of a set.
+pub(super) fn publish_writes(
+    context: &Context,
+    set: &PartitionSet,
+    partitions: &[(Partition, Result<Done, Error>)],
+    rollout: &Rollout,
+) {
+    let did = |wanted: Done| {
+        let done = partitions.iter().filter(move |(_, done)| matches!(done, Ok(done) if *done == wanted));
+        done.map(|(partition, _)| partition.name_any()).collect::<Vec<_>>()
+    };
+    for (done, reason, verb) in [
+        (Done::Created, "PartitionsCreated", "created"),
+        (Done::Replaced, "PartitionsUpdated", "brought up to date"),
+        (Done::Adopted, "PartitionsAdopted", "without an owner adopted"),
+    ] {
+        let mut names = did(done);
+        if names.is_empty() {
+            continue;
+        }
+        names.sort_by_key(|name| names::split_partition(name).map(|(_, index)| index));
+        let listed = if names.len() > 10 {
+            format!("{}, ... {}", names[..3].join(", "), names[names.len() - 1])
+        } else {
+            names.join(", ")
+        };
+        let plural = if names.len() == 1 { "" } else { "s" };
+        let note = format!("{} partition{plural} {verb}: {listed}", names.len());
+        tracing::info!(set = %set.name_any(), namespace = set.namespace(), reason, note, "partitions written");
+        // A rollout goes through them one after the other: events report its beginning and its end.
+        if done == Done::Replaced && (!rollout.held.is_empty() || rollout.changes || was_rolling_out(set)) {
+            continue;
+        }
+        context.events.publish(set, Severity::Normal, reason, note);
+    }
+}
+
+fn was_rolling_out(set: &PartitionSet) -> bool {
+    let ready = set.status.as_ref().and_then(|status| conditions::find(&status.conditions, READY));
+    ready.is_some_and(|ready| ready.reason == ROLLING_OUT)
+}
 
 /// What is worth an event in the change from one status to the next, as severity, reason and note: that a set is paused
 /// or goes on, becomes ready or ceases to be, gets a changed template, or is stuck.
-pub(super) fn news<'a>(
+pub(super) fn of_status<'a>(
     before: &PartitionSetStatus,
     after: &'a PartitionSetStatus,
 ) -> Vec<(Severity, &'a str, &'a str)> {
-    let mut news = Vec::new();
+    let mut events = Vec::new();
     let was = conditions::find(&before.conditions, READY);
     if let Some(ready) = conditions::find(&after.conditions, READY) {
         let (was_ready, is_ready) = (was.is_some_and(|was| was.status == "True"), ready.status == "True");
         let was_for = |reason: &str| was.is_some_and(|was| was.reason == reason);
-        let mut tell = |severity, reason| news.push((severity, reason, ready.message.as_str()));
+        let mut add = |severity, reason| events.push((severity, reason, ready.message.as_str()));
         if was_for(PAUSED) && ready.reason != PAUSED {
-            tell(Severity::Normal, "Resumed");
+            add(Severity::Normal, "Resumed");
         }
         match (was_ready, is_ready) {
             (_, false) if ready.reason == PAUSED && was_for(PAUSED) => {}
-            (_, false) if ready.reason == PAUSED => tell(Severity::Normal, PAUSED),
+            (_, false) if ready.reason == PAUSED => add(Severity::Normal, PAUSED),
             (_, false) if ready.reason == ROLLING_OUT && was_for(ROLLING_OUT) => {}
-            (_, false) if ready.reason == ROLLING_OUT => tell(Severity::Normal, ROLLING_OUT),
-            (true, false) => tell(Severity::Warning, "NotReady"),
-            (false, true) if was_for(ROLLING_OUT) => tell(Severity::Normal, "RolledOut"),
-            (false, true) => tell(Severity::Normal, "Ready"),
+            (_, false) if ready.reason == ROLLING_OUT => add(Severity::Normal, ROLLING_OUT),
+            (true, false) => add(Severity::Warning, "NotReady"),
+            (false, true) if was_for(ROLLING_OUT) => add(Severity::Normal, "RolledOut"),
+            (false, true) => add(Severity::Normal, "Ready"),
             _ => {}
         }
     }
     if let Some(stalled) = conditions::find(&after.conditions, STALLED)
         && conditions::find(&before.conditions, STALLED).is_none_or(|was| obstacle(was) != obstacle(stalled))
     {
-        news.push((Severity::Warning, &stalled.reason, &stalled.message));
+        events.push((Severity::Warning, &stalled.reason, &stalled.message));
     }
-    news
+    events
 }
 
 /// What stands in the way, whatever number of partitions is ready or up to date meanwhile, and whichever is waited for.
@@ -71,7 +117,7 @@ mod tests {
 
     fn told(before: [&str; 4], after: [&str; 4]) -> Vec<(Severity, String)> {
         let (before, after) = (status(&[before]), status(&[after]));
-        news(&before, &after).into_iter().map(|(severity, reason, _)| (severity, reason.to_owned())).collect()
+        of_status(&before, &after).into_iter().map(|(severity, reason, _)| (severity, reason.to_owned())).collect()
     }
 
     const IS_READY: [&str; 4] = [READY, "True", "AllPartitionsReady", "2 of 2"];
@@ -106,13 +152,13 @@ mod tests {
     fn a_stuck_set_is_told_again_when_something_else_is_in_the_way_and_not_when_more_is_ready() {
         let stuck = |message| status(&[[STALLED, "True", "PartitionStalled", message]]);
         let before = stuck("0 of 3 partitions are ready; g-1: Service is in the way");
-        assert_eq!(news(&before, &stuck("1 of 3 partitions are ready; g-1: Service is in the way")), []);
+        assert_eq!(of_status(&before, &stuck("1 of 3 partitions are ready; g-1: Service is in the way")), []);
         let current = stuck("3 of 3 partitions are ready; 2 of 3 are up to date; g-1: Service is in the way");
-        assert_eq!(news(&before, &current), []);
+        assert_eq!(of_status(&before, &current), []);
         let waits = stuck("2 of 3 partitions are ready; g-1: Service is in the way; waiting for g-2; g-2: m");
-        assert_eq!(news(&before, &waits), []);
+        assert_eq!(of_status(&before, &waits), []);
         let other = stuck("1 of 3 partitions are ready; g-2: Service is in the way");
         let note = "1 of 3 partitions are ready; g-2: Service is in the way";
-        assert_eq!(news(&before, &other), [(Severity::Warning, "PartitionStalled", note)]);
+        assert_eq!(of_status(&before, &other), [(Severity::Warning, "PartitionStalled", note)]);
     }
 }

@@ -3,11 +3,11 @@
 
 use kube::Api;
 
-use super::super::Context;
-use super::super::caches::Caches;
-use super::super::ensure::bounded;
 use crate::api::names::{self, ObjectKey};
 use crate::api::{DEFAULT_COUNT, Partition};
+use crate::controller::context::Context;
+use crate::controller::writer::bounded;
+use crate::store::Caches;
 
 /// Whether an object is missing that the partition should have.
 pub(super) fn lacks_object(caches: &Caches, key: &ObjectKey, partition: &Partition) -> bool {
@@ -47,12 +47,13 @@ mod tests {
     use serde_json::{Value, json};
     use tower::service_fn;
 
-    use super::super::super::manager::fixture;
-    use super::super::super::objects::Child;
+    use super::super::state::Partitions;
     use super::*;
+    use crate::controller::manager::fixture;
     use crate::queue::Outcome;
+    use crate::store::Kind;
 
-    fn object<K: Child>(name: &str) -> K {
+    fn object<K: Kind>(name: &str) -> K {
         let mut object = json!({"metadata": {"name": name, "namespace": "n"}});
         if K::kind(&()) == "StatefulSet" {
             object["spec"] = json!({"selector": {}, "template": {}});
@@ -69,11 +70,11 @@ mod tests {
         };
         assert!(lacks_object(&caches, &key, &partition(json!(1))));
         let named = |name: &str| ObjectKey::new("n", name);
-        caches.config_maps.observe(named("g-1-config"), 1, object::<ConfigMap>("g-1-config").known());
-        caches.stateful_sets.observe(named("g-1"), 1, object::<StatefulSet>("g-1").known());
-        caches.services.observe(named("g-1"), 1, object::<Service>("g-1").known());
+        caches.config_maps.observe(named("g-1-config"), 1, object::<ConfigMap>("g-1-config").cached());
+        caches.stateful_sets.observe(named("g-1"), 1, object::<StatefulSet>("g-1").cached());
+        caches.services.observe(named("g-1"), 1, object::<Service>("g-1").cached());
         assert!(lacks_object(&caches, &key, &partition(json!(1))));
-        caches.services.observe(named("g-1-hs"), 1, object::<Service>("g-1-hs").known());
+        caches.services.observe(named("g-1-hs"), 1, object::<Service>("g-1-hs").cached());
         assert!(!lacks_object(&caches, &key, &partition(json!(1))));
         assert!(lacks_object(&caches, &key, &partition(json!(3))));
     }
@@ -90,7 +91,8 @@ mod tests {
             let response = Response::builder().status(404).body(Body::from(body.to_string().into_bytes()));
             async move { response.map_err(|error| -> tower::BoxError { error.into() }) }
         });
-        let (context, key) = (fixture(Client::new(service, "default")), ObjectKey::new("n", "g-1"));
+        let partitions = Partitions::new(Arc::new(fixture(Client::new(service, "default"))));
+        let key = ObjectKey::new("n", "g-1");
         let ready = json!({"type": "Ready", "status": "True", "reason": "PodsReady", "message": "m",
             "lastTransitionTime": "2020-01-01T00:00:00Z"});
         let partition: Partition = serde_json::from_value(json!({
@@ -103,8 +105,8 @@ mod tests {
             "status": {"observedGeneration": 1, "conditions": [ready]},
         }))
         .unwrap();
-        context.caches.partitions.observe(key.clone(), 1, partition.known());
-        let outcome = Box::pin(super::super::reconcile(&context, key)).await;
+        partitions.context.caches.partitions.observe(key.clone(), 1, partition.cached());
+        let outcome = Box::pin(super::super::reconcile(&partitions, key)).await;
         assert_eq!(*asked.lock().unwrap(), ["GET /apis/k8s.atomix.io/v1alpha1/namespaces/n/partitions/g-1"]);
         assert!(matches!(outcome, Outcome::Done), "{outcome:?}");
     }

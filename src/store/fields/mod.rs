@@ -7,26 +7,27 @@
 //! Compared as Kubernetes means it: maps by key, lists by their merge key, other lists of objects and values without
 //! regard to order, quantities by value; an empty map, list or text is the same as none.
 
-use std::collections::hash_map::DefaultHasher;
+mod content;
+
 use std::fmt;
-use std::hash::{Hash, Hasher};
 
 use serde_json::Value;
 
+use self::content::{content, hash_of, is_map_of_texts, is_ordered, leaf_content, text};
+pub(crate) use self::content::{is_empty, merge_key};
 use crate::api::labels::annotations;
-use crate::rules::quantity::Quantity;
 
 /// What is special about the fields of a kind.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Rules {
+pub(crate) struct Rules {
     /// Fields that hold nothing but what is wanted, with all below them: their content is one value. One that is not
     /// wanted must be absent.
-    pub exact: &'static [&'static str],
+    pub(crate) exact: &'static [&'static str],
     /// Lists with a merge key that have no elements but those that are wanted. The elements may hold more.
-    pub closed: &'static [&'static str],
+    pub(crate) closed: &'static [&'static str],
     /// Fields that are replaced whole where they differ, since what others added to them may contradict what is wanted:
     /// another handler of a probe, another source of a value.
-    pub whole: &'static [&'static str],
+    pub(crate) whole: &'static [&'static str],
 }
 
 /// Top-level fields that no object is compared by.
@@ -38,20 +39,18 @@ const EMPTY_DIR: &str = "emptyDir";
 
 /// The fields of a stored object, as sorted hashes.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct FieldSet(Box<[u32]>);
+pub(crate) struct FieldSet(Box<[u32]>);
 
 impl FieldSet {
     /// The fields of `object`.
-    #[must_use]
-    pub fn of(object: &Value, rules: &Rules) -> Self {
+    pub(crate) fn of(object: &Value, rules: &Rules) -> Self {
         let mut hashes = hashes(object, rules);
         hashes.sort_unstable();
         Self(hashes.into())
     }
 
     /// Whether a field is among them.
-    #[must_use]
-    pub fn contains(&self, field: u32) -> bool {
+    pub(crate) fn contains(&self, field: u32) -> bool {
         self.0.binary_search(&field).is_ok()
     }
 }
@@ -63,16 +62,14 @@ impl fmt::Debug for FieldSet {
 }
 
 /// The fields of an object as hashes.
-#[must_use]
-pub fn hashes(object: &Value, rules: &Rules) -> Vec<u32> {
+pub(crate) fn hashes(object: &Value, rules: &Rules) -> Vec<u32> {
     let mut hashes = Vec::new();
     walk(object, rules, &mut |_, hash| hashes.push(hash));
     hashes
 }
 
 /// The paths of the fields of `wanted` that are not among `stored`.
-#[must_use]
-pub fn missing(wanted: &Value, rules: &Rules, stored: &FieldSet) -> Vec<String> {
+pub(crate) fn missing(wanted: &Value, rules: &Rules, stored: &FieldSet) -> Vec<String> {
     let mut missing = Vec::new();
     walk(wanted, rules, &mut |path, hash| {
         if !stored.contains(hash) {
@@ -83,57 +80,15 @@ pub fn missing(wanted: &Value, rules: &Rules, stored: &FieldSet) -> Vec<String> 
 }
 
 /// The hash of a label or annotation of an object: `map` is `labels` or `annotations`.
-#[must_use]
-pub fn metadata_field(map: &str, key: &str, value: &str) -> u32 {
+pub(crate) fn metadata_field(map: &str, key: &str, value: &str) -> u32 {
     let path = ["metadata", map, key].iter().fold(ROOT, |path, step| stepped(path, step));
     shortened(hash_of(&(path, text(value))))
 }
 
 /// A hash of what a value says.
-#[must_use]
-pub fn content_hash(value: &Value) -> u64 {
+pub(crate) fn content_hash(value: &Value) -> u64 {
     content(value, "")
 }
-
-/// A hash of a value as it is compared, of 16 hexadecimal digits, that stays the same over versions of this program.
-#[must_use]
-pub fn stable_hash(value: &Value) -> String {
-    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-    feed(value, &mut context);
-    let hash = context.finish();
-    let first = hash.as_ref().first_chunk().copied().unwrap_or_default();
-    format!("{:016x}", u64::from_be_bytes(first))
-}
-
-fn feed(value: &Value, context: &mut ring::digest::Context) {
-    match value {
-        Value::Object(fields) => {
-            context.update(b"{");
-            for (name, value) in fields.iter().filter(|(_, value)| !is_empty(value)) {
-                context.update(name.as_bytes());
-                context.update(&[0]);
-                feed(value, context);
-            }
-            context.update(b"}");
-        }
-        Value::Array(values) => {
-            context.update(b"[");
-            for value in values {
-                feed(value, context);
-            }
-            context.update(b"]");
-        }
-        Value::String(text) => {
-            context.update(text.as_bytes());
-            context.update(&[0]);
-        }
-        other => {
-            context.update(other.to_string().as_bytes());
-            context.update(&[1]);
-        }
-    }
-}
-
 /// A path on the way down, written as Kubernetes writes it only where it is needed.
 #[derive(Clone, Copy)]
 enum Path<'a> {
@@ -165,13 +120,6 @@ struct Place<'a> {
 }
 
 const ROOT: u64 = 0;
-
-fn hash_of(value: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
-}
-
 fn stepped(path: u64, step: &str) -> u64 {
     hash_of(&(path, step))
 }
@@ -275,95 +223,5 @@ impl Walk<'_> {
     }
 }
 
-fn text(text: &str) -> u64 {
-    hash_of(&text)
-}
-
-fn leaf_content(value: &Value, field: &str, parent: &str) -> u64 {
-    match value {
-        _ if is_quantity(field, parent) => text(&quantity(value)),
-        Value::String(value) => text(value),
-        other => hash_of(&other.to_string()),
-    }
-}
-
-/// A whole value without regard to the order of lists, and to what is empty.
-fn content(value: &Value, field: &str) -> u64 {
-    match value {
-        Value::Null => 0,
-        Value::Object(fields) => fields.iter().filter(|(_, value)| !is_empty(value)).fold(0, |sum, (name, value)| {
-            let value = if is_quantity(name, field) { text(&quantity(value)) } else { content(value, name) };
-            sum.wrapping_add(hash_of(&(name, value)))
-        }),
-        Value::Array(values) => {
-            values.iter().fold(0, |sum: u64, value| sum.wrapping_add(hash_of(&(1, content(value, field)))))
-        }
-        Value::String(value) if value.is_empty() => 0,
-        Value::String(value) => text(value),
-        other => hash_of(&other.to_string()),
-    }
-}
-
-/// Maps in which a key says something also with an empty text.
-fn is_map_of_texts(field: &str) -> bool {
-    matches!(field, "labels" | "annotations" | "matchLabels" | "nodeSelector" | "data")
-}
-
-/// Whether a value says no more than none would.
-pub(super) fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(values) => values.is_empty(),
-        Value::Object(fields) => fields.values().all(is_empty),
-        _ => false,
-    }
-}
-
-fn is_quantity(field: &str, parent: &str) -> bool {
-    matches!(parent, "limits" | "requests") || matches!(field, "divisor" | "sizeLimit")
-}
-
-fn quantity(value: &Value) -> String {
-    let written = match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    Quantity::parse(&written).map_or(written, Quantity::canonical)
-}
-
-type KeyOf = fn(&Value) -> String;
-
-/// How the elements of a list are told apart, by the name of the field: Kubernetes' own merge keys.
-pub(super) fn merge_key(field: &str) -> Option<KeyOf> {
-    let key: KeyOf = match field {
-        "containers" | "initContainers" | "env" | "volumes" | "imagePullSecrets" => |value| string(value.get("name")),
-        "volumeMounts" => |value| string(value.get("mountPath")),
-        "ownerReferences" => |value| string(value.get("uid")),
-        "volumeClaimTemplates" => |value| string(value.pointer("/metadata/name")),
-        "ports" => |value| {
-            let number = value.get("port").or_else(|| value.get("containerPort"));
-            let protocol = value.get("protocol").and_then(Value::as_str).unwrap_or("TCP");
-            format!("{}/{protocol}", string(number))
-        },
-        _ => return None,
-    };
-    Some(key)
-}
-
-/// Lists whose order has a meaning.
-fn is_ordered(field: &str) -> bool {
-    matches!(field, "args" | "command")
-}
-
-fn string(value: Option<&Value>) -> String {
-    match value {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-    }
-}
-
 #[cfg(test)]
-#[path = "fields_tests.rs"]
 mod tests;

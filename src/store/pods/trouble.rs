@@ -8,13 +8,13 @@ use super::slim::{Container, Pod, State};
 
 /// Why a pod is not ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PodTrouble {
+pub(crate) struct PodTrouble {
     /// One word in CamelCase, for a condition.
-    pub reason: &'static str,
+    pub(crate) reason: &'static str,
     /// What follows the pod's name in a sentence.
-    pub message: String,
+    pub(crate) message: String,
     /// Whether it passes by itself within seconds as a rule: it is worth telling only if it lasts.
-    pub passes: bool,
+    pub(crate) passes: bool,
 }
 
 /// Reason of a pod for which no Kubernetes node is found.
@@ -38,14 +38,12 @@ const NODE: &str = "NodeNotReady";
 /// The container of the Atomix node; others in the pod are not the controller's.
 const CONTAINER: &str = "atomix";
 
-impl Pod {
-    pub(super) fn trouble(&self) -> Option<PodTrouble> {
-        self.failed()
-            .or_else(|| self.not_scheduled())
-            .or_else(|| self.of_containers())
-            .or_else(|| self.not_called_ready())
-    }
+/// What keeps a pod from being ready, where its status says so.
+pub(super) fn of(pod: &Pod) -> Option<PodTrouble> {
+    pod.failed().or_else(|| pod.not_scheduled()).or_else(|| pod.of_containers()).or_else(|| pod.not_called_ready())
+}
 
+impl Pod {
     fn failed(&self) -> Option<PodTrouble> {
         (self.status.phase == "Failed").then(|| {
             let words = [self.status.reason.as_deref(), self.status.message.as_deref()];
@@ -163,11 +161,12 @@ mod tests {
 
     use serde_json::{Value, json};
 
+    use super::super::PodFacts;
     use super::*;
 
     fn of(status: Value) -> Option<(&'static str, String)> {
         let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "g-1-0"}, "status": status})).unwrap();
-        pod.facts().trouble.map(|trouble| (trouble.reason, trouble.message))
+        PodFacts::from(pod).trouble.map(|trouble| (trouble.reason, trouble.message))
     }
 
     fn container(state: Value, last: Value, restarts: u32) -> Value {
@@ -231,7 +230,7 @@ mod tests {
             ),
             (ready("", ""), NODE, "is not ready because its node n1 is not", false),
         ] {
-            let trouble = serde_json::from_value::<Pod>(pod).unwrap().facts().trouble.unwrap();
+            let trouble = PodFacts::from(serde_json::from_value::<Pod>(pod).unwrap()).trouble.unwrap();
             assert_eq!((trouble.reason, trouble.message.as_str(), trouble.passes), (reason, message, passes));
         }
     }

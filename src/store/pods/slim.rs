@@ -1,24 +1,21 @@
 //! A pod as far as it is read: with thousands of them, what is not read should not be parsed into anything either.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use serde::{Deserialize, Deserializer};
 
-use super::{Ending, PodFacts};
-
 /// Label in which the StatefulSet controller says which revision of its template a pod was made from.
-const REVISION: &str = "controller-revision-hash";
+pub(super) const REVISION: &str = "controller-revision-hash";
 
 /// A pod without its annotations and managed fields, and nearly all of its spec.
 #[derive(Clone, Debug, Default, Deserialize, kube::Resource)]
 #[resource(inherit = "core::Pod")]
-pub struct Pod {
+pub(crate) struct Pod {
     /// Name, labels, owner, deletion, finalizers: nothing else of a pod's metadata.
     #[serde(deserialize_with = "slim_metadata")]
-    pub metadata: ObjectMeta,
+    pub(crate) metadata: ObjectMeta,
     #[serde(default)]
     pub(super) spec: Spec,
     #[serde(default)]
@@ -120,37 +117,6 @@ fn slim_metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMet
 }
 
 impl Pod {
-    /// Reduces the pod to what its partition needs of it.
-    #[must_use]
-    pub fn facts(self) -> PodFacts {
-        let owners = self.metadata.owner_references.iter().flatten();
-        let owner = owners.into_iter().find(|owner| owner.controller == Some(true) && owner.kind == "StatefulSet");
-        let labels = self.metadata.labels.as_ref();
-        let failed = self.status.phase == "Failed";
-        let ready = self.condition("Ready").filter(|ready| ready.status == "True" && !failed);
-        let running = |containers: &[Container]| containers.iter().all(|container| container.state.running.is_some());
-        PodFacts {
-            owner: owner.map(|owner| owner.name.clone()).unwrap_or_default(),
-            revision: labels.and_then(|labels| labels.get(REVISION)).cloned().unwrap_or_default(),
-            deleting: self.metadata.deletion_timestamp.is_some(),
-            ending: self.ending(),
-            running: self.status.phase == "Running" && running(&self.status.container_statuses),
-            // The kubelet always says since when; a pod without that counts as ready for long.
-            ready_since: ready
-                .map(|ready| ready.last_transition_time.as_ref().map_or_else(Default::default, |time| time.0)),
-            trouble: ready.is_none().then(|| self.trouble()).flatten(),
-            uid: self.metadata.uid.unwrap_or_default(),
-        }
-    }
-
-    fn ending(&self) -> Option<Box<Ending>> {
-        let until = self.metadata.deletion_timestamp.as_ref()?;
-        let grace = self.metadata.deletion_grace_period_seconds.unwrap_or_default();
-        let grace = Duration::from_secs(u64::try_from(grace).unwrap_or_default());
-        let finalizers = self.metadata.finalizers.clone().unwrap_or_default();
-        Some(Box::new(Ending { node: self.spec.node_name.clone(), until: Some(until.0), grace, finalizers }))
-    }
-
     pub(super) fn condition(&self, kind: &str) -> Option<&Condition> {
         self.status.conditions.iter().find(|condition| condition.kind == kind)
     }
