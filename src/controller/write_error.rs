@@ -77,21 +77,21 @@ mod tests {
     use super::*;
 
     fn of(status: serde_json::Value) -> Error {
-        failed("Service", "g-1", &kube::Error::Api(Box::new(serde_json::from_value(status).unwrap())))
+        Error::of("Service", "g-1", &kube::Error::Api(Box::new(serde_json::from_value(status).unwrap())))
     }
 
     #[test]
     fn what_the_api_server_refuses_is_told_apart_by_what_helps() {
         let ending = json!({"code": 403, "message": "forbidden", "reason": "Forbidden",
             "details": {"causes": [{"reason": "NamespaceTerminating", "message": "m", "field": "metadata.namespace"}]}});
-        assert!(matches!(of(ending), Error::NamespaceEnds));
+        assert!(matches!(of(ending).cause, Cause::NamespaceTerminating));
         let quota =
             json!({"code": 403, "message": "services \"g-1\" is forbidden: exceeded quota: q", "reason": "Forbidden"});
-        assert!(matches!(of(quota), Error::Quota { .. }));
-        assert!(matches!(of(json!({"code": 403, "reason": "Forbidden", "message": "no"})), Error::Blocked { .. }));
+        assert!(matches!(of(quota).cause, Cause::Quota(_)));
+        assert!(matches!(of(json!({"code": 403, "reason": "Forbidden", "message": "no"})).cause, Cause::Blocked(_)));
         let away = of(json!({"code": 500, "reason": "InternalError", "message": "away"}));
-        assert!(matches!(away, Error::Failed { .. }));
+        assert!(matches!(away.cause, Cause::Failed(_)));
         assert_eq!(away.to_string(), r#"Service "g-1" could not be brought up to date: away"#);
-        assert!(matches!(of(json!({"code": 422, "reason": "Invalid", "message": "bad"})), Error::Invalid { .. }));
+        assert!(matches!(of(json!({"code": 422, "reason": "Invalid", "message": "bad"})).cause, Cause::Invalid(_)));
     }
 }

@@ -38,6 +38,13 @@ pub(super) enum Done {
     Adopted,
 }
 
+/// What was done for a child.
+pub(super) struct ChildResult {
+    pub(super) kind: &'static str,
+    pub(super) name: String,
+    pub(super) done: Done,
+}
+
 /// Longest that one call to the API server may take: as long as the API server itself lets a request take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 

@@ -3,7 +3,7 @@
 use super::cache::Cache;
 use super::cached::{Cached, Published, Rollout, SliceOf};
 use super::pods::PodFacts;
-use super::sets::Currency;
+use super::sets::currency::Currency;
 use crate::api::{Partition, PartitionSet};
 
 /// One cache for each kind.

@@ -2,14 +2,15 @@
 
 use serde_json::{Map, Value};
 
+use super::hash::hash_of_value;
 use super::merge;
-use super::{Desired, annotation, hash_of_value};
+use super::wanted::{Desired, annotation};
 use crate::api::labels::{self, annotations};
 use crate::store::Kind;
 use crate::store::cached::POD_TEMPLATE;
 
 /// What replaces `stored`. `ignored` are fields to leave to others from now on.
-pub(in crate::controller) fn replacement<K: Kind>(desired: &Desired<K>, stored: &Value, wanted: &Value, ignored: &[String]) -> Value {
+pub(crate) fn replacement<K: Kind>(desired: &Desired<K>, stored: &Value, wanted: &Value, ignored: &[String]) -> Value {
     let mut object = stored.clone();
     remove_obsolete_labels(&mut object, desired);
     remove_copies::<K>(&mut object, stored);

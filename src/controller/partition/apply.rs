@@ -15,15 +15,8 @@ use crate::controller::context::Context;
 use crate::controller::desired::Desired;
 use crate::controller::trouble::Trouble;
 use crate::controller::write_error::Error;
-use crate::controller::writer::Done;
+use crate::controller::writer::{ChildResult, Done};
 use crate::store::controller_of;
-
-/// What was done for a child.
-pub(super) struct ChildResult {
-    pub(super) kind: &'static str,
-    pub(super) name: String,
-    pub(super) done: Done,
-}
 
 /// What came of writing the children.
 pub(super) struct Applied {
@@ -111,7 +104,7 @@ async fn apply(context: &Context, children: Children, former_addresses: &[IpAddr
             Err(error) => troubles.push(Trouble::from(error)),
         }
     }
-    Applied { results: results, trouble: Trouble::first(troubles), pods_may_go }
+    Applied { results, trouble: Trouble::first(troubles), pods_may_go }
 }
 
 /// A partition that has shrunk to one pod has no budget any more.

@@ -49,7 +49,7 @@ fn state(nodes: &Nodes, known: &Cached<Partition>, (ours, evicting, waiting): (b
 }
 
 /// Requests the reconciliation of those partitions of `set` that wait for a slot and would acquire one now.
-pub(in crate::controller) fn notify_waiting(partitions: &Partitions, set: &ObjectKey) {
+pub(crate) fn notify_waiting(partitions: &Partitions, set: &ObjectKey) {
     for index in partitions.slots.acquirable(set, |waiting| of_set(partitions, set, waiting)) {
         let partition = ObjectKey::new(set.namespace.as_str(), names::partition(&set.name, index));
         partitions.context.triggers.partitions.now(partition);

@@ -55,13 +55,13 @@ impl Node {
 
 /// What a set needs to know of the pods of a partition that its status does not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::controller) struct PodsOf {
+pub(crate) struct PodsOf {
     /// Whether all pods that there should be are ready, of whatever template.
-    pub(in crate::controller) whole: bool,
+    pub(crate) whole: bool,
     /// Whether some pods have an earlier template than the partition.
-    pub(in crate::controller) outdated: bool,
+    pub(crate) outdated: bool,
     /// Whether some pods have the current template of the partition and others have not: it is in the midst of a change.
-    pub(in crate::controller) mixed: bool,
+    pub(crate) mixed: bool,
 }
 
 impl From<&Nodes> for PodsOf {
@@ -151,51 +151,10 @@ impl Nodes {
 }
 
 /// What a set needs to know of the pods of its partition `key`.
-pub(in crate::controller) fn pods_of(partitions: &Partitions, key: &ObjectKey, partition: &Partition) -> PodsOf {
+pub(crate) fn pods_of(partitions: &Partitions, key: &ObjectKey, partition: &Partition) -> PodsOf {
     PodsOf::from(&Nodes::of(partitions, key, partition))
 }
 
 #[cfg(test)]
-pub(super) mod fixtures {
-    use k8s_openapi::jiff::Timestamp;
-
-    use super::*;
-    use crate::store::pods::PodTrouble;
-
-    /// A pod by a word a fact: `old` for an earlier revision, `ready` for long or `ready-<seconds>` if it has to be ready
-    /// for so much longer, `waiting` for one without a running container, `failing`, `going`.
-    pub(in super::super) fn node(ordinal: i64, words: &str) -> Node {
-        let has = |word: &str| words.split(' ').any(|given| given == word);
-        let left = words.split(' ').find_map(|word| word.strip_prefix("ready-"));
-        let counts_in = left.map(|seconds| Duration::from_secs(seconds.parse().unwrap()));
-        let facts = PodFacts {
-            uid: format!("uid-{ordinal}"),
-            owner: "g-1".to_owned(),
-            revision: if has("old") { "r1" } else { "r2" }.to_owned(),
-            deleting: has("going"),
-            ending: None,
-            running: !has("waiting"),
-            ready_since: (has("ready") || left.is_some()).then_some(Timestamp::UNIX_EPOCH),
-            trouble: has("failing").then(|| PodTrouble {
-                reason: "PodCrashing",
-                message: "crashes".to_owned(),
-                passes: false,
-            }),
-        };
-        let name = format!("g-1-{ordinal}");
-        Node { ordinal, name, facts: Arc::new(facts), going: has("going"), counts_in }
-    }
-
-    /// Pods 0, 1, ... of a Raft partition that has as many; an empty text is a pod that is missing.
-    pub(in super::super) fn nodes(pods: &[&str]) -> Nodes {
-        let found = pods.iter().zip(0..).filter(|(words, _)| !words.is_empty());
-        Nodes {
-            size: i64::try_from(pods.len()).unwrap(),
-            min_ready: Duration::from_secs(10),
-            rollout: Rollout { observed: true, revision: "r2".to_owned(), ..Rollout::default() },
-            replaced: HashMap::new(),
-            primary: String::new(),
-            pods: found.map(|(words, ordinal)| node(ordinal, words)).collect(),
-        }
-    }
-}
+#[path = "nodes_tests.rs"]
+pub(super) mod fixtures;

@@ -13,7 +13,7 @@ use crate::controller::ready_timers::ReadyTimers;
 use crate::controller::status_writer::StatusWriter;
 
 /// The Partition controller of one term.
-pub(in crate::controller) struct Partitions {
+pub(crate) struct Partitions {
     pub(super) context: Arc<Context>,
     pub(super) states: PerObject<PartitionState>,
     pub(super) statuses: StatusWriter,
@@ -34,7 +34,7 @@ pub(super) struct PartitionState {
 }
 
 impl Partitions {
-    pub(in crate::controller) fn new(context: Arc<Context>) -> Self {
+    pub(crate) fn new(context: Arc<Context>) -> Self {
         Self {
             statuses: StatusWriter::new(context.triggers.partitions.clone()),
             context,
@@ -45,12 +45,12 @@ impl Partitions {
     }
 
     /// Records that the Partition of that uid is being deleted, or with none that its deletion has failed.
-    pub(in crate::controller) fn record_deletion(&self, key: &ObjectKey, uid: Option<&str>) {
+    pub(crate) fn record_deletion(&self, key: &ObjectKey, uid: Option<&str>) {
         self.states.with(key, |state| state.deleted = uid.map(str::to_owned));
     }
 
     /// Why the status of a Partition cannot be written, if it was refused when that was last tried.
-    pub(in crate::controller) fn unwritten_status(&self, key: &ObjectKey) -> Option<String> {
+    pub(crate) fn unwritten_status(&self, key: &ObjectKey) -> Option<String> {
         self.statuses.refused(key)
     }
 }

@@ -12,7 +12,7 @@ use crate::controller::metadata;
 use crate::controller::trouble::Trouble;
 
 /// Reason of a partition of which nothing is known but that its pods are not all ready: a set need not repeat it.
-pub(in crate::controller) const PODS_NOT_READY: &str = "PodsNotReady";
+pub(crate) const PODS_NOT_READY: &str = "PodsNotReady";
 
 /// What a status is made from, beside the Partition.
 #[derive(Clone, Copy, Debug)]

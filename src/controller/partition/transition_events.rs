@@ -1,10 +1,9 @@
 //! Events about the objects of a partition: what was put right, and which data a new one has found.
 
-use super::apply::ChildResult;
 use crate::api::Partition;
 use crate::api::conditions::{self, READY, STALLED};
 use crate::controller::context::Context;
-use crate::controller::writer::Done;
+use crate::controller::writer::{ChildResult, Done};
 use crate::events::Severity;
 use crate::store::watch::key_of;
 

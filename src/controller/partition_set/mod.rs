@@ -14,7 +14,6 @@ mod transition_events;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
 
 use self::apply::Applied;
 use self::rollout::Rollout;

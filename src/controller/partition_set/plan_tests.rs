@@ -1,12 +1,17 @@
 #![allow(clippy::needless_pass_by_value, reason = "fixtures read best with literals")]
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use kube::ResourceExt;
 use serde_json::json;
 
 use crate::store::fields::FieldSet;
 use crate::store::Kind;
 use crate::controller::settings;
+use super::super::member::foreign;
 use super::*;
+use crate::store::cached::Published;
 
 // Names unlike the product's, so that a name in the wrong place shows.
 fn set(partitions: i64, annotations: serde_json::Value) -> PartitionSet {
@@ -169,7 +174,7 @@ fn handed_over(existing: &mut Existing, indices: &[i64]) {
 fn a_partition_that_names_another_controller_is_neither_written_nor_deleted() {
     let smaller = set(2, json!({"k8s.atomix.io/allow-partition-removal": "2@17"}));
     let mut existing = existing(&smaller, 4, 4);
-    assert!(!is_run_by_another(&existing));
+    assert!(!existing.is_run_by_another());
     handed_over(&mut existing, &[1, 3]);
     let plan = planned(&smaller, &existing);
     assert!(plan.partitions.is_empty(), "{:?}", plan.partitions);
@@ -180,10 +185,10 @@ fn a_partition_that_names_another_controller_is_neither_written_nor_deleted() {
     let message = r#"Partitions "g-1", "g-3" are left alone: their annotation k8s.atomix.io/controller names another controller, "ops.other""#;
     assert_eq!(trouble.message, message);
 
-    assert!(!is_run_by_another(&existing));
+    assert!(!existing.is_run_by_another());
     handed_over(&mut existing, &[2, 4]);
-    assert!(is_run_by_another(&existing));
-    assert!(!is_run_by_another(&Existing::default()));
+    assert!(existing.is_run_by_another());
+    assert!(!Existing::default().is_run_by_another());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::controller::ready_timers::ReadyTimers;
 use crate::controller::status_writer::StatusWriter;
 
 /// The PartitionSet controller of one term.
-pub(in crate::controller) struct Sets {
+pub(crate) struct Sets {
     pub(super) context: Arc<Context>,
     /// The controller of their partitions.
     pub(super) partitions: Arc<Partitions>,
@@ -29,7 +29,7 @@ pub(super) struct SetState {
 }
 
 impl Sets {
-    pub(in crate::controller) fn new(context: Arc<Context>, partitions: Arc<Partitions>) -> Self {
+    pub(crate) fn new(context: Arc<Context>, partitions: Arc<Partitions>) -> Self {
         let statuses = StatusWriter::new(context.triggers.sets.clone());
         Self { context, partitions, states: PerObject::default(), statuses }
     }

@@ -4,7 +4,7 @@
 //! trusted: about a set that it lacks, about a namespace of which nothing was proved lately, and about everything while
 //! the watch is interrupted. In between, nothing is read.
 
-mod currency;
+pub(crate) mod currency;
 
 use std::collections::HashSet;
 use std::sync::Arc;

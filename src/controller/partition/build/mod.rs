@@ -13,7 +13,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
 use self::plan::Plan;
 pub(super) use self::services::Network;
-pub(in crate::controller) use self::stateful_set::min_ready;
+pub(crate) use self::stateful_set::min_ready;
 use super::identity::Identity;
 use crate::api::{DEFAULT_COUNT, Partition, PartitionSet, Protocol};
 use crate::controller::desired::Desired;

@@ -12,12 +12,12 @@ use crate::controller::services::{cluster_ip_service, initial_ports, port};
 
 /// Where the Services of a partition are to be, as far as that follows from what is or was there.
 #[derive(Clone, Debug, Default)]
-pub(in super::super) struct Network {
+pub(crate) struct Network {
     /// The addresses that the client Service had before it was deleted: they are asked for again, so that clients that
     /// hold them go on. None if it was never there.
-    pub(in super::super) former_addresses: Vec<IpAddr>,
+    pub(crate) former_addresses: Vec<IpAddr>,
     /// Addresses of the client Service of another partition of the group, whose address families are followed.
-    pub(in super::super) sibling: Vec<IpAddr>,
+    pub(crate) sibling: Vec<IpAddr>,
 }
 
 impl Plan<'_> {

@@ -94,7 +94,7 @@ fn config_hash(config: &ConfigMap) -> String {
 }
 
 /// How long a pod of the protocol has to be ready before it counts for a quorum.
-pub(in crate::controller) fn min_ready(protocol: Protocol) -> Duration {
+pub(crate) fn min_ready(protocol: Protocol) -> Duration {
     let seconds = if protocol == Protocol::Raft { RAFT_MIN_READY_SECONDS } else { 0 };
     Duration::from_secs(seconds.unsigned_abs().into())
 }
