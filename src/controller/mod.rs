@@ -25,7 +25,7 @@ pub use context::Context;
 pub use elections::KnownPartitions;
 pub use manager::Manager;
 pub use metrics::ControllerMetrics;
-pub use settings::{Images, Settings};
+pub use settings::Settings;
 
 /// Name under which the controller writes: `metadata.managedFields[].manager` of its objects.
 pub const FIELD_MANAGER: &str = "atomix-controller";
