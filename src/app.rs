@@ -117,14 +117,14 @@ pub async fn run(options: Run) -> Result<(), Error> {
 
 async fn run_until(options: Run, registry: Registry, supervisor: &Supervisor) -> Result<(), Error> {
     let (readiness, shutdown) = (Readiness::new(), Shutdown::new(supervisor));
-    let webhook_listener = listen(options.webhook_address)?;
+    let webhook_listener = listen(options.webhook.address)?;
     let health_listener = listen(options.metrics_address)?;
-    let grpc_listener = listen(options.grpc_address)?;
+    let grpc_listener = listen(options.grpc.address)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        webhooks = %options.webhook_address,
+        webhooks = %options.webhook.address,
         metrics = %options.metrics_address,
-        grpc = %options.grpc_address,
+        grpc = %options.grpc.address,
         controller = options.controller_name,
         namespace = options.controller_namespace,
         watching = %options.scope(),
@@ -195,7 +195,7 @@ async fn assemble(
         elections: Arc::new(grpc::Elections::new(Arc::clone(&elections), options.scope())),
     };
     let grpc_tls =
-        options.grpc_tls().map(|from| grpc::tls::start(&from, &options.controller_namespace, runtime, &tls_metrics));
+        options.grpc.tls().map(|from| grpc::tls::start(&from, &options.controller_namespace, runtime, &tls_metrics));
     serve_grpc(&options, runtime, (grpc_listener, grpc_tls), api, &caches).await?;
 
     let listener = Arc::new(move |key: &ObjectKey| elections.changed(key));
@@ -209,7 +209,7 @@ async fn assemble(
             settings: Arc::new(options.settings()),
             scope: options.scope(),
             pod_name: options.pod_name.clone(),
-            workers: usize::from(options.workers),
+            workers: usize::from(options.partitions.workers),
         },
     );
     let led = Led { manager, sweeper, tls };
@@ -280,7 +280,7 @@ async fn withdraw(elections: Arc<Hub>, stop: CancellationToken) {
 
 /// What the Atomix API lets whom do.
 fn access(options: &Run, client: &Client) -> grpc::Access {
-    match options.grpc_auth {
+    match options.grpc.auth {
         GrpcAuth::None => options.access(),
         GrpcAuth::Kubernetes => options.access().by_word_of(client.clone()),
     }

@@ -23,11 +23,11 @@ pub fn start(
     let (client, tasks) = (&runtime.client, runtime.tasks(Stage::Serve));
     let recorder = (tasks.supervisor(), "event recorder of certificates");
     let certificates = tls::Options {
-        mode: options.webhook_certificate.clone(),
-        clients: options.webhook_clients(),
+        mode: options.webhook.certificate.clone(),
+        clients: options.webhook.clients(),
         client: client.clone(),
         names: Names::new(&options.controller_name, &options.controller_namespace, &options.cluster_domain),
-        periods: options.periods(),
+        periods: options.certificates.periods(),
         canaries_in: options.canary_namespaces(),
         peers: Arc::clone(presence) as Arc<dyn Peers>,
         events: Events::start(client.clone(), FIELD_MANAGER, options.pod_name.clone(), recorder),

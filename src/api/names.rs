@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Port of the client API on every node (contract, section 2).
+/// Port of the client API on every node.
 pub const API_PORT: u16 = 5678;
 /// Port that the nodes of a partition speak their protocol on.
 pub const PROTOCOL_PORT: u16 = 5679;
@@ -21,11 +21,6 @@ pub fn partition(set: &str, index: i64) -> String {
 }
 
 /// The set and the index that a partition's name was made of, if it has that form.
-///
-/// ```
-/// assert_eq!(atomix_controller::api::names::split_partition("raft-12"), Some(("raft", 12)));
-/// assert_eq!(atomix_controller::api::names::split_partition("raft-012"), None);
-/// ```
 #[must_use]
 pub fn split_partition(name: &str) -> Option<(&str, i64)> {
     let (set, index) = name.rsplit_once('-')?;

@@ -6,15 +6,16 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ClaimRetentionPolicy, ElectionStatus, TemplateMetadata, TemplateSpec};
+use super::{ClaimRetentionPolicy, ElectionStatus, TemplateMetadata, TemplateSpec, schema};
 
-/// Partition is one replicated state machine of a PartitionSet. The PartitionSet controller creates and changes
-/// Partitions; edit the PartitionSet instead.
+/// What the object should be.
 #[derive(CustomResource, Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[kube(
     group = "k8s.atomix.io",
     version = "v1alpha1",
     kind = "Partition",
+    doc = "Partition is one replicated state machine of a PartitionSet. The PartitionSet controller creates and changes Partitions; edit the PartitionSet instead.",
+    validation = schema::partition_root(),
     plural = "partitions",
     shortname = "atomixpart",
     category = "atomix",
@@ -70,6 +71,7 @@ use super::{ClaimRetentionPolicy, ElectionStatus, TemplateMetadata, TemplateSpec
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = schema::partition_spec()))]
 pub struct PartitionSpec {
     /// The template of the set, as it was copied.
     #[serde(flatten)]

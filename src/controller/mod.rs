@@ -21,4 +21,4 @@ mod writer;
 
 pub use self::manager::{Manager, Options};
 pub use self::metrics::ControllerMetrics;
-pub use self::settings::{FIELD_MANAGER, Images, Settings};
+pub use self::settings::{FIELD_MANAGER, Settings};

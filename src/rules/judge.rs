@@ -112,8 +112,7 @@ pub fn partition(new: &Value, old: Option<&Value>) -> Vec<Violation> {
 #[must_use]
 pub fn stored_partition(spec: &PartitionSpec) -> Vec<Violation> {
     let mut violations = Vec::new();
-    validate::template(&spec.template, "spec", &mut violations);
-    validate::retention_policy(spec.persistent_volume_claim_retention_policy.as_ref(), &mut violations);
+    validate::partition(&spec.template, spec.persistent_volume_claim_retention_policy.as_ref(), &mut violations);
     violations
 }
 
@@ -124,8 +123,7 @@ fn partition_spec(object: &Value) -> (TemplateSpec, Vec<Violation>) {
     };
     let spec = read::template_spec(&fields, &mut violations);
     let policy = read::claim_retention_policy(&fields, &mut violations);
-    validate::template(&spec, "spec", &mut violations);
-    validate::retention_policy(policy.as_ref(), &mut violations);
+    validate::partition(&spec, policy.as_ref(), &mut violations);
     (spec, violations)
 }
 

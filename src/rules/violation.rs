@@ -93,7 +93,7 @@ impl Violation {
     }
 
     /// The value is not one of `supported`.
-    pub fn not_supported(field: impl Into<String>, value: &str, supported: &[&str]) -> Self {
+    pub fn not_supported(field: impl Into<String>, value: &str, supported: &[impl fmt::Debug]) -> Self {
         let list: Vec<String> = supported.iter().map(|name| format!("{name:?}")).collect();
         let detail = format!("supported values: {}", list.join(", "));
         Self { reason: Reason::NotSupported, field: field.into(), value: Some(shown(&value)), detail }

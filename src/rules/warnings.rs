@@ -3,6 +3,7 @@
 use super::pod;
 use super::read::SetObject;
 use crate::api::labels::{self, annotations};
+use crate::api::protocol::Facts;
 use crate::api::{DEFAULT_COUNT, Protocol, TemplateSpec, names};
 
 /// From this many partitions on, a DNS answer with all of them nears the 64 KiB that fit.
@@ -61,21 +62,22 @@ fn removal(old: &SetObject, from: i64, to: i64) -> String {
 
 fn template(spec: &TemplateSpec, warnings: &mut Vec<String>) {
     let size = spec.size.unwrap_or(DEFAULT_COUNT);
-    match Protocol::parse(&spec.protocol) {
-        Some(Protocol::Raft) if size <= 2 => warnings.push(format!(
-            "spec.template.spec.size: a Raft partition of {size} cannot lose a pod, nor be rolled, without losing its quorum, and nodes keep their state in memory; use 3 or more"
-        )),
-        Some(Protocol::Raft) if size % 2 == 0 => warnings.push(format!(
-            "spec.template.spec.size: a Raft partition of {size} tolerates no more failures than one of {}",
+    let Some(protocol) = Protocol::parse(&spec.protocol) else { return };
+    let (name, Facts { title, needs_majority, is_published, .. }) = (protocol.as_str(), protocol.facts());
+    if *needs_majority && size <= 2 {
+        warnings.push(format!(
+            "spec.template.spec.size: a {title} partition of {size} cannot lose a pod, nor be rolled, without losing its quorum, and nodes keep their state in memory; use 3 or more"
+        ));
+    } else if *needs_majority && size % 2 == 0 {
+        warnings.push(format!(
+            "spec.template.spec.size: a {title} partition of {size} tolerates no more failures than one of {}",
             size - 1
-        )),
-        Some(protocol @ (Protocol::Backup | Protocol::Log)) if spec.image.as_deref().unwrap_or_default().is_empty() => {
-            warnings.push(format!(
-                "spec.template.spec.image: the default image of the {0} protocol is not known to be published; set an image here, or the controller's --{0}-image",
-                protocol.as_str()
-            ));
-        }
-        _ => {}
+        ));
+    }
+    if !is_published && spec.image.as_deref().unwrap_or_default().is_empty() {
+        warnings.push(format!(
+            "spec.template.spec.image: the default image of the {name} protocol is not known to be published; set an image here, or the controller's --{name}-image"
+        ));
     }
 }
 

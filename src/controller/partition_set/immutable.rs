@@ -30,7 +30,9 @@ pub(super) fn keep(object: &mut SetObject, existing: &Existing) -> Option<Troubl
             template.config.clone_from(&first.config);
         }
     }
-    if Protocol::parse(&template.protocol) == Some(Protocol::Raft) && agree(|one, other| size(one) == size(other)) {
+    if Protocol::parse(&template.protocol).is_some_and(|protocol| !protocol.facts().is_resizable)
+        && agree(|one, other| size(one) == size(other))
+    {
         let names = [&mut template.size, &mut object.spec.partition_size];
         let asked = names.iter().filter_map(|name| **name).find(|asked| *asked != size(first));
         let asked = asked

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{Affinity, LocalObjectReference, NodeSelectorTerm};
 
-use super::affinity::{PREFERRED, PodTerm, REQUIRED, for_each_pod_term};
+use super::affinity::{PREFERRED, REQUIRED, pod_terms};
 use crate::api::TemplateSpec;
 use crate::rules::quantity::Quantity;
 use crate::rules::syntax;
@@ -66,15 +66,10 @@ fn of_affinity(affinity: &Affinity, path: &str, found: &mut Vec<String>) {
             of_nodes(&term.preference, true, &format!("{path}.nodeAffinity.{PREFERRED}[{index}].preference"), found);
         }
     }
-    for_each_pod_term(affinity, path, |path, term| {
-        let (term, path) = match term {
-            PodTerm::Required(term) => (term, path.to_owned()),
-            PodTerm::Preferred(preferred) => (&preferred.pod_affinity_term, format!("{path}.podAffinityTerm")),
-        };
-        if term.label_selector.is_none() {
-            found.push(format!("{path}.{NO_SELECTOR}"));
-        }
-    });
+    for (term_path, weight, _) in pod_terms(affinity).filter(|(.., term)| term.label_selector.is_none()) {
+        let inner = if weight.is_some() { ".podAffinityTerm" } else { "" };
+        found.push(format!("{path}.{term_path}{inner}.{NO_SELECTOR}"));
+    }
 }
 
 fn of_nodes(term: &NodeSelectorTerm, with_values: bool, path: &str, found: &mut Vec<String>) {

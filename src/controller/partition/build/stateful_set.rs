@@ -18,8 +18,6 @@ use crate::controller::desired::{Desired, hash_of_entries, hash_of_value};
 
 /// Name of the data volume and of the claim template behind it.
 pub(super) const DATA: &str = "data";
-/// Seconds that a Raft pod has to be ready before it counts: a new member first catches up.
-const RAFT_MIN_READY_SECONDS: i32 = 10;
 
 impl Plan<'_> {
     pub(super) fn stateful_set(&self, config: &ConfigMap) -> Desired<StatefulSet> {
@@ -43,7 +41,7 @@ impl Plan<'_> {
             spec: Some(StatefulSetSpec {
                 service_name: Some(names::headless_service(name)),
                 replicas: i32::try_from(self.size).ok(),
-                min_ready_seconds: (self.protocol == Protocol::Raft).then_some(RAFT_MIN_READY_SECONDS),
+                min_ready_seconds: Some(self.protocol.facts().min_ready_seconds).filter(|seconds| *seconds > 0),
                 persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
                     when_deleted: action(retention.when_deleted),
                     when_scaled: action(retention.when_scaled),
@@ -95,6 +93,5 @@ fn config_hash(config: &ConfigMap) -> String {
 
 /// How long a pod of the protocol has to be ready before it counts for a quorum.
 pub(crate) fn min_ready(protocol: Protocol) -> Duration {
-    let seconds = if protocol == Protocol::Raft { RAFT_MIN_READY_SECONDS } else { 0 };
-    Duration::from_secs(seconds.unsigned_abs().into())
+    Duration::from_secs(protocol.facts().min_ready_seconds.unsigned_abs().into())
 }

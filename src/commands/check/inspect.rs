@@ -1,6 +1,5 @@
-//! Looks at everything, with the rights of whoever asks. Nothing is changed: the canaries are dry runs.
-
-use std::time::Duration;
+//! Reads the state of an installation, with the rights of the kubeconfig's user. Nothing is changed: the canaries are dry
+//! runs.
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::admissionregistration::v1::{
@@ -15,24 +14,28 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
+use super::mode::mode_of;
+use super::observation::{Lookup, Observation, Served, TIMEOUT, Webhook};
 use super::peer;
 use super::rights::Account;
-use super::seen::{Look, Seen, Served, Webhook, mode_of};
 use crate::api::canary::EVERYWHERE;
 use crate::calls::within;
 use crate::tls::rotation::Canary;
 use crate::tls::source::Source;
 use crate::tls::{Mode, Names, canary};
 
-/// Longest that anything is waited for.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-/// Label that a namespace has with its name.
+/// Label of a namespace with its name.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
-/// Port of a webhook that names none.
+/// Default port of a webhook.
 const HTTPS: i32 = 443;
 
-/// Looks. `address` and `canaries_in` are what the person said, if anything.
-pub async fn gather(client: &Client, names: &Names, address: Option<&str>, canaries_in: Option<&str>) -> Seen {
+/// Reads everything. `address` and `canaries_in` are the options of the command.
+pub(super) async fn inspect(
+    client: &Client,
+    names: &Names,
+    address: Option<&str>,
+    canaries_in: Option<&str>,
+) -> Observation {
     let (deployment, service, slices, mutating, validating) = tokio::join!(
         get::<Deployment>(client, names.namespace(), names.controller()),
         get::<Service>(client, names.namespace(), names.controller()),
@@ -44,18 +47,20 @@ pub async fn gather(client: &Client, names: &Names, address: Option<&str>, canar
     let configurations = [
         mutating.map(|found| {
             let webhooks = found.webhooks.into_iter().flatten();
-            webhooks.map(|one| read(one.name, one.client_config, one.namespace_selector)).collect::<Vec<_>>()
+            webhooks.map(|one| webhook(one.name, one.client_config, one.namespace_selector)).collect::<Vec<_>>()
         }),
         validating.map(|found| {
             let webhooks = found.webhooks.into_iter().flatten();
-            webhooks.map(|one| read(one.name, one.client_config, one.namespace_selector)).collect::<Vec<_>>()
+            webhooks.map(|one| webhook(one.name, one.client_config, one.namespace_selector)).collect::<Vec<_>>()
         }),
     ];
-    let judged = configurations[0].found().into_iter().flatten().find_map(|webhook| webhook.namespace.as_deref());
-    let account =
-        Account { name: account_of(deployment.found()).unwrap_or(names.controller()), namespace: judged, mode: &mode };
-    let first = canaries_in.or(judged).unwrap_or(names.namespace());
-    // Where a person has named a namespace, that one is meant.
+    let selected = configurations[0].found().into_iter().flatten().find_map(|webhook| webhook.namespace.as_deref());
+    let account = Account {
+        name: account_of(deployment.found()).unwrap_or(names.controller()),
+        namespace: selected,
+        mode: &mode,
+    };
+    let first = canaries_in.or(selected).unwrap_or(names.namespace());
     let other = canaries_in.is_none().then_some(EVERYWHERE);
     let (rights, secret, served, (canary, exempt)) = tokio::join!(
         account.missing(client, names),
@@ -63,11 +68,11 @@ pub async fn gather(client: &Client, names: &Names, address: Option<&str>, canar
         served(names, address, service.found(), configurations[0].found()),
         canaries(client, first, other),
     );
-    Seen { rights, mode, secret, service, slices, configurations, served, canary, exempt }
+    Observation { rights, mode, secret, service, slices, configurations, served, canary, exempt }
 }
 
-/// What the API server says in the namespace `first`; if no webhook is asked there and those of `other` are, what it says
-/// there, and of which namespace it does not ask.
+/// Result of the canaries in the namespace `first`. If the API server calls no webhook there and does in `other`: the
+/// result there, and the exempt namespace.
 async fn canaries(client: &Client, first: &str, other: Option<&str>) -> (canary::Verdict, Option<String>) {
     let verdict = canary::ask_in(client, first).await;
     let Some(other) = other.filter(|other| verdict.0 == Canary::NotAsked && *other != first) else {
@@ -79,41 +84,41 @@ async fn canaries(client: &Client, first: &str, other: Option<&str>) -> (canary:
     }
 }
 
-/// The `ServiceAccount` of its pods.
+/// The `ServiceAccount` of the Deployment's pods.
 fn account_of(deployment: Option<&Deployment>) -> Option<&str> {
     deployment?.spec.as_ref()?.template.spec.as_ref()?.service_account_name.as_deref()
 }
 
-async fn get<K>(client: &Client, namespace: &str, name: &str) -> Look<K>
+async fn get<K>(client: &Client, namespace: &str, name: &str) -> Lookup<K>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
 {
-    within(PATIENCE, Api::<K>::namespaced(client.clone(), namespace).get_opt(name)).await.into()
+    within(TIMEOUT, Api::<K>::namespaced(client.clone(), namespace).get_opt(name)).await.into()
 }
 
-async fn slices(client: &Client, names: &Names) -> Look<Vec<EndpointSlice>> {
+async fn slices(client: &Client, names: &Names) -> Lookup<Vec<EndpointSlice>> {
     let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), names.namespace());
     let of_service = ListParams::default().labels(&format!("kubernetes.io/service-name={}", names.controller()));
-    within(PATIENCE, slices.list(&of_service)).await.map(|list| Some(list.items)).into()
+    within(TIMEOUT, slices.list(&of_service)).await.map(|list| Some(list.items)).into()
 }
 
-async fn configuration<K>(client: &Client, names: &Names) -> Look<K>
+async fn configuration<K>(client: &Client, names: &Names) -> Lookup<K>
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
 {
-    within(PATIENCE, Api::<K>::all_with(client.clone(), &()).get_opt(names.configuration())).await.into()
+    within(TIMEOUT, Api::<K>::all_with(client.clone(), &()).get_opt(names.configuration())).await.into()
 }
 
-/// The Secret that the mode reads; none if it reads none.
-async fn secret(client: &Client, names: &Names, mode: &Mode) -> Look<Secret> {
+/// The Secret that the mode reads, if it reads one.
+async fn secret(client: &Client, names: &Names, mode: &Mode) -> Lookup<Secret> {
     match mode {
         Mode::SelfSigned => get(client, names.namespace(), &names.secret()).await,
         Mode::Given(Source::Secret(name)) => get(client, names.namespace(), name).await,
-        Mode::Given(Source::Files(_)) => Look::Missing,
+        Mode::Given(Source::Files(_)) => Lookup::Missing,
     }
 }
 
-fn read(name: String, config: WebhookClientConfig, namespaces: Option<LabelSelector>) -> Webhook {
+fn webhook(name: String, config: WebhookClientConfig, namespaces: Option<LabelSelector>) -> Webhook {
     let bundle = config.ca_bundle.map(|bundle| bundle.0).unwrap_or_default();
     let service = config.service.map(|service| (service.namespace, service.name, service.port.unwrap_or(HTTPS)));
     let wanted = namespaces.and_then(|selector| selector.match_expressions).into_iter().flatten();
@@ -129,18 +134,18 @@ async fn served(
     service: Option<&Service>,
     webhooks: Option<&Vec<Webhook>>,
 ) -> Served {
-    let told = address.is_some();
+    let is_given = address.is_some();
     let Some(address) = address.map(str::to_owned).or_else(|| address_of(service?, webhooks)) else {
         return Served::NoAddress;
     };
-    match timeout(PATIENCE, peer::chain(&address, &names.server_name())).await {
+    match timeout(TIMEOUT, peer::chain(&address, &names.server_name())).await {
         Ok(Ok(chain)) => Served::Chain(address, chain),
-        Ok(Err(error)) => Served::Unreachable { address, why: error.to_string(), told },
-        Err(_) => Served::Unreachable { address, why: format!("no answer in {PATIENCE:?}"), told },
+        Ok(Err(error)) => Served::Unreachable { address, why: error.to_string(), is_given },
+        Err(_) => Served::Unreachable { address, why: format!("no answer in {TIMEOUT:?}"), is_given },
     }
 }
 
-/// Where the API server would go.
+/// The address that the API server connects to.
 fn address_of(service: &Service, webhooks: Option<&Vec<Webhook>>) -> Option<String> {
     let named = webhooks.into_iter().flatten().find_map(|webhook| webhook.service.as_ref());
     let port = named.map_or(HTTPS, |(.., port)| *port);
