@@ -21,8 +21,7 @@ use crate::controller::caches::Told;
 use crate::controller::{Caches, KnownPartitions, Manager};
 use crate::grpc;
 use crate::leader::{Elector, Term};
-use crate::primary::sweeper::Sweeper;
-use crate::primary::{Hub, Store};
+use crate::primary::{Hub, Store, Sweeper};
 use crate::proxy;
 use crate::queue::Trigger;
 use crate::replicas::{NoRandomness, Presence, ReplicaId};
@@ -184,7 +183,7 @@ async fn assemble(
 
     let (sets, partitions) = (Trigger::default(), Trigger::default());
     let known = Sets::new(client.clone(), Arc::clone(&caches), sets.clone());
-    serving.spawn_endless("confirm partitionsets", known.clone().keep_current());
+    serving.spawn_endless("confirm partitionsets", known.clone().confirm_after_interruptions());
     let groups = grpc::Groups::new(client.clone(), known.clone(), options.scope(), options.cluster_domain.clone());
     let elections = elections(&options, runtime, &caches, &presence);
     let sweeper = Sweeper::new(Arc::clone(&elections));
@@ -303,7 +302,7 @@ async fn serve_grpc(
     api.access.report(tls.is_some());
     let reporter = grpc::health::Reporter::new().await;
     let routes = grpc::routes::routes(api, reporter.service())?;
-    tasks.spawn("gRPC health", reporter.run(readiness.clone(), caches.sets_currency.subscribe(), stop.clone()));
+    tasks.spawn("gRPC health", reporter.run(readiness.clone(), caches.sets_freshness.subscribe(), stop.clone()));
     let alive = readiness.alive("gRPC server");
     let metrics = runtime.registry.register();
     let server = grpc::server::serve(listener, tls, routes, metrics, grpc_limits(options), stop.clone());
@@ -384,7 +383,7 @@ async fn stand(
     );
     let lead = |term: Term| {
         let (supervisor, ending) = (runtime.supervisor(), term.ending.clone());
-        let (work, sweeping) = (manager.clone().lead(term.clone()), sweeper.everywhere());
+        let (work, sweeping) = (manager.clone().lead(term.clone()), sweeper.sweep_all());
         let tls = supervisor.supervise("certificates of the leader", &ending, tls.clone().lead(term));
         supervisor.spawn("leader", &ending, async move {
             tokio::join!(work, tls);

@@ -23,7 +23,7 @@ use crate::api::{Partition, PartitionSet, labels};
 use crate::queue::Trigger;
 use crate::scope::Scope;
 use crate::store::cache::Cache;
-use crate::store::sets::Currency;
+use crate::store::sets::FreshnessReporter;
 use crate::store::watch::{self, FirstLists, Pace, Sink};
 
 /// Annotation in which kubectl keeps a copy of what was applied: nothing here reads it.
@@ -41,7 +41,7 @@ pub struct Caches {
     /// All PartitionSets.
     pub sets: Cache<PartitionSet>,
     /// Whether they are.
-    pub sets_currency: Currency,
+    pub(crate) sets_freshness: FreshnessReporter,
     /// All Partitions.
     pub(super) partitions: Cache<Known<Partition>>,
     pub(super) config_maps: Cache<Known<()>>,
@@ -100,7 +100,7 @@ impl Caches {
         let (mut sets_listed, caches) = (gate("partitionsets"), Arc::clone(self));
         let sets_synced: FirstLists = Box::new(move |heard| {
             if heard.is_ok() {
-                caches.sets_currency.synced();
+                caches.sets_freshness.synced();
             }
             sets_listed(heard);
         });
@@ -234,11 +234,11 @@ impl Sink<PartitionSet> for Sets {
     }
 
     fn interrupted(&self, namespace: Option<&str>) {
-        self.1.sets_currency.interrupted(namespace);
+        self.1.sets_freshness.interrupted(namespace);
     }
 
     fn listed(&self, namespace: Option<&str>) {
-        self.1.sets_currency.listed(namespace);
+        self.1.sets_freshness.confirm_complete(namespace);
     }
 }
 
