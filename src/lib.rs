@@ -7,7 +7,6 @@ pub mod api;
 pub mod api_error;
 pub mod app;
 pub mod calls;
-pub mod certificates;
 pub mod cli;
 pub mod commands;
 pub mod connections;

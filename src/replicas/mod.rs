@@ -12,5 +12,5 @@ mod registry;
 
 pub use id::{NoRandomness, ReplicaId};
 pub use metrics::ReplicasMetrics;
-pub use presence::{Others, Presence};
+pub use presence::Presence;
 pub use registry::{Announcement, DEAD_AFTER, RENEWAL};

@@ -3,10 +3,8 @@
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use futures::StreamExt;
-use futures::future::{BoxFuture, FutureExt};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
@@ -25,21 +23,6 @@ use crate::calls::within;
 use crate::replicas::metrics::ReplicasMetrics;
 use crate::runtime::tasks::Supervisor;
 
-/// Least time between two announcements, when there is something to say.
-const SOON: Duration = Duration::from_millis(500);
-
-/// Whoever can tell what other replicas say.
-pub trait Others: Send + Sync {
-    /// As [`Presence::others_say`].
-    fn others_say<'a>(&'a self, key: &'a str) -> BoxFuture<'a, kube::Result<bool>>;
-}
-
-impl Others for Presence {
-    fn others_say<'a>(&'a self, key: &'a str) -> BoxFuture<'a, kube::Result<bool>> {
-        self.others_say(key).boxed()
-    }
-}
-
 /// A replica among the others.
 #[derive(Debug)]
 pub struct Presence {
@@ -50,8 +33,6 @@ pub struct Presence {
     id: ReplicaId,
     registry: Mutex<Registry>,
     announced: watch::Sender<bool>,
-    /// What is announced beside.
-    more: watch::Sender<Map<String, Value>>,
     supervisor: Supervisor,
     metrics: Arc<ReplicasMetrics>,
 }
@@ -77,7 +58,6 @@ impl Presence {
             id,
             registry: Mutex::new(Registry::new(id)),
             announced: watch::Sender::new(false),
-            more: watch::Sender::new(Map::new()),
             supervisor,
             metrics,
         }
@@ -95,25 +75,13 @@ impl Presence {
         drop(self.announced.subscribe().wait_for(|announced| *announced).await);
     }
 
-    /// Tells the others something soon, and with every announcement from now on.
-    pub fn say(&self, key: &str, value: Value) {
-        self.more.send_if_modified(|more| more.insert(key.to_owned(), value.clone()) != Some(value));
-    }
-
-    /// Whether every replica that lives, this one included, has said something about `key` that is as wanted.
-    #[must_use]
-    pub fn all_say(&self, key: &str, wanted: impl Fn(&Value) -> bool) -> bool {
-        let said = self.registry().said(key, Instant::now());
-        said.contains_key(&self.id) && said.values().all(|said| said.as_ref().is_some_and(&wanted))
-    }
-
-    /// Whether another replica that lives says anything about `key` by now.
+    /// Whether another replica lives, as the API server itself says.
     ///
     /// # Errors
     /// Those of the API server.
-    pub async fn others_say(&self, key: &str) -> kube::Result<bool> {
+    pub async fn others_live(&self) -> kube::Result<bool> {
         self.refresh().await?;
-        Ok(self.registry().others_say(key, Instant::now()))
+        Ok(self.registry().living(Instant::now()).iter().any(|id| *id != self.id))
     }
 
     /// Whether the others can know that this replica lives.
@@ -190,12 +158,10 @@ impl Presence {
         // Also asks with the field selector without which a right to one name is none to watch it.
         let mut looks = pin!(watcher::watch_object(self.leases.clone(), &self.lease).default_backoff());
         let (mut next, mut failing) = (Instant::now(), false);
-        let (mut more, mut last) = (self.more.subscribe(), Instant::now());
         loop {
             tokio::select! {
                 () = sleep_until(next) => {
                     let begun = Instant::now();
-                    last = begun;
                     match within(CALL, self.announce()).await {
                         Ok(()) => {
                             self.registry().renewed(begun);
@@ -211,7 +177,6 @@ impl Presence {
                     }
                     self.count();
                 }
-                Ok(()) = more.changed() => next = next.min((last + SOON).max(Instant::now())),
                 look = looks.next() => match look {
                     Some(Ok(Some(lease))) => {
                         self.registry().see(&lease, Instant::now());
@@ -235,7 +200,6 @@ impl Presence {
         let announcement = Announcement {
             pod: self.pod.clone(),
             renewed: Timestamp::now().to_string(),
-            more: self.more.borrow().clone(),
         };
         let text = serde_json::to_string(&announcement).map_err(kube::Error::SerdeError)?;
         let metadata = json!({"annotations": {annotation(self.id): text}});
@@ -274,7 +238,7 @@ impl Presence {
     }
 
     fn count(&self) {
-        let living = self.registry().living(Instant::now());
+        let living = self.registry().living(Instant::now()).len();
         self.metrics.live.set(i64::try_from(living).unwrap_or(i64::MAX));
     }
 

@@ -4,13 +4,12 @@
 //! [`DEAD_AFTER`], all of which time the observer itself could reach the API server. While the API server is away for
 //! everybody, or for the observer alone, nobody dies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::ReplicaId;
@@ -61,9 +60,6 @@ pub struct Announcement {
     pub pod: String,
     /// When it said so by its own clock, for people and so that something changes.
     pub renewed: String,
-    /// What other versions say beside.
-    #[serde(flatten)]
-    pub more: Map<String, Value>,
 }
 
 /// Name of the annotation of a replica.
@@ -197,25 +193,11 @@ impl Registry {
         named.into_iter().filter(|id| self.is_dead(*id, now)).collect()
     }
 
-    /// What each replica that is named and not dead has announced about `key`.
-    pub(super) fn said(&mut self, key: &str, now: Instant) -> BTreeMap<ReplicaId, Option<Value>> {
-        let about = |text: &String| serde_json::from_str::<Announcement>(text).ok()?.more.remove(key);
-        let named = self.replicas.iter().filter_map(|(id, entry)| Some((*id, about(entry.text.as_ref()?))));
-        let named: Vec<_> = named.collect();
-        named.into_iter().filter(|(id, _)| !self.is_dead(*id, now)).collect()
-    }
-
-    /// Whether another replica that is named and not dead has announced anything about `key`.
-    pub(super) fn others_say(&mut self, key: &str, now: Instant) -> bool {
-        let own = self.own;
-        self.said(key, now).into_iter().any(|(id, said)| id != own && said.is_some())
-    }
-
-    /// How many replicas are named and not dead.
-    pub(super) fn living(&mut self, now: Instant) -> usize {
+    /// The replicas that the Lease names and that are not dead.
+    pub(super) fn living(&mut self, now: Instant) -> BTreeSet<ReplicaId> {
         let named = self.replicas.iter().filter(|(_, entry)| entry.text.is_some());
         let named: Vec<ReplicaId> = named.map(|(id, _)| *id).collect();
-        named.into_iter().filter(|id| !self.is_dead(*id, now)).count()
+        named.into_iter().filter(|id| !self.is_dead(*id, now)).collect()
     }
 }
 
