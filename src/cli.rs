@@ -7,7 +7,6 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::api::canary;
 use crate::commands::check::Check;
 use crate::commands::groups::Groups;
 use crate::controller::{Images, Settings};
@@ -17,7 +16,7 @@ use crate::rules::duration;
 use crate::rules::syntax::{is_dns_1035_label, is_dns_1123_subdomain};
 use crate::scope::Scope;
 use crate::tls::source::Source;
-use crate::tls::{ClientAuthentication, Mode, Periods};
+use crate::tls::{self, ClientAuthentication, Mode, Names, Periods};
 
 /// Longest name of a controller: it is the first part of the label `<name>.k8s.atomix.io` of its EndpointSlices, and a
 /// label's value has at most 63 characters.
@@ -26,8 +25,6 @@ const MAX_CONTROLLER_NAME: usize = 63 - ".k8s.atomix.io".len();
 const MAX_NAMESPACE: usize = 63;
 /// Longest drain; a pod's grace period ends it earlier by default.
 const MAX_DRAIN: Duration = Duration::from_secs(300);
-/// Longest wait for API servers.
-const MAX_HOLD_DOWN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Runs Atomix partition groups on Kubernetes.
 #[derive(Debug, Parser)]
@@ -207,28 +204,16 @@ impl Run {
         Scope::of(&self.namespaces)
     }
 
-    /// Namespaces whose sets the webhooks judge, as far as nothing exempts them: those that are looked after, or one's own
-    /// and one that every cluster has.
+    /// The webhooks' certificates.
     #[must_use]
-    pub fn canary_namespaces(&self) -> Vec<String> {
-        if self.namespaces.is_empty() {
-            return vec![self.controller_namespace.clone(), canary::EVERYWHERE.to_owned()];
+    pub fn webhook_tls(&self) -> tls::Settings {
+        let clients = |ca| ClientAuthentication { ca, names: self.webhook_client_names.clone() };
+        tls::Settings {
+            mode: self.webhook_certificate.clone(),
+            clients: self.webhook_client_ca.clone().map(clients),
+            names: Names::new(&self.controller_name, &self.controller_namespace, &self.cluster_domain),
+            periods: Periods::new(self.ca_lifetime, self.leaf_lifetime, self.ca_hold_down),
         }
-        self.namespaces.clone()
-    }
-
-    /// How long the webhooks' certificates last.
-    #[must_use]
-    pub fn periods(&self) -> Periods {
-        let hold_down = self.ca_hold_down.min(self.ca_lifetime / 20);
-        Periods { ca: self.ca_lifetime, leaf: self.leaf_lifetime, hold_down }
-    }
-
-    /// Of which clients of the webhooks a certificate is wanted; of none without it.
-    #[must_use]
-    pub fn webhook_clients(&self) -> Option<ClientAuthentication> {
-        let ca = self.webhook_client_ca.clone()?;
-        Some(ClientAuthentication { ca, names: self.webhook_client_names.clone() })
     }
 
     /// What the Atomix API lets anybody do.
@@ -293,7 +278,8 @@ fn lifetime<const SHORTEST: u64>(text: &str) -> Result<Duration, String> {
 }
 
 fn hold_down(text: &str) -> Result<Duration, String> {
-    let within = parsed(text).filter(|hold_down| (Periods::SHORTEST_HOLD_DOWN..=MAX_HOLD_DOWN).contains(hold_down));
+    let within =
+        parsed(text).filter(|hold_down| (Periods::SHORTEST_HOLD_DOWN..=Periods::LONGEST_HOLD_DOWN).contains(hold_down));
     within.ok_or_else(|| "must be a duration of at least 200ms and at most 24h, such as 1m".to_owned())
 }
 
@@ -383,11 +369,11 @@ mod tests {
 
     #[test]
     fn names_of_clients_of_the_webhooks_take_an_authority_of_theirs() {
-        assert_eq!(run(&[]).unwrap().webhook_clients(), None);
+        assert_eq!(run(&[]).unwrap().webhook_tls().clients, None);
         let clients = run(&["--webhook-client-ca=secret:a", "--webhook-client-name=b,c", "--webhook-client-name=d"]);
         let names = ["b", "c", "d"].map(str::to_owned).to_vec();
         let wanted = ClientAuthentication { ca: Source::Secret("a".into()), names };
-        assert_eq!(clients.unwrap().webhook_clients(), Some(wanted));
+        assert_eq!(clients.unwrap().webhook_tls().clients, Some(wanted));
         assert!(run(&["--webhook-client-name=b"]).unwrap_err().contains("--webhook-client-ca"));
         // It would let in nobody, or everybody.
         assert!(run(&["--webhook-client-ca=secret:a", "--webhook-client-name="]).is_err());
@@ -406,12 +392,13 @@ mod tests {
 
     #[test]
     fn certificates_last_for_bounded_times_that_fit_together() {
-        assert_eq!(run(&[]).unwrap().periods(), Periods::default());
-        let quick = run(&["--ca-lifetime=1m", "--leaf-lifetime=5s", "--ca-hold-down=200ms"]).unwrap().periods();
+        assert_eq!(run(&[]).unwrap().webhook_tls().periods, Periods::default());
+        let quick =
+            run(&["--ca-lifetime=1m", "--leaf-lifetime=5s", "--ca-hold-down=200ms"]).unwrap().webhook_tls().periods;
         assert_eq!((quick.ca, quick.leaf), (Duration::from_secs(60), Duration::from_secs(5)));
         assert_eq!(quick.hold_down, Duration::from_millis(200));
         // A rotation has to fit into a third of the CA's life.
-        let slow = run(&["--ca-lifetime=1m", "--ca-hold-down=1h"]).unwrap().periods();
+        let slow = run(&["--ca-lifetime=1m", "--ca-hold-down=1h"]).unwrap().webhook_tls().periods;
         assert_eq!(slow.hold_down, Duration::from_secs(3));
         for wrong in [
             "--ca-lifetime=9s",

@@ -8,7 +8,6 @@ pub(crate) mod api_error;
 pub mod app;
 pub(crate) mod backoff;
 pub(crate) mod calls;
-pub mod certificates;
 pub mod cli;
 pub mod commands;
 pub mod connections;

@@ -210,7 +210,7 @@ fn what_tells_of_the_api_server_s_workings_alone_is_not_repeated() {
     ] {
         assert_eq!(message(&error(&json!({"code": 422, "message": answer}))), shown);
     }
-    for said in [
+    for answer in [
         "etcdserver: request is too large",
         "rpc error: code = ResourceExhausted desc = trying to send message larger than max (2100000 vs. 2097152)",
     ] {

@@ -208,13 +208,6 @@ impl Liveness {
         let named = self.replicas.iter().filter(|(_, replica)| replica.announcement.is_some());
         named.map(|(id, _)| *id).filter(move |id| !self.is_dead(*id, now))
     }
-
-    /// What each living replica has announced about `key`.
-    pub(super) fn said(&self, key: &str, now: Instant) -> BTreeMap<ReplicaId, Option<serde_json::Value>> {
-        let about = |text: &String| serde_json::from_str::<super::gossip::Announced>(text).ok()?.more.remove(key);
-        let text = |id: &ReplicaId| self.replicas.get(id)?.announcement.as_ref().and_then(about);
-        self.living(now).map(|id| (id, text(&id))).collect()
-    }
 }
 
 #[cfg(test)]

@@ -89,7 +89,7 @@ fn before_the_first_announcement_no_replica_is_dead_and_the_observer_never_is() 
     liveness.see(&lease(1, &[(other(), "x")]), start);
     assert!(!liveness.is_dead(other(), start + seconds(900)));
     assert!(!liveness.is_fresh(start));
-    let (mut liveness, start) = steady();
+    let (liveness, start) = steady();
     assert!(liveness.is_fresh(start + seconds(100)));
     assert!(!liveness.is_dead(own(), start + seconds(110)));
 }
@@ -156,19 +156,4 @@ fn an_answer_that_comes_late_begins_the_proof_anew() {
         liveness.answered(dead + seconds(second), dead + seconds(second));
     }
     assert!(liveness.is_surely_dead(other(), dead + seconds(12)));
-}
-
-#[test]
-fn values_of_living_replicas_are_known() {
-    let (mut liveness, start) = steady();
-    let says = |key: &str, value: u64| json!({"pod": "p", "renewed": "r", key: value}).to_string();
-    let (mine, theirs) = (says("served", 3), says("else", 4));
-    liveness.see(&lease(63, &[(own(), &mine), (other(), &theirs)]), start + seconds(90));
-    let said = liveness.said("served", start + seconds(91));
-    assert_eq!(said, BTreeMap::from([(own(), Some(json!(3))), (other(), None)]));
-    // What is no announcement says nothing, and the dead say nothing.
-    liveness.see(&lease(64, &[(own(), &mine), (other(), "garbage")]), start + seconds(92));
-    assert_eq!(liveness.said("served", start + seconds(93))[&other()], None);
-    liveness.announced(start + seconds(110));
-    assert!(!liveness.said("served", start + seconds(92) + DEAD_AFTER).contains_key(&other()));
 }

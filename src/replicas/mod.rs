@@ -5,12 +5,10 @@
 //! Deployment's pods are not known beforehand: the right to change Leases of any name would reach the leader elections of
 //! all others. The Lease has no holder.
 
-mod gossip;
 mod id;
 mod liveness;
 mod metrics;
 mod presence;
 
-pub(crate) use gossip::Others;
 pub(crate) use id::{NoRandomness, ReplicaId};
 pub(crate) use presence::Presence;

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -13,7 +12,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use serde_json::{Map, Value, json};
-use tokio::sync::{SetOnce, watch};
+use tokio::sync::SetOnce;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -25,9 +24,6 @@ use crate::replicas::metrics::ReplicasMetrics;
 use crate::runtime::tasks::Supervisor;
 use crate::store::OLDER_STORE;
 
-/// Least time between two announcements when a value has changed.
-const SOON: Duration = Duration::from_millis(500);
-
 /// A replica among the others.
 #[derive(Debug)]
 pub struct Presence {
@@ -38,7 +34,6 @@ pub struct Presence {
     id: ReplicaId,
     liveness: Mutex<Liveness>,
     announced: SetOnce<()>,
-    pub(super) more: watch::Sender<Map<String, Value>>,
     supervisor: Supervisor,
     metrics: Arc<ReplicasMetrics>,
 }
@@ -62,7 +57,6 @@ impl Presence {
             id,
             liveness: Mutex::new(Liveness::new(id)),
             announced: SetOnce::new(),
-            more: watch::Sender::new(Map::new()),
             supervisor,
             metrics,
         }
@@ -113,6 +107,16 @@ impl Presence {
         Ok(())
     }
 
+    /// Whether another replica lives, by a read of the Lease.
+    ///
+    /// # Errors
+    /// Those of the API server.
+    pub(crate) async fn others_live(&self) -> kube::Result<bool> {
+        self.refresh().await?;
+        let others_live = self.liveness().living(Instant::now()).any(|id| id != self.id);
+        Ok(others_live)
+    }
+
     /// Removes the announcements of replicas that have been dead for long, unless the Lease has changed meanwhile.
     pub(crate) async fn remove_expired(&self) {
         let (expired, version) = {
@@ -143,18 +147,17 @@ impl Presence {
     async fn keep(&self) {
         // The watch names the field selector without which a right to one name does not allow it.
         let mut states = pin!(watcher::watch_object(self.leases.clone(), &self.lease).default_backoff());
-        let (mut next, mut last) = (Instant::now(), Instant::now());
-        let mut more = self.more.subscribe();
+        let mut next = Instant::now();
         loop {
             tokio::select! {
                 () = sleep_until(next) => {
-                    last = Instant::now();
+                    let begun = Instant::now();
                     match within(CALL, self.announce()).await {
                         Ok(()) => {
-                            self.liveness().announced(last);
+                            self.liveness().announced(begun);
                             // It is set once.
                             drop(self.announced.set(()));
-                            next = last + RENEWAL;
+                            next = begun + RENEWAL;
                         }
                         Err(error) => {
                             tracing::warn!(%error, lease = self.lease, "this replica cannot announce itself; trying again");
@@ -162,7 +165,6 @@ impl Presence {
                         }
                     }
                 }
-                Ok(()) = more.changed() => next = next.min((last + SOON).max(Instant::now())),
                 state = states.next() => match state {
                     Some(Ok(lease)) => {
                         let deleted = lease.is_none();
@@ -185,11 +187,8 @@ impl Presence {
 
     /// Writes the announcement of this replica.
     async fn announce(&self) -> kube::Result<()> {
-        let mut announcement = self.more.borrow().clone();
         // For people, and so that each announcement is another one.
-        announcement.insert("pod".to_owned(), self.pod.as_str().into());
-        announcement.insert("renewed".to_owned(), Timestamp::now().to_string().into());
-        let text = Value::Object(announcement).to_string();
+        let text = json!({"pod": self.pod, "renewed": Timestamp::now().to_string()}).to_string();
         match self.patch(&json!({"metadata": {"annotations": {annotation(self.id): text}}})).await {
             Err(error) if classify(&error) == Class::Gone => {}
             result => return result,
@@ -224,7 +223,7 @@ impl Presence {
     }
 
     // A poisoned lock means that a thread panicked between two consistent states.
-    pub(super) fn liveness(&self) -> MutexGuard<'_, Liveness> {
+    fn liveness(&self) -> MutexGuard<'_, Liveness> {
         self.liveness.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -15,14 +15,14 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
+use super::canary::{self, Canary};
 use super::peer;
 use super::rights::Account;
 use super::seen::{Look, Seen, Served, Webhook, mode_of};
 use crate::api::canary::EVERYWHERE;
 use crate::calls::within;
-use crate::tls::rotation::Canary;
 use crate::tls::source::Source;
-use crate::tls::{Mode, Names, canary};
+use crate::tls::{Mode, Names};
 
 /// Longest that anything is waited for.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -69,11 +69,11 @@ pub async fn gather(client: &Client, names: &Names, address: Option<&str>, canar
 /// What the API server says in the namespace `first`; if no webhook is asked there and those of `other` are, what it says
 /// there, and of which namespace it does not ask.
 async fn canaries(client: &Client, first: &str, other: Option<&str>) -> (canary::Verdict, Option<String>) {
-    let verdict = canary::ask_in(client, first).await;
+    let verdict = canary::send(client, first).await;
     let Some(other) = other.filter(|other| verdict.0 == Canary::NotAsked && *other != first) else {
         return (verdict, None);
     };
-    match canary::ask_in(client, other).await {
+    match canary::send(client, other).await {
         (Canary::NotAsked, _) => (verdict, None),
         asked => (asked, Some(first.to_owned())),
     }

@@ -11,10 +11,10 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use webpki::EndEntityCert;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::canary::Canary;
 use super::report::{Finding, Layer, Report};
 use super::seen::{Look, Rights, Seen, Served, Webhook};
 use crate::tls::authority::{Authority, Phase};
-use crate::tls::rotation::Canary;
 use crate::tls::source::{Found, Material, Pair, Source};
 use crate::tls::stored::{self, Damage};
 use crate::tls::{Mode, Names, verify};
@@ -63,7 +63,7 @@ fn unanswered(layer: Layer, why: &str) -> Finding {
 /// What the Secret of self-signed certificates holds, if that was to be seen.
 fn authority(seen: &Seen, names: &Names) -> Option<Authority> {
     let secret = seen.secret.found().filter(|_| seen.mode == Mode::SelfSigned)?;
-    stored::judge(secret.data.as_ref()?, names).authority
+    stored::diagnose(secret.data.as_ref()?, names).authority
 }
 
 fn rights(rights: &Look<Rights>) -> Finding {
@@ -110,7 +110,7 @@ fn secret(seen: &Seen, names: &Names, now: SystemTime) -> Finding {
 
 fn own_secret(secret: &Secret, names: &Names, now: SystemTime) -> Finding {
     let layer = Layer::Secret;
-    let found = stored::judge(secret.data.as_ref().unwrap_or(&stored::Data::new()), names);
+    let found = stored::diagnose(secret.data.as_ref().unwrap_or(&stored::Data::new()), names);
     let remedy = "a controller that runs writes a good CA to it within seconds: see whether a pod does, and its log";
     let name = names.secret();
     match (found.damage, found.authority) {

@@ -3,6 +3,7 @@
 //! `gather` looks, with the rights of whoever asks; `judge` says what it means, and is a function of values.
 
 pub mod args;
+mod canary;
 mod gather;
 mod judge;
 mod peer;

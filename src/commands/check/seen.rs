@@ -5,9 +5,9 @@ use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use rustls::pki_types::CertificateDer;
 
+use super::canary::Canary;
 use crate::api_error::{Class, classify, message};
 use crate::tls::Mode;
-use crate::tls::rotation::Canary;
 
 /// The option of the controller that says where its certificates come from, and its variable.
 const OPTION: (&str, &str) = ("--webhook-certificate", "WEBHOOK_CERTIFICATE");
