@@ -14,14 +14,13 @@ use tokio_util::sync::CancellationToken;
 use crate::admission::{self, Admission, identity, server};
 use crate::api::PartitionSet;
 use crate::api::names::ObjectKey;
-use crate::certificates;
 use crate::cli::{GrpcAuth, Run};
 use crate::connections;
-use crate::controller::{self, Manager};
+use crate::controller::{self, FIELD_MANAGER, Manager};
+use crate::events::Events;
 use crate::grpc;
 use crate::leader::{Elector, Term};
-use crate::primary::sweeper::Sweeper;
-use crate::primary::{Hub, KnownPartitions, Store};
+use crate::primary::{Hub, KnownPartitions, Store, Sweeper};
 use crate::proxy;
 use crate::replicas::{NoRandomness, Presence, ReplicaId};
 use crate::runtime::Runtime;
@@ -155,7 +154,9 @@ async fn assemble(
     let presence = Arc::new(presence(&options, runtime)?);
     serving.spawn("presence", Arc::clone(&presence).run(serving.stopping().clone()));
     let tls_metrics = registry.register::<TlsMetrics>();
-    let tls = certificates::start(&options, runtime, &presence, &tls_metrics)?;
+    let recorder = (serving.supervisor(), "event recorder of certificates");
+    let events = Events::start(client.clone(), FIELD_MANAGER, options.pod_name.clone(), recorder);
+    let tls = tls::start(&options.webhook_tls(), runtime, &presence, &events, &tls_metrics)?;
     let caches = Arc::new(Caches::default());
     let own_username = Arc::new(SetOnce::new());
     let account = readiness.gate("own account");
@@ -182,7 +183,7 @@ async fn assemble(
 
     let triggers = Triggers::default();
     let known = Sets::new(client.clone(), Arc::clone(&caches), triggers.sets.clone());
-    serving.spawn_endless("confirm partitionsets", known.clone().keep_current());
+    serving.spawn_endless("confirm partitionsets", known.clone().confirm_after_interruptions());
     let groups = grpc::Groups::new(client.clone(), known.clone(), options.scope(), options.cluster_domain.clone());
     let elections = elections(&options, runtime, &caches, &presence);
     let sweeper = Sweeper::new(Arc::clone(&elections));
@@ -299,7 +300,7 @@ async fn serve_grpc(
     api.access.report(tls.is_some());
     let reporter = grpc::health::Reporter::new().await;
     let routes = grpc::routes::routes(api, reporter.service())?;
-    tasks.spawn("gRPC health", reporter.run(readiness.clone(), caches.sets_currency.subscribe(), stop.clone()));
+    tasks.spawn("gRPC health", reporter.run(readiness.clone(), caches.sets_freshness.subscribe(), stop.clone()));
     let alive = readiness.alive("gRPC server");
     let metrics = runtime.registry.register();
     let server = grpc::server::serve(listener, tls, routes, metrics, grpc_limits(options), stop.clone());
@@ -355,7 +356,7 @@ async fn stand(
     );
     let lead = |term: Term| {
         let (supervisor, ending) = (runtime.supervisor(), term.ending.clone());
-        let (work, sweeping) = (manager.clone().lead(term.clone()), sweeper.everywhere());
+        let (work, sweeping) = (manager.clone().lead(term.clone()), sweeper.sweep_all());
         let tls = supervisor.supervise("certificates of the leader", &ending, tls.clone().lead(term));
         supervisor.spawn("leader", &ending, async move {
             tokio::join!(work, tls);

@@ -28,7 +28,6 @@ impl Certificates {
     /// The periods, with a hold-down that fits into the lifetime of the CA.
     #[must_use]
     pub fn periods(&self) -> Periods {
-        let hold_down = self.ca_hold_down.min(self.ca_lifetime / 20);
-        Periods { ca: self.ca_lifetime, leaf: self.leaf_lifetime, hold_down }
+        Periods::new(self.ca_lifetime, self.leaf_lifetime, self.ca_hold_down)
     }
 }

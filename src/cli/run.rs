@@ -10,10 +10,10 @@ use super::grpc::Grpc;
 use super::partitions::Partitions;
 use super::values;
 use super::webhook::Webhook;
-use crate::api::canary;
 use crate::controller::Settings;
 use crate::grpc::Access;
 use crate::scope::Scope;
+use crate::tls::{self, Names};
 
 /// Options of `run`.
 #[derive(Args, Clone, Debug)]
@@ -82,14 +82,15 @@ impl Run {
         Scope::of(&self.namespaces)
     }
 
-    /// Namespaces in which the webhooks are called, unless they are exempt: the watched ones, or the controller's own and
-    /// one that every cluster has.
+    /// The webhooks' certificates.
     #[must_use]
-    pub fn canary_namespaces(&self) -> Vec<String> {
-        if self.namespaces.is_empty() {
-            return vec![self.controller_namespace.clone(), canary::EVERYWHERE.to_owned()];
+    pub fn webhook_tls(&self) -> tls::Settings {
+        tls::Settings {
+            mode: self.webhook.certificate.clone(),
+            clients: self.webhook.clients(),
+            names: Names::new(&self.controller_name, &self.controller_namespace, &self.cluster_domain),
+            periods: self.certificates.periods(),
         }
-        self.namespaces.clone()
     }
 
     /// What every client of the Atomix API is allowed.

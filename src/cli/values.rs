@@ -13,8 +13,6 @@ const MAX_CONTROLLER_NAME: usize = 63 - ".k8s.atomix.io".len();
 const MAX_NAMESPACE: usize = 63;
 /// Longest drain; a pod's grace period ends it earlier by default.
 const MAX_DRAIN: Duration = Duration::from_secs(300);
-/// Longest wait for API servers.
-const MAX_HOLD_DOWN: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) fn controller_name(text: &str) -> Result<String, String> {
     if text.len() <= MAX_CONTROLLER_NAME && is_dns_1035_label(text) {
@@ -48,8 +46,8 @@ pub(super) fn lifetime<const SHORTEST: u64>(text: &str) -> Result<Duration, Stri
 }
 
 pub(super) fn hold_down(text: &str) -> Result<Duration, String> {
-    let within =
-        duration::parse_std(text).filter(|hold_down| (Periods::SHORTEST_HOLD_DOWN..=MAX_HOLD_DOWN).contains(hold_down));
+    let within = duration::parse_std(text)
+        .filter(|hold_down| (Periods::SHORTEST_HOLD_DOWN..=Periods::LONGEST_HOLD_DOWN).contains(hold_down));
     within.ok_or_else(|| "must be a duration of at least 200ms and at most 24h, such as 1m".to_owned())
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::store::{Known, View};
+use super::store::{PartitionCache, PartitionView};
 use crate::api::ElectionStatus;
 use crate::api::names::ObjectKey;
 use crate::store::Caches;
@@ -22,17 +22,17 @@ impl KnownPartitions {
     }
 }
 
-impl Known for KnownPartitions {
-    fn view(&self, key: &ObjectKey) -> Option<View> {
-        View::of(&self.caches.partitions.get(key)?.facts, &self.controller)
+impl PartitionCache for KnownPartitions {
+    fn view(&self, key: &ObjectKey) -> Option<PartitionView> {
+        PartitionView::of(&self.caches.partitions.get(key)?.facts, &self.controller)
     }
 
-    fn with_records(&self, wanted: &dyn Fn(&ObjectKey, &ElectionStatus) -> bool) -> Vec<(ObjectKey, View)> {
+    fn with_records(&self, wanted: &dyn Fn(&ObjectKey, &ElectionStatus) -> bool) -> Vec<(ObjectKey, PartitionView)> {
         let keys = self.caches.partitions.keys().into_iter();
         let known = keys.filter_map(|key| {
             let known = self.caches.partitions.get(&key)?;
             let election = known.facts.status.as_ref()?.election.as_ref()?;
-            let view = wanted(&key, election).then(|| View::of(&known.facts, &self.controller))?;
+            let view = wanted(&key, election).then(|| PartitionView::of(&known.facts, &self.controller))?;
             Some((key, view?))
         });
         known.collect()

@@ -3,7 +3,7 @@
 use super::cache::Cache;
 use super::cached::{Cached, Published, Rollout, SliceOf};
 use super::pods::PodFacts;
-use super::sets::currency::Currency;
+use super::sets::freshness::FreshnessReporter;
 use crate::api::{Partition, PartitionSet};
 
 /// One cache for each kind.
@@ -11,7 +11,7 @@ use crate::api::{Partition, PartitionSet};
 pub struct Caches {
     pub(crate) sets: Cache<PartitionSet>,
     /// Whether these are all PartitionSets.
-    pub(crate) sets_currency: Currency,
+    pub(crate) sets_freshness: FreshnessReporter,
     pub(crate) partitions: Cache<Cached<Partition>>,
     pub(crate) config_maps: Cache<Cached<()>>,
     pub(crate) stateful_sets: Cache<Cached<Rollout>>,

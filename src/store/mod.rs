@@ -20,3 +20,7 @@ pub(crate) use self::kind::Kind;
 pub(crate) use self::kinds::GroupService;
 pub use self::triggers::Triggers;
 pub(crate) use self::watches::start;
+
+/// Why the process ends when it finds that the versions of the store count anew.
+pub(crate) const OLDER_STORE: &str =
+    "found a store that is older than before, as after a backup was restored: everything has to be read anew";

@@ -39,15 +39,15 @@ impl Sink<PartitionSet> for Sets {
     }
 
     fn interrupted(&self, namespace: Option<&str>) {
-        self.caches.sets_currency.interrupted(namespace);
+        self.caches.sets_freshness.interrupted(namespace);
     }
 
     fn listed(&self, namespace: Option<&str>) {
-        self.caches.sets_currency.listed(namespace);
+        self.caches.sets_freshness.confirm_complete(namespace);
     }
 
     fn synced(&self) {
-        self.caches.sets_currency.synced();
+        self.caches.sets_freshness.synced();
     }
 }
 

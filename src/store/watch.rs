@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures::future::{self, join_all};
+use futures::future::{self, select_all};
 use futures::{StreamExt, TryStreamExt};
 use kube::core::NamespaceResourceScope;
 use kube::runtime::WatchStreamExt;
@@ -21,7 +21,8 @@ use crate::api_error::message;
 use crate::deserialize_guard::{DeserializeGuard, Unreadable};
 use crate::runtime::readiness::Gate;
 use crate::scope::Scope;
-use crate::store::cache::Cache;
+use crate::store::OLDER_STORE;
+use crate::store::cache::{Cache, ListAge};
 
 /// Objects of one page of the first list: bounds the memory that a start takes.
 const PAGE_SIZE: u32 = 100;
@@ -114,8 +115,11 @@ pub(crate) struct FirstLists {
     pub(crate) listed: CancellationToken,
 }
 
-/// Watches the objects of `scope` that `labels` selects and keeps `cache` equal to them, for ever. Errors are logged and
-/// retried with back-off; an object that cannot be read is logged and left out, and never stops the others.
+/// Watches the objects of `scope` that `labels` selects and keeps `cache` equal to them. Errors are logged and retried
+/// with back-off; an object that cannot be read is logged and left out, and never stops the others.
+///
+/// Returns only if the store was restored from a backup. Caches that are filled anew one by one would have children go
+/// and come while their owners are still those of before; a new process lists everything.
 pub(crate) async fn run<K, S>(
     (client, scope): (&Client, &Scope),
     labels: &str,
@@ -139,7 +143,8 @@ pub(crate) async fn run<K, S>(
         }
         Ok(()) => {}
     };
-    join_all(apis.into_iter().map(|(namespace, api)| follow(api, namespace, labels, cache, sink, first_list))).await;
+    let follow = |(namespace, api)| Box::pin(follow(api, namespace, labels, cache, sink, first_list));
+    select_all(apis.into_iter().map(follow)).await;
 }
 
 /// The same for one namespace, or for all if that is none. `first_list` is called with each error until the first list
@@ -172,7 +177,7 @@ async fn follow<K, S>(
     let mut events = events.backoff(backoff(S::TIGHT)).boxed();
     let mut listed = HashSet::new();
     let mut synced = false;
-    let (mut failed, mut restored) = (None, false);
+    let mut failed = None;
     loop {
         let event = match events.try_next().await {
             Ok(Some(event)) => event,
@@ -195,22 +200,20 @@ async fn follow<K, S>(
         match event {
             Event::Init => {}
             Event::InitApply(object) => {
-                if let DeserializeGuard(Ok(listed)) = &object
-                    && cache.believe(&key_of(listed), version_of(listed), highest.load(Ordering::Relaxed))
-                    && !std::mem::replace(&mut restored, true)
-                {
-                    tracing::warn!(kind, namespace, "the store was restored from a backup: what it says now counts");
+                let highest = highest.load(Ordering::Relaxed);
+                if cache.is_contradicted(&key_of(&object), version_of(&object), highest) {
+                    tracing::error!(kind, namespace, "{OLDER_STORE}");
+                    return;
                 }
                 if let Some(key) = take(object, cache, sink, &kind) {
                     listed.insert(key);
                 }
             }
             Event::InitDone => {
-                for (key, gone) in cache.retain(&listed, namespace, None) {
+                for (key, gone) in cache.retain(&listed, namespace, ListAge::BegunAt(highest.load(Ordering::Relaxed))) {
                     sink.changed(&key, &gone);
                 }
                 listed = HashSet::new();
-                restored = false;
                 sink.listed(namespace);
                 if !synced {
                     tracing::debug!(kind, namespace, "watch synced");

@@ -14,13 +14,9 @@ const REFILL: Duration = Duration::from_secs(1);
 pub(super) struct Backoff(Option<Duration>);
 
 impl Backoff {
-    /// The pause before the next attempt, if the last one failed.
-    pub(super) fn pause(&self) -> Option<Duration> {
-        self.0
-    }
-
-    pub(super) fn lengthen(&mut self) {
-        self.0 = Some(self.0.map_or(PAUSE.0, |pause| PAUSE.1.min(pause * 2)));
+    /// The pause after another failure.
+    pub(super) fn lengthen(&mut self) -> Duration {
+        *self.0.insert(self.0.map_or(PAUSE.0, |pause| PAUSE.1.min(pause * 2)))
     }
 
     pub(super) fn reset(&mut self) {
@@ -67,16 +63,10 @@ mod tests {
     #[test]
     fn pauses_double_up_to_a_bound_and_start_again() {
         let mut backoff = Backoff::default();
-        assert_eq!(backoff.pause(), None);
-        let pauses: Vec<_> = std::iter::repeat_with(|| {
-            backoff.lengthen();
-            backoff.pause().unwrap().as_secs()
-        })
-        .take(7)
-        .collect();
+        let pauses: Vec<_> = std::iter::repeat_with(|| backoff.lengthen().as_secs()).take(7).collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
         backoff.reset();
-        assert_eq!(backoff.pause(), None);
+        assert_eq!(backoff.lengthen().as_secs(), 1);
     }
 
     #[test]

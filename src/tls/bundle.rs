@@ -175,9 +175,8 @@ impl<K: Configuration> Keeper<K> {
                 Some(CATCH_UP)
             }
             Err(error) => {
-                memory.backoff.lengthen();
                 tracing::warn!(%error, name, configuration = K::ROLE, "setting the CA bundle; trying again");
-                memory.backoff.pause()
+                Some(memory.backoff.lengthen())
             }
         }
     }
@@ -204,7 +203,7 @@ impl<K: Configuration> Keeper<K> {
         let Ok(Some(secret)) = within(CALL_TIMEOUT, self.secrets.get_opt(&self.names.secret())).await else {
             return false;
         };
-        let found = stored::judge(&secret.data.unwrap_or_default(), &self.names);
+        let found = stored::diagnose(&secret.data.unwrap_or_default(), &self.names);
         found.damage.is_none() && found.authority.is_some_and(|found| found.rank() > held.rank())
     }
 

@@ -14,9 +14,9 @@ use tokio::sync::watch;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::{FromDer, GeneralName};
 
+use super::Parts;
 use super::backoff::Pace;
 use super::source::{Error, Found, Material, Roots, Source, keep};
-use super::{Options, Parts};
 use crate::runtime::readiness::Counts;
 
 /// How metrics call the authorities of clients.
@@ -32,21 +32,16 @@ pub struct ClientAuthentication {
 }
 
 /// Starts to follow the authorities. The first readiness waits for them.
-pub(super) fn start(
-    wanted: &ClientAuthentication,
-    options: &Options,
-    provider: &Arc<CryptoProvider>,
-    parts: &Parts<'_>,
-) -> Arc<dyn ClientCertVerifier> {
+pub(super) fn start(wanted: &ClientAuthentication, parts: &Parts<'_>) -> Arc<dyn ClientCertVerifier> {
     let (found, trusted) = watch::channel(None::<Arc<Trusted>>);
-    let seen = wanted.ca.follow(options.client.clone(), options.names.namespace());
-    let (metrics, stop) = (Arc::clone(&options.metrics), parts.tasks.stopping().clone());
-    parts.tasks.spawn("webhook client CA", keep(seen, ROLE, Arc::clone(provider), found, metrics, stop));
+    let seen = wanted.ca.follow(parts.client.clone(), parts.names.namespace());
+    let (metrics, stop) = (Arc::clone(parts.metrics), parts.tasks.stopping().clone());
+    parts.tasks.spawn("webhook client CA", keep(seen, ROLE, Arc::clone(parts.provider), found, metrics, stop));
     let known = trusted.clone();
     parts.readiness.check("webhook client CA", Counts::UntilReady, move || {
         if known.borrow().is_some() { Ok(()) } else { Err("none yet that can be used; see the log".to_owned()) }
     });
-    Arc::new(Clients::new(trusted, wanted.names.clone(), Arc::clone(provider)))
+    Arc::new(Clients::new(trusted, wanted.names.clone(), Arc::clone(parts.provider)))
 }
 
 /// The authorities in use.

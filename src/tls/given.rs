@@ -13,7 +13,7 @@ use super::resolver::Resolver;
 use super::source::{self, Error, Found, Material, Pair, Source, keep};
 use super::turn::{Trust, Turn};
 use super::watched::Watcher;
-use super::{Options, Parts, verify};
+use super::{Parts, verify};
 use crate::tls::metrics::{CertificateLoadLabels, RoleLabel, TlsMetrics};
 
 /// How metrics call the certificate that is served, whoever makes it.
@@ -22,21 +22,21 @@ const ROLE: &str = "leaf";
 const LOOK: Duration = Duration::from_secs(5);
 
 /// Starts to follow `source`, and what the API server trusts.
-pub(super) fn start(options: &Options, source: &Source, provider: Arc<CryptoProvider>, parts: &Parts<'_>) {
-    let demands = Demands { provider, name: options.names.server_name() };
+pub(super) fn start(source: &Source, parts: &Parts<'_>) {
+    let demands = Demands { provider: Arc::clone(parts.provider), name: parts.names.server_name() };
     let (found, pairs) = watch::channel(None::<Arc<Fit>>);
     let (served, serving) = watch::channel(());
-    let seen = source.follow(options.client.clone(), options.names.namespace());
-    let (metrics, stop) = (Arc::clone(&options.metrics), parts.tasks.stopping().clone());
+    let seen = source.follow(parts.client.clone(), parts.names.namespace());
+    let (metrics, stop) = (Arc::clone(parts.metrics), parts.tasks.stopping().clone());
     parts.tasks.spawn("webhook certificate source", keep(seen, ROLE, Arc::new(demands), found, metrics, stop));
-    let mutating = Watcher::<MutatingWebhookConfiguration>::new(options, parts, serving.clone());
-    let validating = Watcher::<ValidatingWebhookConfiguration>::new(options, parts, serving);
+    let mutating = Watcher::<MutatingWebhookConfiguration>::new(parts, serving.clone());
+    let validating = Watcher::<ValidatingWebhookConfiguration>::new(parts, serving);
     let turns = Server {
         resolver: Arc::clone(parts.resolver),
-        name: options.names.server_name(),
-        hold_down: options.periods.hold_down,
+        name: parts.names.server_name(),
+        hold_down: parts.periods.hold_down,
         trust: [mutating.trust(), validating.trust()],
-        metrics: Arc::clone(&options.metrics),
+        metrics: Arc::clone(parts.metrics),
         used: None,
     };
     parts.tasks.spawn("webhook certificate", turns.run(pairs, served, parts.tasks.stopping().clone()));

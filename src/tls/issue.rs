@@ -15,6 +15,7 @@ use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::names::Names;
+use super::periods::Periods;
 
 /// Certificates are valid this long before they are made, for clocks that are behind.
 pub(super) const BACK_DATED: Duration = Duration::from_secs(24 * 60 * 60);
@@ -246,11 +247,12 @@ fn constraints(permitted: &[String]) -> NameConstraints {
     }
 }
 
-/// After two thirds of the time left, or up to a tenth earlier: replicas that started together need not renew so.
+/// When a certificate that is made now should be replaced, with a random share of the longest jitter.
 fn renewal(now: SystemTime, not_after: SystemTime) -> Result<SystemTime, Error> {
     let left = not_after.duration_since(now).unwrap_or_default();
     let [jitter] = random::<1>()?;
-    Ok(now + (left * 2 / 3).saturating_sub(left * u32::from(jitter) / (10 * u32::from(u8::MAX))))
+    let jitter = Periods::longest_jitter(left) * u32::from(jitter) / u32::from(u8::MAX);
+    Ok(now + Periods::replaced_after(left).saturating_sub(jitter))
 }
 
 /// Certificates know whole seconds only.

@@ -1,10 +1,9 @@
-//! Serving certificates of the webhooks: who vouches for them, and that the API server knows it.
+//! Serving certificates of the webhooks, and the API server's trust in them.
 //!
-//! `self_signed`: three kinds of task share what they know through one channel. `secret` keeps the CA in memory and in
-//! its Secret the same, `resolver` makes this process's leaf with it, and `bundle`, once for each webhook configuration,
-//! keeps what the API server trusts to it. What to do about a Secret is decided in `rotation`, what a CA and its
-//! successor are is in `authority`, how they are stored in `stored`, and certificates are made in `issue`: all functions
-//! of values.
+//! `self_signed`: three kinds of task share the CA through one channel. `secret` keeps the CA in memory and in its Secret
+//! the same, `resolver` makes this process's leaf with it, and `bundle`, once for each webhook configuration, keeps what
+//! the API server trusts to it. What to do about a Secret is decided in `rotation`, what a CA and its successor are is in
+//! `authority`, how they are stored in `stored`, and certificates are made in `issue`: all functions of values.
 //!
 //! `given`: certificates come from a `source`, and what the API server trusts is `watched` and never written.
 //!
@@ -14,7 +13,6 @@ pub mod alert;
 pub mod authority;
 mod backoff;
 mod bundle;
-pub(crate) mod canary;
 mod clients;
 mod given;
 pub mod issue;
@@ -49,8 +47,10 @@ use tokio::time::Instant;
 use self::resolver::Resolver;
 use crate::events::Events;
 use crate::leader::{Fence, Term};
-use crate::replicas::Others;
+use crate::replicas::Presence;
+use crate::runtime::Runtime;
 use crate::runtime::readiness::Readiness;
+use crate::runtime::shutdown::Stage;
 use crate::runtime::tasks::Tasks;
 
 pub use clients::ClientAuthentication;
@@ -63,9 +63,6 @@ pub use periods::Periods;
 /// flooded.
 const ALPN: &[u8] = b"http/1.1";
 
-/// What replicas announce: the generation of the CA that has signed the certificate that they serve the webhooks with.
-pub const SERVED_CA: &str = "servedCa";
-
 /// Why certificates cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -74,32 +71,17 @@ pub enum Error {
     Tls(#[from] rustls::Error),
 }
 
-/// What the certificates are kept with.
-pub struct Options {
+/// Which certificates are served.
+#[derive(Debug)]
+pub struct Settings {
     /// Where they come from.
     pub mode: Mode,
-    /// Of which clients a certificate is wanted; of none without it.
+    /// The clients that need a certificate; none do without it.
     pub clients: Option<ClientAuthentication>,
-    /// A client with the controller's own rights.
-    pub client: Client,
-    /// What everything is named after.
+    /// Names of the Service and of the objects of certificates.
     pub names: Names,
-    /// How long everything lasts.
+    /// Lifetimes.
     pub periods: Periods,
-    /// Namespaces whose sets the webhooks should judge: canaries are sent to the first one that is.
-    pub canaries_in: Vec<String>,
-    /// The other replicas.
-    pub peers: Arc<dyn Peers>,
-    /// Where events are handed in.
-    pub events: Events,
-    /// What is counted.
-    pub metrics: Arc<TlsMetrics>,
-}
-
-/// All replicas that live, this one included.
-pub trait Peers: Others {
-    /// Whether each of them is known to serve what the CA of `generation`, or a later one, has signed.
-    fn all_serve(&self, generation: u64) -> bool;
 }
 
 /// The certificates of this process. Clones share everything.
@@ -107,7 +89,6 @@ pub trait Peers: Others {
 pub struct Tls {
     config: Arc<ServerConfig>,
     lead: watch::Sender<Option<Lead>>,
-    serving: watch::Receiver<Option<u64>>,
 }
 
 /// That this replica leads.
@@ -119,32 +100,53 @@ struct Lead {
 
 /// What the tasks of each mode are started with.
 struct Parts<'a> {
+    names: &'a Names,
+    periods: Periods,
+    client: &'a Client,
     resolver: &'a Arc<Resolver>,
+    provider: &'a Arc<CryptoProvider>,
+    events: &'a Events,
+    metrics: &'a Arc<TlsMetrics>,
     tasks: &'a Tasks,
     readiness: &'a Readiness,
 }
 
-/// Starts to keep the certificates of the Service, until `tasks` are to stop. Nothing is served before there is one;
-/// `readiness` waits for one that leads to the live bundles of both webhook configurations.
+/// Starts to keep the certificates of the Service, until the process stops serving. Nothing is served before there is a
+/// certificate; the first readiness waits for one that leads to the live bundles of both webhook configurations.
 ///
 /// # Errors
-/// [`Error`] if TLS cannot be configured. Whatever the API server does later is not an error: it is tried again.
-pub fn start(options: Options, readiness: &Readiness, tasks: &Tasks) -> Result<Tls, Error> {
+/// [`Error`] if TLS cannot be configured. A failure of the API server is not an error: the tasks try again.
+pub fn start(
+    settings: &Settings,
+    runtime: &Runtime,
+    presence: &Arc<Presence>,
+    events: &Events,
+    metrics: &Arc<TlsMetrics>,
+) -> Result<Tls, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let resolver = Arc::new(Resolver::new(Arc::clone(&provider)));
     let (lead, leading) = watch::channel(None);
-    let (serving, served) = watch::channel(None);
 
-    let (check, counts) = (Arc::clone(&resolver), options.mode.counts());
-    readiness.check("webhook certificate", counts, move || check.check(SystemTime::now()));
-    let parts = Parts { resolver: &resolver, tasks, readiness };
-    let clients = options.clients.as_ref().map(|wanted| clients::start(wanted, &options, &provider, &parts));
+    let (readiness, check) = (&runtime.readiness, Arc::clone(&resolver));
+    readiness.check("webhook certificate", settings.mode.counts(), move || check.check(SystemTime::now()));
+    let parts = Parts {
+        names: &settings.names,
+        periods: settings.periods,
+        client: &runtime.client,
+        resolver: &resolver,
+        provider: &provider,
+        events,
+        metrics,
+        tasks: runtime.tasks(Stage::Serve),
+        readiness,
+    };
+    let clients = settings.clients.as_ref().map(|clients| clients::start(clients, &parts));
     let config = Arc::new(configure(Arc::clone(&provider), Arc::clone(&resolver), clients)?);
-    match options.mode.clone() {
-        Mode::SelfSigned => self_signed::start(options, &parts, leading, serving),
-        Mode::Given(source) => given::start(&options, &source, provider, &parts),
+    match &settings.mode {
+        Mode::SelfSigned => self_signed::start(&parts, presence, leading),
+        Mode::Given(source) => given::start(source, &parts),
     }
-    Ok(Tls { config, lead, serving: served })
+    Ok(Tls { config, lead })
 }
 
 fn configure(
@@ -172,12 +174,6 @@ impl Tls {
     #[must_use]
     pub fn server_config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
-    }
-
-    /// Generation of the CA that has signed what this process serves, and every change of it.
-    #[must_use]
-    pub fn serving(&self) -> watch::Receiver<Option<u64>> {
-        self.serving.clone()
     }
 
     /// Rotates the CA when it is time to, until the term ends: of several replicas only the one that leads does.

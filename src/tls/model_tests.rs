@@ -1,5 +1,6 @@
-//! A model of an installation: replicas that come and go, see late and write over each other, API servers that hear of a
-//! bundle late, and people who spoil things, with the real decisions and the real certificates.
+//! A model of an installation: replicas that come and go, see late and write over each other, API servers that see a
+//! bundle late, and people who spoil things, with the real decisions and the real certificates. What is seen at all is
+//! seen within a hold-down.
 
 mod event;
 mod found;
@@ -15,8 +16,8 @@ use self::event::{Event, event};
 use super::authority::{Authority, pem_of};
 use super::names::Names;
 use super::periods::Periods;
-use super::rotation::{Action, Canary, Change, Observed, Proof, Wanted, apply, step};
-use super::stored::{Data, judge, render};
+use super::rotation::{Action, Change, Observed, Request, apply, step};
+use super::stored::{Data, Diagnosis, diagnose, render};
 use super::verify::verify;
 
 const REPLICAS: usize = 3;
@@ -27,10 +28,10 @@ struct Replica {
     alive: bool,
     /// Version of the Secret that it knows.
     secret: usize,
-    /// Version of the Secret that it has judged, and since when it knows it.
-    judged: Option<(usize, u64)>,
-    /// It has asked what API servers trust, and others serve.
-    asked: bool,
+    /// Version of the Secret that it has decided by, and since when it knows it.
+    decided_by: Option<(usize, u64)>,
+    /// It has read what API servers trust, and which other replicas live.
+    has_read: bool,
     /// Version of the bundle that it knows.
     bundle: usize,
     held: Option<Authority>,
@@ -42,7 +43,6 @@ struct Replica {
     /// Since when it takes itself for the leader.
     leads_since: Option<u64>,
     in_sync: Option<(String, u64)>,
-    served: Option<(u64, u64)>,
 }
 
 struct World {
@@ -51,9 +51,9 @@ struct World {
     wall: SystemTime,
     /// Seconds that have passed, whatever the clocks say.
     passed: u64,
-    secrets: Vec<Option<Data>>,
-    wanted: Wanted,
-    canaries: Canary,
+    /// Versions of the Secret, and when each was written.
+    secrets: Vec<(Option<Data>, u64)>,
+    request: Request,
     /// What was revoked last, and what came instead.
     revoked: Option<(String, Authority)>,
     /// Every certificate that was ever revoked.
@@ -65,19 +65,21 @@ struct World {
 }
 
 impl World {
+    /// An installation of which a replica has been elected, and nothing else has happened.
     fn new() -> Self {
+        let mut replicas = vec![Replica { alive: true, ..Replica::default() }; REPLICAS];
+        replicas[0].leads_since = Some(0);
         Self {
             names: Names::new("keeper", "home", "x"),
             periods: Periods::default(),
             wall: SystemTime::UNIX_EPOCH + DAY * 20_000,
-            passed: 0,
-            secrets: vec![Some(Data::new())],
-            wanted: Wanted::Nothing,
-            canaries: Canary::Proven,
+            passed: 10,
+            secrets: vec![(Some(Data::new()), 0)],
+            request: Request::Nothing,
             revoked: None,
             dead: Vec::new(),
             bundles: vec![(String::new(), u64::MAX, false)],
-            replicas: vec![Replica { alive: true, ..Replica::default() }; REPLICAS],
+            replicas,
             jumped_back: false,
         }
     }
@@ -112,10 +114,9 @@ impl World {
                 self.wall -= DAY / 2;
             }
             Event::Skews { replica, hours } => self.replicas[replica].skew = hours,
-            Event::Wishes if self.wanted == Wanted::Revocation => {}
-            Event::Wishes => self.wanted = Wanted::Rotation,
-            Event::Revokes => self.wanted = Wanted::Revocation,
-            Event::Canaries(canary) => self.canaries = canary,
+            Event::Rotates if self.request == Request::Revocation => {}
+            Event::Rotates => self.request = Request::Rotation,
+            Event::Revokes => self.request = Request::Revocation,
             Event::Spoils(spoil) => self.spoils(spoil),
             Event::SpoilsBundle(text) => self.write_bundle(text.to_owned(), false),
         }
@@ -146,24 +147,17 @@ impl World {
         self.bundles.push((bundle, u64::MAX, ours));
     }
 
-    fn proof(&mut self, replica: usize) -> Proof {
-        let Some(held) = self.replicas[replica].held.clone() else { return Proof::default() };
-        let all = self.replicas.iter().filter(|replica| replica.alive);
-        let all = all.map(|replica| replica.leaf.as_ref().map_or(0, |(.., authority)| authority.current.generation));
-        let all_serve = all.min().is_some_and(|generation| generation >= held.current.generation);
-        let (passed, replica) = (self.passed, &mut self.replicas[replica]);
-        replica.served = match replica.served {
-            _ if !all_serve => None,
-            Some((generation, since)) if generation == held.current.generation => Some((generation, since)),
-            _ => Some((held.current.generation, passed)),
-        };
-        let since = |since: u64| Duration::from_secs(passed - since);
-        let in_sync = replica.in_sync.as_ref().filter(|(bundle, _)| *bundle == held.bundle());
-        Proof {
-            in_sync_for: in_sync.map(|(_, at)| since(*at)),
-            served_for: replica.served.map(|(_, at)| since(at)),
-            canary: self.canaries,
-        }
+    fn write_secret(&mut self, data: Option<Data>) {
+        self.secrets.push((data, self.passed));
+    }
+
+    fn stored(&self, version: usize) -> Option<Diagnosis> {
+        self.secrets[version].0.as_ref().map(|data| diagnose(data, &self.names))
+    }
+
+    fn in_sync_for(&self, replica: &Replica) -> Option<Duration> {
+        let (bundle, since) = replica.in_sync.as_ref()?;
+        (*bundle == replica.held.as_ref()?.bundle()).then(|| Duration::from_secs(self.passed - since))
     }
 
     /// What `secret::Keeper::settle` does. Unless the answer to a write is `heard`, it does not know what it wrote.
@@ -172,39 +166,40 @@ impl World {
             return;
         }
         for _ in 0..10 {
-            let proof = self.proof(index);
             let replica = self.replicas[index].clone();
-            let judgement = self.secrets[replica.secret].as_ref().map(|data| judge(data, &self.names));
+            let diagnosis = self.stored(replica.secret);
             let now = self.clock(&replica);
             let valid = replica.held.as_ref().is_some_and(|held| held.is_valid_at(now));
-            self.replicas[index].asked &= !valid;
-            let known = self.replicas[index].asked || !self.bundles[replica.bundle].0.is_empty();
+            self.replicas[index].has_read &= !valid;
+            let known = self.replicas[index].has_read || !self.bundles[replica.bundle].0.is_empty();
             let live = self.bundles.last().map(|(bundle, ..)| bundle.as_str()).unwrap_or_default();
-            let found = judgement.as_ref().and_then(|judgement| judgement.authority.as_ref());
-            let judged = replica.judged.filter(|(version, _)| *version == replica.secret);
-            let (_, since) = *self.replicas[index].judged.insert(judged.unwrap_or((replica.secret, self.passed)));
+            let found = diagnosis.as_ref().and_then(|diagnosis| diagnosis.authority.as_ref());
+            let same = replica.decided_by.filter(|(version, _)| *version == replica.secret);
+            let (_, since) = *self.replicas[index].decided_by.insert(same.unwrap_or((replica.secret, self.passed)));
             let observed = Observed {
-                secret: judgement.as_ref(),
+                secret: diagnosis.as_ref(),
                 held: replica.held.as_ref(),
                 leading_for: replica.leads_since.map(|since| Duration::from_secs(self.passed - since)),
                 seen_for: Duration::from_secs(self.passed - since),
                 is_trusted: known,
                 is_found_trusted: found.is_some_and(|found| live.contains(&pem_of(found.current.certificate()))),
-                wanted: self.wanted,
-                proof,
+                request: self.request,
+                in_sync_for: self.in_sync_for(&replica),
             };
             match step(&observed, &self.names, &self.periods, now) {
                 Action::Keep => return,
-                Action::Adopt => self.replicas[index].held = judgement.and_then(|judgement| judgement.authority),
-                Action::Write(Change::New(_)) if !known && self.is_trusted(index) => self.replicas[index].asked = true,
+                Action::Adopt => self.replicas[index].held = diagnosis.and_then(|diagnosis| diagnosis.authority),
+                Action::Write(Change::New(_)) if !known && self.is_trusted(index) => {
+                    self.replicas[index].has_read = true
+                }
                 Action::Write(_) if replica.secret < self.latest() => self.replicas[index].secret = self.latest(),
                 Action::Write(change) => {
                     let made = apply(change, &observed, &self.names, &self.periods, now).unwrap();
                     let Some(authority) = made else { return };
                     match change {
-                        Change::Publish(_) if self.wanted == Wanted::Rotation => self.wanted = Wanted::Nothing,
+                        Change::Publish(_) if self.request == Request::Rotation => self.request = Request::Nothing,
                         Change::Revoke => {
-                            self.wanted = Wanted::Nothing;
+                            self.request = Request::Nothing;
                             let before = replica.held.as_ref().map(Authority::bundle).unwrap_or_default();
                             self.dead.extend(certificates(&before).map(str::to_owned));
                             self.revoked = Some((before, authority.clone()));
@@ -212,7 +207,7 @@ impl World {
                         }
                         _ => {}
                     }
-                    self.secrets.push(Some(render(&authority)));
+                    self.write_secret(Some(render(&authority)));
                     if !heard {
                         return;
                     }
@@ -226,8 +221,8 @@ impl World {
 
     /// What `secret::Keeper::is_trusted` does.
     fn is_trusted(&self, asking: usize) -> bool {
-        let serves = |(index, replica): (usize, &Replica)| index != asking && replica.alive && replica.leaf.is_some();
-        self.bundles.last().is_some_and(|(live, ..)| !live.is_empty()) || self.replicas.iter().enumerate().any(serves)
+        let lives = |(index, replica): (usize, &Replica)| index != asking && replica.alive;
+        self.bundles.last().is_some_and(|(live, ..)| !live.is_empty()) || self.replicas.iter().enumerate().any(lives)
     }
 
     /// What `bundle::Keeper::settle` does.
@@ -244,7 +239,7 @@ impl World {
         let last = self.bundles.len() - 1;
         if self.bundles[bundle].0 != desired {
             self.replicas[index].in_sync = None;
-            let stored = self.secrets[self.latest()].as_ref().map(|data| judge(data, &self.names));
+            let stored = self.stored(self.latest());
             let stored = stored.filter(|stored| stored.damage.is_none()).and_then(|stored| stored.authority);
             if bundle < last || stored.is_some_and(|stored| stored.rank() > held.rank()) {
                 return;
@@ -259,12 +254,16 @@ impl World {
     }
 
     fn passes(&mut self, seconds: u64, deaf: Option<usize>) {
-        if self.secrets[self.latest()].is_none() {
-            // Somebody puts it back.
-            self.secrets.push(Some(Data::new()));
+        if self.secrets[self.latest()].0.is_none() {
+            // An administrator puts it back.
+            self.write_secret(Some(Data::new()));
         }
-        // The last one that knows a state has to say so before time passes.
+        // The last one that knows a state has to write it before time passes, and no replica misses one for a hold-down.
         let deaf = deaf.filter(|deaf| self.replicas[*deaf].held.is_none() || self.holders() >= 2);
+        let hold_down = self.periods.hold_down.as_secs();
+        let missed =
+            |deaf: &usize| self.secrets.get(self.replicas[*deaf].secret + 1).map_or(self.passed, |(_, at)| *at);
+        let deaf = deaf.filter(|deaf| self.passed + seconds - missed(deaf) < hold_down);
         for _ in 0..3 {
             for index in (0..REPLICAS).filter(|index| Some(*index) != deaf) {
                 self.replicas[index].secret = self.latest();
@@ -354,15 +353,14 @@ fn goes_well(events: &[Event]) -> Result<(), TestCaseError> {
     for replica in &mut world.replicas {
         replica.alive = true;
     }
-    world.canaries = Canary::Proven;
     world.leads(0, true);
     for _ in 0..12 {
         world.happens(&Event::Passes { seconds: 61, deaf: None });
         world.check()?;
     }
-    let stored = judge(world.secrets.last().unwrap().as_ref().unwrap(), &world.names);
+    let stored = world.stored(world.latest()).unwrap();
     let authority = stored.authority.unwrap();
-    prop_assert_eq!((stored.damage, authority.rank().1, world.wanted), (None, 1, Wanted::Nothing));
+    prop_assert_eq!((stored.damage, authority.rank().1, world.request), (None, 1, Request::Nothing));
     if let Some((revoked, _)) = &world.revoked {
         let bundle = authority.bundle();
         prop_assert!(certificates(revoked).all(|one| !bundle.contains(one)));

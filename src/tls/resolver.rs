@@ -23,8 +23,8 @@ use super::verify;
 use crate::tls::metrics::{RoleLabel, TlsMetrics};
 
 /// Longest time for which a leaf that a jump of the clock has made useless is served: less than the readiness probe
-/// takes to find this replica unfit, so that a jump does not take all of them out of the Service.
-const GLANCE: Duration = Duration::from_secs(1);
+/// takes to fail, so that a jump does not take all replicas out of the Service.
+const CLOCK_CHECK: Duration = Duration::from_secs(1);
 
 /// Why a new leaf is not served.
 #[derive(Debug, thiserror::Error)]
@@ -125,24 +125,22 @@ pub(super) struct Renewal {
     pub(super) authority: watch::Receiver<Option<Arc<Authority>>>,
     pub(super) names: Names,
     pub(super) periods: Periods,
-    /// Told the generation of the CA that has signed what is served.
-    pub(super) serving: watch::Sender<Option<u64>>,
     pub(super) metrics: Arc<TlsMetrics>,
-    /// Of which CA no leaf could be made, and why, as was told last.
-    pub(super) told: Option<(u64, String)>,
+    /// The CA of which no leaf could be made, and why, as was logged last.
+    pub(super) last_failure: Option<(u64, String)>,
 }
 
 impl Renewal {
     pub(super) async fn run(mut self, shutdown: CancellationToken) {
-        let mut look = interval(self.periods.look().min(GLANCE));
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut check = interval(self.periods.clock_check().min(CLOCK_CHECK));
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 changed = self.authority.changed() => if changed.is_err() {
                     return;
                 },
-                _ = look.tick() => {}
+                _ = check.tick() => {}
             }
             self.renew(SystemTime::now());
         }
@@ -152,7 +150,7 @@ impl Renewal {
     pub(super) fn renew(&mut self, now: SystemTime) {
         let Some(authority) = self.authority.borrow_and_update().clone() else { return };
         if self.resolver.is_of(&authority) && !self.resolver.is_due(now) {
-            self.told = None;
+            self.last_failure = None;
             return;
         }
         let generation = authority.current.generation;
@@ -161,19 +159,18 @@ impl Renewal {
                 let seconds = not_after.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
                 let not_after = i64::try_from(seconds).unwrap_or(i64::MAX);
                 self.metrics.certificate_not_after.get_or_create(&RoleLabel { role: "leaf" }).set(not_after);
-                self.serving.send_replace(Some(generation));
                 tracing::info!(ca_generation = generation, not_after, "serving a new certificate");
-                self.told = None;
+                self.last_failure = None;
             }
-            Err(error) if self.is_told(generation, &error) => {}
+            Err(error) if self.was_logged(generation, &error) => {}
             Err(error) => tracing::error!(%error, "no new serving certificate; the last one stays in use"),
         }
     }
 
-    /// Whether the same was told already. Now it is.
-    fn is_told(&mut self, generation: u64, error: &Error) -> bool {
-        let now = Some((generation, error.to_string()));
-        mem::replace(&mut self.told, now.clone()) == now
+    /// Whether the same failure was logged last. From now on it was.
+    fn was_logged(&mut self, generation: u64, error: &Error) -> bool {
+        let failure = Some((generation, error.to_string()));
+        mem::replace(&mut self.last_failure, failure.clone()) == failure
     }
 
     fn mint(&self, authority: Arc<Authority>, now: SystemTime) -> Result<SystemTime, Error> {

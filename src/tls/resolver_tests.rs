@@ -16,7 +16,6 @@ fn mint(generation: u64, now: SystemTime) -> Authority {
 fn renewal(authority: Authority) -> (Renewal, watch::Sender<Option<Arc<Authority>>>) {
     let resolver = Arc::new(Resolver::new(Arc::new(rustls::crypto::ring::default_provider())));
     let (sender, authority) = watch::channel(Some(Arc::new(authority)));
-    let (serving, _) = watch::channel(None);
     let periods = Periods::default();
     (
         Renewal {
@@ -24,9 +23,8 @@ fn renewal(authority: Authority) -> (Renewal, watch::Sender<Option<Arc<Authority
             authority,
             names: names(),
             periods,
-            serving,
             metrics: Registry::default().register(),
-            told: None,
+            last_failure: None,
         },
         sender,
     )
@@ -74,15 +72,15 @@ fn the_last_leaf_stays_when_the_ca_cannot_make_another() {
 }
 
 #[test]
-fn that_a_ca_is_not_valid_is_told_once_until_it_is_again() {
+fn a_ca_that_is_not_valid_is_logged_once_until_it_is_again() {
     let now = SystemTime::now();
     let (mut renewal, sender) = renewal(mint(1, now));
     renewal.renew(now + DAY * 100);
-    assert!(renewal.told.is_some() && renewal.is_told(1, &Error::Ca));
+    assert!(renewal.last_failure.is_some() && renewal.was_logged(1, &Error::Ca));
     sender.send_replace(Some(Arc::new(mint(2, now))));
-    assert!(!renewal.is_told(2, &Error::Ca));
+    assert!(!renewal.was_logged(2, &Error::Ca));
     renewal.renew(now);
-    assert_eq!(renewal.told, None);
+    assert_eq!(renewal.last_failure, None);
 }
 
 #[test]
@@ -101,7 +99,7 @@ fn another_leaf_is_made_when_another_ca_signs_and_not_when_one_is_published() {
     renewal.renew(now);
     let chain = renewal.resolver.chain();
     assert_eq!((chain.get(1), chain.len()), (promoted.cross.as_ref(), 2));
-    assert_eq!((served_generation(&renewal.resolver), *renewal.serving.borrow()), (Some(2), Some(2)));
+    assert_eq!(served_generation(&renewal.resolver), Some(2));
     sender.send_replace(Some(Arc::new(promoted.retired())));
     renewal.renew(now);
     assert_eq!(renewal.resolver.chain(), chain);

@@ -1,53 +1,43 @@
-//! What to do about the CA: by what its Secret holds, what is in memory and what is known of the API servers and the
-//! other replicas. No I/O, no clock.
+//! What a replica does about the CA: decided from what the Secret holds, what the replica has in memory and what it has
+//! observed of the webhook configurations. No I/O, no clock.
 //!
-//! | Secret                            | in memory       | who      | action                                    |
+//! | Secret                            | in memory       | replica  | action                                    |
 //! |-----------------------------------|-----------------|----------|-------------------------------------------|
-//! | missing                           | any             | all      | keep serving; only a person can help      |
+//! | missing                           | any             | all      | keep serving; an administrator has to act |
 //! | emptied or damaged                | valid           | all      | write that back                           |
 //! | emptied or damaged                | none, expired   | all      | write what can be saved of it, or a new CA|
-//! | the same, but API servers trust   | none            | leader   | the same after a while, in which replicas |
+//! | the same, but API servers trust   | none            | leader   | the same after a wait, in which replicas  |
 //! | something already                 |                 |          | that hold it write it back                |
 //! | older than memory, or expired     | valid           | all      | write that back                           |
 //! | usable                            | another, none   | all      | adopt it                                  |
-//! | the same, but API servers trust   | none            | all      | the same after a while, the leader first: |
+//! | the same, but API servers trust   | none            | all      | the same after a wait, the leader first:  |
 //! | something else                    |                 |          | it may come from a backup                 |
-//! | expired                           | none, expired   | leader   | write a new CA, after the same while      |
+//! | expired                           | none, expired   | leader   | write a new CA, after the same wait       |
 //! | usable                            | the same        | leader   | the next step of a rotation               |
 //!
-//! Every write is a compare-and-swap, so whoever comes too late looks again.
+//! The steps of a rotation: *publish* the next CA, so that both webhook configurations trust both; a hold-down later
+//! *promote* it, so that it signs, with a cross-certificate for API servers that do not trust it yet; a hold-down later,
+//! in which every replica sees that in the Secret, *retire* the old CA.
+//!
+//! Every write is a compare-and-swap: a replica that writes too late reads the Secret and decides again.
 
 use std::time::{Duration, SystemTime};
 
 use super::authority::{Authority, Phase};
-use super::issue;
+use super::issue::{self, Ca};
 use super::names::Names;
 use super::periods::Periods;
-use super::stored::{Judgement, render};
+use super::stored::{Diagnosis, render};
 
-/// How long a leader that holds nothing leaves it to the others to write back what has been lost.
+/// How long a leader that holds nothing waits for other replicas to write back what has been lost.
 const OTHERS_FIRST: Duration = Duration::from_secs(3);
-/// How long a replica that does not lead leaves it to the leader to use what API servers do not trust: longer than it
-/// takes to elect one, and not for ever, since there may be none.
+/// How long a replica that does not lead waits before it uses what API servers do not trust, so that the leader does so
+/// first: longer than an election takes, and bounded, since there may be no leader.
 const LEADER_FIRST: Duration = Duration::from_secs(30);
 
-/// What was found out of whether API servers accept what is served, by asking one.
+/// What an administrator requests by an annotation on the Secret.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Canary {
-    /// Nobody has asked yet, or no API server could be asked.
-    #[default]
-    Unknown,
-    /// Both webhooks were reached.
-    Proven,
-    /// The API server did not get to ask our webhooks: something before them has answered.
-    NotAsked,
-    /// The API server could not call a webhook, or does not trust it.
-    Refused,
-}
-
-/// What a person has asked for by an annotation on the Secret.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Wanted {
+pub enum Request {
     /// Nothing.
     #[default]
     Nothing,
@@ -57,36 +47,25 @@ pub enum Wanted {
     Revocation,
 }
 
-/// What is known beside the CA itself, of the state that is in memory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Proof {
-    /// For how long both webhook configurations have been seen to have the bundle.
-    pub in_sync_for: Option<Duration>,
-    /// For how long every live replica has been seen to serve what the current CA has signed.
-    pub served_for: Option<Duration>,
-    /// What an API server says.
-    pub canary: Canary,
-}
-
-/// Everything that is decided by.
+/// The facts of a decision.
 #[derive(Debug)]
 pub struct Observed<'a> {
     /// What the Secret holds; none if there is no Secret.
-    pub secret: Option<&'a Judgement>,
+    pub secret: Option<&'a Diagnosis>,
     /// What is in memory.
     pub held: Option<&'a Authority>,
-    /// For how long the Secret has been seen as it is.
+    /// For how long this replica has seen this version of the Secret.
     pub seen_for: Duration,
     /// For how long this replica has been leading, if it does.
     pub leading_for: Option<Duration>,
     /// Whether API servers trust something already, or may do so: then a replica may hold it.
     pub is_trusted: bool,
-    /// Whether that is what the Secret holds, or also that.
+    /// Whether they trust what the Secret holds.
     pub is_found_trusted: bool,
-    /// What a person wants.
-    pub wanted: Wanted,
-    /// What is known of API servers and replicas.
-    pub proof: Proof,
+    /// What an administrator requests.
+    pub request: Request,
+    /// For how long both webhook configurations have been seen to have the bundle of what is in memory.
+    pub in_sync_for: Option<Duration>,
 }
 
 /// Why a CA is replaced.
@@ -94,11 +73,11 @@ pub struct Observed<'a> {
 pub enum Cause {
     /// Two thirds of its life are over.
     Age,
-    /// It lives longer than it was told to: made by an earlier version, or with other options.
+    /// Its lifetime is longer than configured: an earlier version made it, or other options did.
     Lifetime,
     /// The Service, or the domain of the cluster, has another name now.
     Names,
-    /// A person wants it.
+    /// An administrator requests it.
     Request,
 }
 
@@ -155,7 +134,7 @@ pub fn step(observed: &Observed<'_>, names: &Names, periods: &Periods, now: Syst
     let held = observed.held.filter(|held| held.is_valid_at(now));
     let found = secret.authority.as_ref();
     let usable = found.filter(|found| found.is_valid_at(now));
-    // Others see what was lost no later than this replica does: not what time it has led before counts.
+    // Other replicas see a loss no later than this one: the time that it led before does not count.
     let waits =
         observed.is_trusted && observed.leading_for.is_none_or(|time| time.min(observed.seen_for) < OTHERS_FIRST);
     if secret.damage.is_some() {
@@ -182,7 +161,7 @@ pub fn step(observed: &Observed<'_>, names: &Names, periods: &Periods, now: Syst
     }
 }
 
-/// What `change` makes of what was decided by.
+/// What `change` writes to the Secret; nothing if what it would write is gone.
 ///
 /// # Errors
 /// [`issue::Error`] if a certificate cannot be made.
@@ -219,41 +198,41 @@ pub fn cause(authority: &Authority, names: &Names, periods: &Periods, now: Syste
     if lifetime > periods.ca + ROUNDING {
         return Some(Cause::Lifetime);
     }
-    (ca.made_at() + lifetime * 2 / 3 <= now).then_some(Cause::Age)
+    (ca.made_at() + Periods::replaced_after(lifetime) <= now).then_some(Cause::Age)
 }
 
-/// The next step of the leader, whose memory and Secret agree.
+/// The next step of a rotation, where memory and Secret agree.
 fn advance(observed: &Observed<'_>, held: &Authority, names: &Names, periods: &Periods, now: SystemTime) -> Action {
     let Some(leading_for) = observed.leading_for else { return Action::Keep };
-    if observed.wanted == Wanted::Revocation {
+    let is_in_sync = observed.in_sync_for.is_some_and(|time| time >= periods.hold_down);
+    if observed.request == Request::Revocation {
         return Action::Write(Change::Revoke);
     }
     match &held.phase {
         Phase::Stable => {
-            if observed.wanted == Wanted::Rotation {
+            if observed.request == Request::Rotation {
                 return Action::Write(Change::Publish(Cause::Request));
             }
             // Not in the midst of a rollout of another version, unless it is late.
-            let settled = leading_for >= periods.hold_down || is_late(held.current.not_after, periods, now);
+            let is_settled = leading_for >= periods.hold_down || is_late(&held.current, periods, now);
             match cause(held, names, periods, now) {
-                Some(cause) if settled => Action::Write(Change::Publish(cause)),
+                Some(cause) if is_settled => Action::Write(Change::Publish(cause)),
                 _ => Action::Keep,
             }
         }
         Phase::Published { next } => {
-            let is_fresh = next.is_valid_at(now) && !is_late(next.not_after, periods, now);
-            if !is_fresh {
+            if !next.is_valid_at(now) || is_late(next, periods, now) {
                 return Action::Write(Change::Publish(Cause::Age));
             }
-            if is_proven(&observed.proof, periods) || is_late(held.current.not_after, periods, now) {
+            if is_in_sync || is_late(&held.current, periods, now) {
                 return Action::Write(Change::Promote);
             }
             Action::Keep
         }
         Phase::Promoted { .. } => {
-            let served = observed.proof.served_for.is_some_and(|time| time >= periods.hold_down);
-            let expired = held.previous_not_after().is_none_or(|not_after| not_after <= now);
-            if expired || served && is_proven(&observed.proof, periods) {
+            let has_expired = held.previous_not_after().is_none_or(|not_after| not_after <= now);
+            // Whatever was written to the Secret since the promotion, every replica has had the time to see it.
+            if has_expired || is_in_sync && observed.seen_for >= periods.hold_down {
                 return Action::Write(Change::Retire);
             }
             Action::Keep
@@ -261,27 +240,17 @@ fn advance(observed: &Observed<'_>, held: &Authority, names: &Names, periods: &P
     }
 }
 
-/// Whether API servers can be taken to have the bundle, and to accept what is served.
-fn is_proven(proof: &Proof, periods: &Periods) -> bool {
-    let Some(time) = proof.in_sync_for else { return false };
-    match proof.canary {
-        Canary::Proven => time >= periods.hold_down,
-        Canary::NotAsked => time >= periods.patience(),
-        Canary::Unknown | Canary::Refused => false,
-    }
-}
-
-/// Whether so little is left of a CA that waiting for proofs is worse than going on without.
-fn is_late(not_after: SystemTime, periods: &Periods, now: SystemTime) -> bool {
-    not_after.duration_since(now).unwrap_or_default() < periods.ca / 12
+/// Whether so little is left of a CA's lifetime that waiting is worse than going on.
+fn is_late(ca: &Ca, periods: &Periods, now: SystemTime) -> bool {
+    ca.not_after.duration_since(now).unwrap_or_default() < periods.last_part()
 }
 
 fn new_after(observed: &Observed<'_>) -> Change {
     let secret = observed.secret;
     let found = secret.and_then(|secret| secret.authority.as_ref()).map(Authority::last_generation);
-    let told = secret.and_then(|secret| secret.generation);
+    let stated = secret.and_then(|secret| secret.generation);
     let held = observed.held.map(Authority::last_generation);
-    Change::New(found.max(told).max(held).unwrap_or(0).saturating_add(1))
+    Change::New(found.max(stated).max(held).unwrap_or(0).saturating_add(1))
 }
 
 fn is_same(one: &Authority, other: &Authority) -> bool {

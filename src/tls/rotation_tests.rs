@@ -1,4 +1,4 @@
-use super::super::stored::{Damage, Data, judge};
+use super::super::stored::{Damage, Data, diagnose};
 use super::*;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -19,16 +19,16 @@ fn published(made_at: SystemTime) -> Authority {
     stable(1, made_at).published(&names(), &Periods::default(), now()).unwrap()
 }
 
-fn found(authority: Option<&Authority>) -> Judgement {
-    judge(&authority.map(render).unwrap_or_default(), &names())
+fn found(authority: Option<&Authority>) -> Diagnosis {
+    diagnose(&authority.map(render).unwrap_or_default(), &names())
 }
 
-fn damaged(authority: &Authority) -> Judgement {
-    Judgement { authority: None, damage: Some(Damage::Illegible("current.crt")), ..found(Some(authority)) }
+fn damaged(authority: &Authority) -> Diagnosis {
+    Diagnosis { authority: None, damage: Some(Damage::Illegible("current.crt")), ..found(Some(authority)) }
 }
 
-/// What a leader of some time does that knows nothing else.
-fn leads<'a>(secret: &'a Judgement, held: &'a Authority) -> Observed<'a> {
+/// What a leader observes that has led for long and has seen no bundle.
+fn leads<'a>(secret: &'a Diagnosis, held: &'a Authority) -> Observed<'a> {
     Observed {
         secret: Some(secret),
         held: Some(held),
@@ -36,8 +36,8 @@ fn leads<'a>(secret: &'a Judgement, held: &'a Authority) -> Observed<'a> {
         leading_for: Some(DAY),
         is_trusted: true,
         is_found_trusted: true,
-        wanted: Wanted::Nothing,
-        proof: Proof::default(),
+        request: Request::Nothing,
+        in_sync_for: None,
     }
 }
 
@@ -53,17 +53,12 @@ fn next(authority: &Authority, change: impl FnOnce(&mut Observed<'_>)) -> Action
     decide(&observed)
 }
 
-fn proof(in_sync: u64, served: Option<u64>, canary: Canary) -> Proof {
-    let seconds = Duration::from_secs;
-    Proof { in_sync_for: Some(seconds(in_sync)), served_for: served.map(seconds), canary }
-}
-
 #[test]
 fn every_state_of_the_secret_has_its_action() {
     let (old, valid, newer) = (stable(3, now() - DAY * 100), stable(3, now()), stable(7, now()));
     let nothing = || found(None);
     let older = stable(2, now());
-    let salvaged = || Judgement { damage: Some(Damage::Missing("next.crt")), ..found(Some(&newer)) };
+    let salvaged = || Diagnosis { damage: Some(Damage::Missing("next.crt")), ..found(Some(&newer)) };
     let new = |generation| Action::Write(Change::New(generation));
     let back = Action::Write(Change::Back);
     let cases = [
@@ -94,8 +89,8 @@ fn every_state_of_the_secret_has_its_action() {
             leading_for: Some(DAY),
             is_trusted: false,
             is_found_trusted: false,
-            wanted: Wanted::Nothing,
-            proof: Proof::default(),
+            request: Request::Nothing,
+            in_sync_for: None,
         };
         assert_eq!(decide(&observed), leader, "{observed:?}");
         observed.leading_for = None;
@@ -134,9 +129,9 @@ fn a_ca_of_an_earlier_version_or_for_other_names_is_replaced() {
 #[test]
 fn a_person_can_have_a_rotation_or_a_revocation_now() {
     let rotate = |observed: &mut Observed<'_>| {
-        (observed.wanted, observed.leading_for) = (Wanted::Rotation, Some(Duration::ZERO));
+        (observed.request, observed.leading_for) = (Request::Rotation, Some(Duration::ZERO));
     };
-    let revoke = |observed: &mut Observed<'_>| observed.wanted = Wanted::Revocation;
+    let revoke = |observed: &mut Observed<'_>| observed.request = Request::Revocation;
     let (stable, published) = (stable(1, now()), published(now()));
     let promoted = published.promoted().unwrap();
     assert_eq!(next(&stable, rotate), Action::Write(Change::Publish(Cause::Request)));
@@ -147,26 +142,24 @@ fn a_person_can_have_a_rotation_or_a_revocation_now() {
 }
 
 #[test]
-fn the_next_ca_signs_when_api_servers_are_proven_to_know_it() {
+fn the_next_ca_signs_when_api_servers_have_had_the_time_to_trust_it() {
     let published = published(now());
-    let promote = Action::Write(Change::Promote);
-    for (proof, expected) in [
-        (Proof::default(), Action::Keep),
-        (proof(59, None, Canary::Proven), Action::Keep),
-        (proof(60, None, Canary::Proven), promote),
-        (proof(599, None, Canary::NotAsked), Action::Keep),
-        (proof(600, None, Canary::NotAsked), promote),
-        (proof(10_000, None, Canary::Unknown), Action::Keep),
-        (proof(10_000, None, Canary::Refused), Action::Keep),
-        (Proof { in_sync_for: None, ..proof(60, None, Canary::Proven) }, Action::Keep),
+    for (in_sync, expected) in [
+        (None, Action::Keep),
+        (Some(Duration::from_secs(59)), Action::Keep),
+        (Some(Duration::from_secs(60)), Action::Write(Change::Promote)),
     ] {
-        assert_eq!(next(&published, |observed| observed.proof = proof), expected, "{proof:?}");
+        let just = |observed: &mut Observed<'_>| {
+            (observed.in_sync_for, observed.seen_for, observed.leading_for) = (in_sync, DAY, Some(Duration::ZERO));
+        };
+        assert_eq!(next(&published, just), expected, "{in_sync:?}");
     }
-    assert_eq!(next(&published, |observed| observed.leading_for = None), Action::Keep);
+    let follower = |observed: &mut Observed<'_>| (observed.in_sync_for, observed.leading_for) = (Some(DAY), None);
+    assert_eq!(next(&published, follower), Action::Keep);
 }
 
 #[test]
-fn a_rotation_that_cannot_be_proven_goes_on_before_the_old_ca_expires() {
+fn a_rotation_whose_bundle_is_never_in_sync_goes_on_before_the_old_ca_expires() {
     let at = |age| published(now() - DAY * age);
     assert_eq!(next(&at(82), |_| {}), Action::Keep);
     assert_eq!(next(&at(83), |_| {}), Action::Write(Change::Promote));
@@ -184,18 +177,18 @@ fn a_next_ca_that_has_grown_old_in_waiting_is_made_anew() {
 }
 
 #[test]
-fn the_old_ca_goes_when_every_replica_serves_the_new_one_or_when_it_has_expired() {
+fn the_old_ca_goes_when_every_replica_has_had_the_time_to_serve_the_new_one_or_when_it_has_expired() {
     let promoted = |age| published(now() - DAY * age).promoted().unwrap();
-    let retire = Action::Write(Change::Retire);
-    for (proof, expected) in [
-        (Proof::default(), Action::Keep),
-        (proof(60, Some(60), Canary::Proven), retire),
-        (proof(60, Some(59), Canary::Proven), Action::Keep),
-        (proof(60, None, Canary::Proven), Action::Keep),
-        (proof(59, Some(60), Canary::Proven), Action::Keep),
-        (proof(60, Some(60), Canary::Refused), Action::Keep),
+    let (retire, seconds) = (Action::Write(Change::Retire), Duration::from_secs);
+    for (in_sync, seen, expected) in [
+        (None, DAY, Action::Keep),
+        (Some(seconds(60)), seconds(60), retire),
+        // Whatever is written to the Secret meanwhile, replicas have to see that, too.
+        (Some(DAY), seconds(59), Action::Keep),
+        (Some(seconds(59)), DAY, Action::Keep),
     ] {
-        assert_eq!(next(&promoted(60), |observed| observed.proof = proof), expected, "{proof:?}");
+        let leads = |observed: &mut Observed<'_>| (observed.in_sync_for, observed.seen_for) = (in_sync, seen);
+        assert_eq!(next(&promoted(60), leads), expected, "{in_sync:?} {seen:?}");
     }
     assert_eq!(next(&promoted(89), |_| {}), Action::Keep);
     assert_eq!(next(&promoted(90), |_| {}), retire);
@@ -223,7 +216,7 @@ fn whatever_is_to_be_written_can_be_made() {
 
 #[test]
 fn an_empty_secret_is_damaged_and_the_first_ca_is_the_first() {
-    let (empty, unused) = (judge(&Data::new(), &names()), stable(1, now()));
+    let (empty, unused) = (diagnose(&Data::new(), &names()), stable(1, now()));
     let observed = Observed { held: None, leading_for: None, is_trusted: false, ..leads(&empty, &unused) };
     assert_eq!(decide(&observed), Action::Write(Change::New(1)));
 }

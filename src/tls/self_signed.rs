@@ -1,10 +1,9 @@
-//! The webhooks' certificates as the controller makes them itself: what its tasks are, and how they hear of each other.
+//! The webhooks' certificates as the controller makes them itself: its tasks, and the channels between them.
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
-use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use tokio::sync::watch;
 
@@ -14,67 +13,59 @@ use super::live::{self, Configuration};
 use super::news::News;
 use super::resolver::Renewal;
 use super::secret;
-use super::{Lead, Options, Parts};
+use super::{Lead, Parts};
+use crate::replicas::Presence;
 use crate::runtime::readiness::Counts;
 
-/// Starts to keep an authority and certificates of it. Tells `serving` of which generation's authority the one is that
-/// is served.
-pub(super) fn start(
-    options: Options,
-    parts: &Parts<'_>,
-    lead: watch::Receiver<Option<Lead>>,
-    serving: watch::Sender<Option<u64>>,
-) {
-    let Options { client, names, periods, canaries_in, peers, events, metrics, .. } = options;
-    let news = News::new(events, &names);
+/// Starts to keep a CA, serving certificates of it, and the API server's trust in it.
+pub(super) fn start(parts: &Parts<'_>, presence: &Arc<Presence>, lead: watch::Receiver<Option<Lead>>) {
+    let news = News::new(parts.events.clone(), parts.names);
     let (authority, known) = watch::channel(None);
+    let bundles = [
+        keep_bundles::<MutatingWebhookConfiguration>(parts, &news, &known),
+        keep_bundles::<ValidatingWebhookConfiguration>(parts, &news, &known),
+    ];
     let renewal = Renewal {
         resolver: Arc::clone(parts.resolver),
-        authority: known.clone(),
-        names: names.clone(),
-        periods,
-        serving,
-        metrics: Arc::clone(&metrics),
-        told: None,
+        authority: known,
+        names: parts.names.clone(),
+        periods: parts.periods,
+        metrics: Arc::clone(parts.metrics),
+        last_failure: None,
     };
-    let mut keeper = secret::Keeper {
-        client,
-        names,
-        periods,
-        canaries_in,
+    let keeper = secret::Keeper {
+        client: parts.client.clone(),
+        names: parts.names.clone(),
+        periods: parts.periods,
         authority,
         lead,
-        bundles: Default::default(),
-        peers,
+        bundles,
+        presence: Arc::clone(presence),
         news,
-        metrics,
+        metrics: Arc::clone(parts.metrics),
     };
-    keeper.bundles = [
-        keep_bundles::<MutatingWebhookConfiguration>(&keeper, &known, parts),
-        keep_bundles::<ValidatingWebhookConfiguration>(&keeper, &known, parts),
-    ];
     parts.tasks.spawn("webhook certificate", renewal.run(parts.tasks.stopping().clone()));
     parts.tasks.spawn("certificate authority", keeper.run(parts.tasks.stopping().clone()));
 }
 
 /// Starts to keep the bundles of one webhook configuration.
 fn keep_bundles<K: Configuration>(
-    with: &secret::Keeper,
-    authority: &watch::Receiver<Option<Arc<Authority>>>,
     parts: &Parts<'_>,
+    news: &News,
+    authority: &watch::Receiver<Option<Arc<Authority>>>,
 ) -> Arc<Known> {
     let known = Arc::new(Known::default());
     let keeper = bundle::Keeper::<K> {
-        configurations: Api::all_with(with.client.clone(), &()),
-        secrets: Api::<Secret>::namespaced(with.client.clone(), with.names.namespace()),
-        names: with.names.clone(),
+        configurations: Api::all_with(parts.client.clone(), &()),
+        secrets: Api::namespaced(parts.client.clone(), parts.names.namespace()),
+        names: parts.names.clone(),
         authority: authority.clone(),
         known: Arc::clone(&known),
-        news: with.news.clone(),
-        metrics: Arc::clone(&with.metrics),
+        news: news.clone(),
+        metrics: Arc::clone(parts.metrics),
     };
     parts.tasks.spawn(K::TASK, keeper.run(parts.tasks.stopping().clone()));
-    let (resolver, name, seen) = (Arc::clone(parts.resolver), with.names.server_name(), Arc::clone(&known));
+    let (resolver, name, seen) = (Arc::clone(parts.resolver), parts.names.server_name(), Arc::clone(&known));
     parts.readiness.check(live::check_name::<K>(), Counts::UntilReady, move || {
         live::trusted(&seen.live.load(), &resolver.chain(), &name, SystemTime::now())
     });

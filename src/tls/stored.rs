@@ -61,8 +61,8 @@ pub enum Damage {
 
 /// What a Secret holds.
 #[derive(Debug)]
-pub struct Judgement {
-    /// As much of it as can be used. Whether it is valid now is not judged.
+pub struct Diagnosis {
+    /// As much of it as can be used. It may have expired.
     pub authority: Option<Authority>,
     /// What is wrong with the rest.
     pub damage: Option<Damage>,
@@ -70,20 +70,20 @@ pub struct Judgement {
     pub generation: Option<u64>,
 }
 
-/// Judges the content of the Secret.
+/// Reads the content of the Secret.
 #[must_use]
-pub fn judge(data: &Data, names: &Names) -> Judgement {
+pub fn diagnose(data: &Data, names: &Names) -> Diagnosis {
     if data.values().all(|value| value.0.is_empty()) {
-        return Judgement { authority: None, damage: Some(Damage::Empty), generation: None };
+        return Diagnosis { authority: None, damage: Some(Damage::Empty), generation: None };
     }
     let generation = text(data, GENERATION).ok().and_then(|text| text.trim().parse().ok());
     let generation = generation.filter(|generation| *generation <= LAST_GENERATION);
     match current(data, generation, names) {
         Ok(current) => {
             let (authority, damage) = around(data, Arc::new(current), names);
-            Judgement { authority: Some(authority), damage, generation }
+            Diagnosis { authority: Some(authority), damage, generation }
         }
-        Err(damage) => Judgement { authority: None, damage: Some(damage), generation },
+        Err(damage) => Diagnosis { authority: None, damage: Some(damage), generation },
     }
 }
 

@@ -30,16 +30,16 @@ fn with(authority: &Authority, key: &str, value: &str) -> Data {
 }
 
 fn damage(data: &Data) -> Damage {
-    let Judgement { authority: None, damage: Some(damage), .. } = judge(data, &names()) else { panic!("usable") };
+    let Diagnosis { authority: None, damage: Some(damage), .. } = diagnose(data, &names()) else { panic!("usable") };
     damage
 }
 
 #[test]
 fn what_was_written_is_read_again() {
     for authority in [stable(), published(), promoted(), promoted().retired()] {
-        let judgement = judge(&render(&authority), &names());
-        assert_eq!((judgement.damage, judgement.generation), (None, Some(authority.current.generation)));
-        let read = judgement.authority.unwrap();
+        let diagnosis = diagnose(&render(&authority), &names());
+        assert_eq!((diagnosis.damage, diagnosis.generation), (None, Some(authority.current.generation)));
+        let read = diagnosis.authority.unwrap();
         assert_eq!(render(&read), render(&authority));
         assert_eq!(read.rank(), authority.rank());
         let times = |ca: &Ca| (ca.not_before, ca.not_after, ca.common_name.clone(), ca.permitted.clone());
@@ -50,19 +50,19 @@ fn what_was_written_is_read_again() {
 #[test]
 fn a_phase_of_a_later_version_is_not_judged() {
     let ahead = with(&stable(), PHASE, "Ahead");
-    let judgement = judge(&ahead, &names());
-    assert_eq!((judgement.damage, judgement.authority.unwrap().rank()), (None, (4, 1)));
+    let diagnosis = diagnose(&ahead, &names());
+    assert_eq!((diagnosis.damage, diagnosis.authority.unwrap().rank()), (None, (4, 1)));
 }
 
 #[test]
 fn without_a_legible_phase_what_came_before_is_still_trusted() {
     let promoted = promoted();
     for phase in ["", "garbage"] {
-        let judgement = judge(&with(&promoted, PHASE, phase), &names());
-        assert_eq!((judgement.damage, judgement.authority.unwrap().rank()), (None, (5, 0)), "{phase}");
+        let diagnosis = diagnose(&with(&promoted, PHASE, phase), &names());
+        assert_eq!((diagnosis.damage, diagnosis.authority.unwrap().rank()), (None, (5, 0)), "{phase}");
     }
-    let judgement = judge(&with(&published(), PHASE, "garbage"), &names());
-    assert_eq!((judgement.damage, judgement.authority.unwrap().rank()), (None, (4, 1)));
+    let diagnosis = diagnose(&with(&published(), PHASE, "garbage"), &names());
+    assert_eq!((diagnosis.damage, diagnosis.authority.unwrap().rank()), (None, (4, 1)));
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn every_damage_of_the_current_ca_is_named() {
 fn a_ca_of_another_cluster_domain_serves_until_it_is_replaced() {
     let moved = Names::new("keeper", "home", "other.example");
     let authority = Authority::mint(&moved, 1, &Periods::default(), now()).unwrap();
-    assert_eq!(judge(&render(&authority), &names()).damage, None);
+    assert_eq!(diagnose(&render(&authority), &names()).damage, None);
 }
 
 #[test]
@@ -131,9 +131,9 @@ fn what_is_around_a_sound_ca_may_be_lost() {
         (&promoted, CROSS, "nonsense", Damage::Illegible(CROSS), (5, 0)),
         (&promoted, CROSS, foreign.as_str(), Damage::KeyMismatch(CROSS), (5, 0)),
     ] {
-        let judgement = judge(&with(authority, key, value), &names());
-        assert_eq!(judgement.damage, Some(expected), "{key} {value}");
-        assert_eq!(judgement.authority.unwrap().rank(), rank, "{key} {value}");
+        let diagnosis = diagnose(&with(authority, key, value), &names());
+        assert_eq!(diagnosis.damage, Some(expected), "{key} {value}");
+        assert_eq!(diagnosis.authority.unwrap().rank(), rank, "{key} {value}");
     }
 }
 

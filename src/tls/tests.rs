@@ -13,9 +13,8 @@ pub(crate) fn server_config(authority: &Arc<Authority>, names: &Names) -> Arc<Se
 pub(super) fn served(authority: &Arc<Authority>, names: &Names) -> Arc<Resolver> {
     let resolver = Arc::new(Resolver::new(Arc::new(rustls::crypto::ring::default_provider())));
     let (_, authority) = watch::channel(Some(Arc::clone(authority)));
-    let (serving, _) = watch::channel(None);
     let (names, periods, metrics) = (names.clone(), Periods::default(), Registry::default().register());
-    Renewal { resolver: Arc::clone(&resolver), authority, names, periods, serving, metrics, told: None }
+    Renewal { resolver: Arc::clone(&resolver), authority, names, periods, metrics, last_failure: None }
         .renew(SystemTime::now());
     resolver
 }

@@ -14,11 +14,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use super::Parts;
 use super::live::{self, Configuration, Live};
 use super::names::Names;
 use super::resolver::Resolver;
 use super::turn::Trust;
-use super::{Options, Parts};
 use crate::events::{Events, Severity};
 use crate::runtime::readiness::Counts;
 use crate::tls::metrics::{ConfigurationLabel, TlsMetrics};
@@ -71,16 +71,16 @@ impl Wrong {
 }
 
 impl<K: Configuration> Watcher<K> {
-    pub(super) fn new(options: &Options, parts: &Parts<'_>, served: watch::Receiver<()>) -> Self {
+    pub(super) fn new(parts: &Parts<'_>, served: watch::Receiver<()>) -> Self {
         Self {
-            configurations: Api::all_with(options.client.clone(), &()),
-            names: options.names.clone(),
+            configurations: Api::all_with(parts.client.clone(), &()),
+            names: parts.names.clone(),
             trust: watch::Sender::default(),
-            hold_down: options.periods.hold_down,
+            hold_down: parts.periods.hold_down,
             resolver: Arc::clone(parts.resolver),
             served,
-            events: options.events.clone(),
-            metrics: Arc::clone(&options.metrics),
+            events: parts.events.clone(),
+            metrics: Arc::clone(parts.metrics),
         }
     }
 

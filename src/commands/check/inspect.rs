@@ -14,15 +14,15 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
+use super::canary::{self, Canary};
 use super::mode::mode_of;
 use super::observation::{Lookup, Observation, Served, TIMEOUT, Webhook};
 use super::peer;
 use super::rights::Account;
 use crate::api::canary::EVERYWHERE;
 use crate::calls::within;
-use crate::tls::rotation::Canary;
 use crate::tls::source::Source;
-use crate::tls::{Mode, Names, canary};
+use crate::tls::{Mode, Names};
 
 /// Label of a namespace with its name.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
@@ -74,11 +74,11 @@ pub(super) async fn inspect(
 /// Result of the canaries in the namespace `first`. If the API server calls no webhook there and does in `other`: the
 /// result there, and the exempt namespace.
 async fn canaries(client: &Client, first: &str, other: Option<&str>) -> (canary::Verdict, Option<String>) {
-    let verdict = canary::ask_in(client, first).await;
+    let verdict = canary::send(client, first).await;
     let Some(other) = other.filter(|other| verdict.0 == Canary::NotAsked && *other != first) else {
         return (verdict, None);
     };
-    match canary::ask_in(client, other).await {
+    match canary::send(client, other).await {
         (Canary::NotAsked, _) => (verdict, None),
         asked => (asked, Some(first.to_owned())),
     }

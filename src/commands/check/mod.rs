@@ -4,6 +4,7 @@
 //! what was observed.
 
 mod args;
+mod canary;
 mod diagnosis;
 mod inspect;
 mod mode;

@@ -8,8 +8,8 @@ use rustls::pki_types::CertificateDer;
 
 use super::report::Problem;
 use crate::api_error::{Class, classify, message};
+use crate::commands::check::canary::Canary;
 use crate::tls::Mode;
-use crate::tls::rotation::Canary;
 
 /// Timeout of each request.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);

@@ -33,7 +33,7 @@ impl<K> From<K> for Desired<K> {
 
 impl<K: Kind> Desired<K> {
     /// The same with fields for others to change.
-        pub(crate) fn with_initial(self, initial: Value) -> Self {
+    pub(crate) fn with_initial(self, initial: Value) -> Self {
         Self { initial, ..self }
     }
 

@@ -54,7 +54,8 @@ impl State {
 fn permitted(states: &BTreeMap<i64, State>, most: usize) -> Vec<i64> {
     let unavailable = states.values().filter(|state| !state.is_available()).count();
     let demanding = states.iter().filter(|(_, state)| state.is_available());
-    let mut demanding: Vec<(Demand, i64)> = demanding.filter_map(|(index, state)| Some((state.demand?, *index))).collect();
+    let mut demanding: Vec<(Demand, i64)> =
+        demanding.filter_map(|(index, state)| Some((state.demand?, *index))).collect();
     demanding.sort_unstable();
     demanding.into_iter().take(most.saturating_sub(unavailable)).map(|(_, index)| index).collect()
 }

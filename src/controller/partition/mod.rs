@@ -165,9 +165,9 @@ async fn lasting_obstacle(
         partitions.states.with(key, |state| state.obstacle.clear());
         return (None, None);
     };
-    let left = partitions.states.with(key, |state| {
-        state.obstacle.remaining(obstacle.subject(), obstacle.patience, Instant::now())
-    });
+    let left = partitions
+        .states
+        .with(key, |state| state.obstacle.remaining(obstacle.subject(), obstacle.patience, Instant::now()));
     if left.is_some() {
         return (None, left);
     }

@@ -77,9 +77,9 @@ impl Nodes {
         let spec = &partition.spec.template;
         let min_ready = Protocol::parse(&spec.protocol).map(min_ready).unwrap_or_default();
         let rollout = caches.stateful_sets.get(key).map(|known| known.facts.clone()).unwrap_or_default();
-        let (evicted, replaced) = partitions.states.with(key, |state| {
-            (state.roll.evicted(Instant::now()), state.roll.replaced(rollout.generation))
-        });
+        let (evicted, replaced) = partitions
+            .states
+            .with(key, |state| (state.roll.evicted(Instant::now()), state.roll.replaced(rollout.generation)));
         let known = caches.pods.with_prefix(&key.namespace, &format!("{}-", key.name));
         let pods = known.into_iter().filter(|(_, facts)| facts.owner == key.name).filter_map(|(name, facts)| {
             let going = facts.deleting || evicted.contains(&facts.uid);
@@ -88,8 +88,7 @@ impl Nodes {
         let mut pods: Vec<Node> = pods.collect();
         pods.sort_by_key(|pod| pod.ordinal);
         let ready: Vec<_> = pods.iter().map(|pod| (pod.facts.uid.as_str(), pod.facts.ready_since)).collect();
-        let remaining =
-            partitions.states.with(key, |state| state.ready_pods.remaining(min_ready, &ready, Now::read()));
+        let remaining = partitions.states.with(key, |state| state.ready_pods.remaining(min_ready, &ready, Now::read()));
         pods.iter_mut().zip(remaining).for_each(|(pod, remaining)| pod.counts_in = remaining);
         let known = caches.partitions.get(key);
         let election = known.as_ref().and_then(|known| known.facts.status.as_ref()?.election.as_ref());

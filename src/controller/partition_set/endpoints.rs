@@ -95,7 +95,7 @@ pub(super) async fn foreign_slices(context: &Context, key: &ObjectKey, service_i
             }
         }
     }
-    let (_, foreign) = caches.foreign_slices.of_namespace(&key.namespace);
+    let foreign = caches.foreign_slices.with_prefix(&key.namespace, "");
     let foreign = foreign.into_iter().filter(|(_, slice)| slice.service == key.name);
     let mut names: Vec<String> = foreign.map(|(name, _)| format!("{name:?}")).collect();
     names.sort_unstable();

@@ -28,8 +28,7 @@ pub(super) fn existing(sets: &Sets, key: &ObjectKey, set: &PartitionSet) -> Exis
         })
     });
     let mut partitions: BTreeMap<i64, Member> = partitions.collect();
-    let ready: Vec<_> =
-        partitions.values().map(|member| (member.known.uid.as_str(), member.ready_since())).collect();
+    let ready: Vec<_> = partitions.values().map(|member| (member.known.uid.as_str(), member.ready_since())).collect();
     let min_ready = Protocol::parse(&set.spec.template.spec.protocol).map(min_ready).unwrap_or_default();
     let remaining = sets.states.with(key, |state| state.ready_partitions.remaining(min_ready, &ready, Now::read()));
     for ((index, member), remaining) in partitions.iter_mut().zip(remaining) {

@@ -91,10 +91,10 @@ mod tests {
 
     use serde_json::{Value, json};
 
-    use crate::store::Kind;
     use super::super::member::Member;
     use super::*;
     use crate::api::{Partition, PartitionSet};
+    use crate::store::Kind;
 
     /// What is kept of `asked` by a set whose partitions have the others, and what is said of it.
     fn kept(asked: Value, partitions: &[Value]) -> (Value, String) {

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use serde_json::json;
 
-use crate::store::fields::FieldSet;
-use crate::store::Kind;
-use crate::controller::settings;
 use super::super::member::foreign;
 use super::*;
+use crate::controller::settings;
+use crate::store::Kind;
 use crate::store::cached::Published;
+use crate::store::fields::FieldSet;
 
 // Names unlike the product's, so that a name in the wrong place shows.
 fn set(partitions: i64, annotations: serde_json::Value) -> PartitionSet {

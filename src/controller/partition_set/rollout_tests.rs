@@ -2,9 +2,9 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::store::Kind;
-use crate::controller::partition::PodsOf;
 use super::*;
+use crate::controller::partition::PodsOf;
+use crate::store::Kind;
 
 /// Partitions of three by a word each: `down`, `degraded` with two pods, `halfway` if it is so in the midst of a change,
 /// `between` if it has all pods, of two templates, `stalled` if it has all pods and needs help, `foreign` if it has all

@@ -108,7 +108,8 @@ fn drafts(
             _ => ("PartitionStalled", STALLED),
         };
         // All that is in the way can be removed at the same time.
-        let others = waiting.into_iter().filter(|index| existing.partitions.get(index).and_then(Member::stall).is_none());
+        let others =
+            waiting.into_iter().filter(|index| existing.partitions.get(index).and_then(Member::stall).is_none());
         let waits = waits(object, existing, &others.collect::<Vec<_>>());
         let trouble = trouble.map(|trouble| trouble.message.clone()).unwrap_or_default();
         let told = [counted, trouble, stuck, waits].into_iter().filter(|part| !part.is_empty());

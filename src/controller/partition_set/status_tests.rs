@@ -3,9 +3,9 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
-use crate::store::Kind;
 use super::*;
 use crate::api::Partition;
+use crate::store::Kind;
 
 fn member(index: i64, ready: &str, observed: i64) -> (i64, Member) {
     let partition: Partition = serde_json::from_value(json!({

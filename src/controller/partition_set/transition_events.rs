@@ -5,8 +5,8 @@ use kube::ResourceExt;
 
 use super::rollout::Rollout;
 use super::status::{COUNTED_CURRENT, COUNTED_READY, PAUSED, ROLLING_OUT, WAITING};
-use crate::api::{Partition, PartitionSet, PartitionSetStatus, names};
 use crate::api::conditions::{self, READY, STALLED};
+use crate::api::{Partition, PartitionSet, PartitionSetStatus, names};
 use crate::controller::context::Context;
 use crate::controller::write_error::Error;
 use crate::controller::writer::Done;

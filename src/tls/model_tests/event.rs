@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 
 use super::REPLICAS;
-use crate::tls::rotation::Canary;
 
 /// What happens.
 #[derive(Clone, Debug)]
@@ -26,12 +25,10 @@ pub enum Event {
     Jumps { ahead: bool },
     /// The clock of a replica is set: so many hours ahead of the API servers', or behind.
     Skews { replica: usize, hours: i8 },
-    /// A person asks for a rotation.
-    Wishes,
-    /// A person trusts nothing any more that was signed until now.
+    /// An administrator requests a rotation.
+    Rotates,
+    /// An administrator requests that nothing is trusted any more that was signed until now.
     Revokes,
-    /// What canaries show from now on.
-    Canaries(Canary),
     /// The Secret is spoilt.
     Spoils(Spoil),
     /// The bundle is spoilt.
@@ -70,12 +67,8 @@ pub fn event() -> impl Strategy<Value = Event> {
         3 => (replica.clone(), any::<bool>()).prop_map(|(replica, alone)| Event::Leads { replica, alone }),
         1 => (replica, -6_i8..=6).prop_map(|(replica, hours)| Event::Skews { replica, hours }),
         1 => any::<bool>().prop_map(|ahead| Event::Jumps { ahead }),
-        3 => Just(Event::Wishes),
+        3 => Just(Event::Rotates),
         1 => Just(Event::Revokes),
-        2 => prop_oneof![
-            2 => Just(Canary::Proven), 1 => Just(Canary::Unknown), 1 => Just(Canary::NotAsked), 1 => Just(Canary::Refused)
-        ]
-        .prop_map(Event::Canaries),
         1 => spoil.prop_map(Event::Spoils),
         1 => prop_oneof![Just(""), Just("garbage")].prop_map(Event::SpoilsBundle),
     ]

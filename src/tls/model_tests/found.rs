@@ -30,9 +30,9 @@ fn who_holds_nothing_does_not_adopt_what_was_revoked_from_a_backup() {
 fn who_holds_nothing_does_not_adopt_what_is_two_generations_old() {
     let rotations = [
         LEADS(1),
-        Event::Wishes,
+        Event::Rotates,
         Event::Hears { replica: 1, latest: true },
-        Event::Wishes,
+        Event::Rotates,
         PASSES(36),
         DEAF(31, 2),
         PASSES(45),

@@ -3,12 +3,12 @@
 use super::event::Spoil;
 use super::{DAY, World};
 use crate::tls::authority::Authority;
-use crate::tls::stored::{Data, judge, render};
+use crate::tls::stored::{Data, diagnose, render};
 
 impl World {
     /// How many replicas hold the latest state that there was.
     pub(super) fn holders(&self) -> usize {
-        let top = self.secrets.iter().flatten().filter_map(|data| judge(data, &self.names).authority);
+        let top = self.secrets.iter().filter_map(|(data, _)| diagnose(data.as_ref()?, &self.names).authority);
         let top = top.filter(|authority| authority.is_valid_at(self.wall)).map(|authority| authority.rank()).max();
         let held = self.replicas.iter().filter(|replica| replica.alive).filter_map(|replica| replica.held.as_ref());
         held.filter(|held| Some(held.rank()) == top && held.is_valid_at(self.wall)).count()
@@ -19,7 +19,7 @@ impl World {
         if self.holders() == 0 {
             return;
         }
-        let Some(mut data) = self.secrets[self.latest()].clone() else { return };
+        let Some(mut data) = self.secrets[self.latest()].0.clone() else { return };
         let garbage = |key: &str| (key.to_owned(), k8s_openapi::ByteString(b"garbage".to_vec()));
         let data = match spoil {
             Spoil::Emptied => Some(Data::new()),
@@ -32,9 +32,9 @@ impl World {
                 let expired = Authority::mint(&self.names, 9, &self.periods, self.wall - DAY * 200).unwrap();
                 Some(render(&expired))
             }
-            Spoil::Restored(back) => self.secrets[self.latest().saturating_sub(back)].clone(),
+            Spoil::Restored(back) => self.secrets[self.latest().saturating_sub(back)].0.clone(),
             Spoil::Deleted => None,
         };
-        self.secrets.push(data);
+        self.write_secret(data);
     }
 }

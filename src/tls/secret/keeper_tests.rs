@@ -9,30 +9,17 @@ use tower::service_fn;
 
 use super::*;
 use crate::events::Events;
-use crate::replicas::Others;
+use crate::replicas::ReplicaId;
 use crate::runtime::metrics::Registry;
 use crate::runtime::tasks::Supervisor;
 
 #[derive(Default)]
 struct Stored {
     bundle: &'static str,
+    /// Another replica announces itself.
+    others: bool,
     version: u64,
     writes: usize,
-}
-
-/// Other replicas, which may serve something.
-struct Replicas(bool);
-
-impl Others for Replicas {
-    fn others_say<'a>(&'a self, _: &'a str) -> BoxFuture<'a, kube::Result<bool>> {
-        std::future::ready(Ok(self.0)).boxed()
-    }
-}
-
-impl Peers for Replicas {
-    fn all_serve(&self, _: u64) -> bool {
-        false
-    }
 }
 
 fn names() -> Names {
@@ -49,6 +36,10 @@ fn answer(stored: &mut Stored, method: &Method, path: &str, body: &[u8]) -> (u16
             "admissionReviewVersions": ["v1"]});
         return (200, json!({"metadata": {}, "items": [{"metadata": {}, "webhooks": [bundle]}]}));
     }
+    if path.contains("/leases/") && stored.others {
+        let announcements = json!({"replica.k8s.atomix.io/0000000b": "an announcement"});
+        return (200, json!({"metadata": {"resourceVersion": "7", "annotations": announcements}}));
+    }
     if !path.contains("/secrets/") {
         return (404, json!({"kind": "Status", "code": 404, "status": "Failure", "reason": "NotFound"}));
     }
@@ -61,8 +52,8 @@ fn answer(stored: &mut Stored, method: &Method, path: &str, body: &[u8]) -> (u16
     (200, secret)
 }
 
-/// A keeper to which the watches have told that API servers trust nothing.
-fn keeper(stored: &Arc<Mutex<Stored>>, held: Option<Authority>, others: bool) -> Keeper {
+/// A keeper whose watches have shown that API servers trust nothing.
+fn keeper(stored: &Arc<Mutex<Stored>>, held: Option<Authority>) -> Keeper {
     let stored = Arc::clone(stored);
     let service = service_fn(move |request: Request<Body>| {
         let stored = Arc::clone(&stored);
@@ -75,18 +66,17 @@ fn keeper(stored: &Arc<Mutex<Stored>>, held: Option<Authority>, others: bool) ->
         }
     });
     let client = Client::new(service, "default");
+    let supervisor = Supervisor::new(Registry::default().register());
+    let own = ("keeper-a", ReplicaId::parse("0000000a").unwrap());
+    let metrics = Registry::default().register();
     let keeper = Keeper {
+        presence: Arc::new(Presence::new(client.clone(), "home", "keeper", own, supervisor.clone(), metrics)),
         names: names(),
         periods: Periods::default(),
-        canaries_in: vec!["home".to_owned()],
         authority: watch::Sender::new(held.map(Arc::new)),
         lead: watch::channel(None).1,
         bundles: Default::default(),
-        peers: Arc::new(Replicas(others)),
-        news: News::new(
-            Events::start(client.clone(), "keeper", None, (&Supervisor::new(Registry::default().register()), "events")),
-            &names(),
-        ),
+        news: News::new(Events::start(client.clone(), "keeper", None, (&supervisor, "events")), &names()),
         metrics: Registry::default().register(),
         client,
     };
@@ -97,7 +87,7 @@ fn keeper(stored: &Arc<Mutex<Stored>>, held: Option<Authority>, others: bool) ->
 }
 
 fn version(memory: &Memory) -> u64 {
-    let Seen::Present(secret) = &memory.seen else { panic!("missing") };
+    let Seen::Present(secret, _) = &memory.seen else { panic!("missing") };
     version_of(&**secret)
 }
 
@@ -105,7 +95,7 @@ fn version(memory: &Memory) -> u64 {
 async fn a_fight_over_the_secret_is_held_to_a_few_writes() {
     let held = Authority::mint(&names(), 1, &Periods::default(), SystemTime::now()).unwrap();
     let stored = Arc::new(Mutex::new(Stored::default()));
-    let (keeper, mut memory) = (keeper(&stored, Some(held), false), Memory::new(Instant::now()));
+    let (keeper, mut memory) = (keeper(&stored, Some(held)), Memory::new(Instant::now()));
     let mut waits = Vec::new();
     for _ in 0..30 {
         let version = stored.lock().unwrap().version + 1;
@@ -119,10 +109,10 @@ async fn a_fight_over_the_secret_is_held_to_a_few_writes() {
 }
 
 #[tokio::test]
-async fn whoever_takes_itself_for_the_first_makes_sure_of_it() {
+async fn a_replica_makes_the_first_ca_only_if_nothing_is_trusted_and_no_other_replica_lives() {
     for (bundle, others, writes) in [("eA==", false, 0), ("", true, 0), ("", false, 1)] {
-        let stored = Arc::new(Mutex::new(Stored { bundle, ..Stored::default() }));
-        let (keeper, mut memory) = (keeper(&stored, None, others), Memory::new(Instant::now()));
+        let stored = Arc::new(Mutex::new(Stored { bundle, others, ..Stored::default() }));
+        let (keeper, mut memory) = (keeper(&stored, None), Memory::new(Instant::now()));
         keeper.see(&mut memory, Some(secret(1)));
         assert_eq!(keeper.settle(&mut memory).await.unwrap(), None);
         assert_eq!((stored.lock().unwrap().writes, keeper.authority.borrow().is_some()), (writes, writes > 0));
@@ -132,7 +122,7 @@ async fn whoever_takes_itself_for_the_first_makes_sure_of_it() {
 #[tokio::test]
 async fn of_old_news_what_the_api_server_itself_says_counts() {
     let stored = Arc::new(Mutex::new(Stored { version: 10, ..Stored::default() }));
-    let (keeper, mut memory) = (keeper(&stored, None, false), Memory::new(Instant::now()));
+    let (keeper, mut memory) = (keeper(&stored, None), Memory::new(Instant::now()));
     keeper.see(&mut memory, Some(secret(10)));
     // It was on its way.
     keeper.look(&mut memory, Some(secret(9))).await.unwrap();
@@ -141,4 +131,17 @@ async fn of_old_news_what_the_api_server_itself_says_counts() {
     stored.lock().unwrap().version = 5;
     keeper.look(&mut memory, Some(secret(4))).await.unwrap();
     assert_eq!(version(&memory), 5);
+}
+
+#[tokio::test]
+async fn the_time_of_a_version_starts_anew_with_the_next() {
+    let stored = Arc::new(Mutex::new(Stored::default()));
+    let (keeper, mut memory) = (keeper(&stored, None), Memory::new(Instant::now()));
+    let mut since = |version| {
+        keeper.see(&mut memory, Some(secret(version)));
+        let Seen::Present(_, since) = memory.seen else { panic!("missing") };
+        since
+    };
+    let [first, again, next, back] = [since(1), since(1), since(2), since(1)];
+    assert!(first == again && again < next && next < back);
 }

@@ -1,4 +1,4 @@
-//! What is told of the CA in use and of its Secret: metrics, events and the log.
+//! Reports of the CA in use and of its Secret: metrics, events and the log.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -6,13 +6,12 @@ use std::time::SystemTime;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
-use super::memory::Seen;
-use super::{Keeper, REVOKE, ROTATE};
+use super::{Keeper, REVOKE, ROTATE, Seen};
 use crate::events::Severity;
 use crate::tls::authority::{Authority, Phase};
 use crate::tls::metrics::{ChangeLabel, PhaseLabel, RoleLabel};
 use crate::tls::rotation::{Cause, Change};
-use crate::tls::stored::Judgement;
+use crate::tls::stored::Diagnosis;
 
 impl Keeper {
     /// From now on leaves are made with what `authority` has, and the bundles trust it.
@@ -32,8 +31,8 @@ impl Keeper {
         self.authority.send_replace(Some(Arc::new(authority)));
     }
 
-    /// Says what was written to the Secret, and why.
-    pub(super) fn tell(&self, change: Change, found: &Judgement, secret: &Secret, authority: &Authority) {
+    /// Reports what was written to the Secret, and why.
+    pub(super) fn report(&self, change: Change, found: &Diagnosis, secret: &Secret, authority: &Authority) {
         self.metrics.ca_changes.get_or_create(&ChangeLabel { change: change.as_str() }).inc();
         let generation = authority.last_generation();
         let reason = |key| secret.annotations().get(key).map(String::as_str).unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use super::super::observation::Observation;
 use super::super::report::{Diagnosis, Problem};
-use crate::tls::rotation::Canary;
+use crate::commands::check::canary::Canary;
 
 /// Words of kube-apiserver about a user without the right to create canaries.
 const NO_RIGHT: &str = "cannot create resource";

@@ -16,7 +16,7 @@ use crate::tls::{Mode, Names};
 /// The authority in the Secret of self-signed certificates.
 pub(super) fn authority(observed: &Observation, names: &Names) -> Option<Authority> {
     let secret = observed.secret.found().filter(|_| observed.mode == Mode::SelfSigned)?;
-    stored::judge(secret.data.as_ref()?, names).authority
+    stored::diagnose(secret.data.as_ref()?, names).authority
 }
 
 pub(super) fn diagnose(observed: &Observation, names: &Names, now: SystemTime) -> Diagnosis {
@@ -46,7 +46,7 @@ pub(super) fn diagnose(observed: &Observation, names: &Names, now: SystemTime) -
 }
 
 fn self_signed(secret: &Secret, names: &Names, now: SystemTime) -> Diagnosis {
-    let found = stored::judge(secret.data.as_ref().unwrap_or(&stored::Data::new()), names);
+    let found = stored::diagnose(secret.data.as_ref().unwrap_or(&stored::Data::new()), names);
     let name = names.secret();
     let message = match (found.damage, found.authority) {
         (Some(Damage::Empty), _) => format!("{name} is empty"),

@@ -7,9 +7,9 @@ use serde_json::json;
 use super::super::observation::{Rights, Webhook};
 use super::super::report::Outcome;
 use super::*;
+use crate::commands::check::canary::Canary;
 use crate::tls::Mode;
 use crate::tls::Periods;
-use crate::tls::rotation::Canary;
 use crate::tls::source::Source;
 
 fn names() -> Names {

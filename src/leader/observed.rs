@@ -1,7 +1,7 @@
-//! Who may take the Lease, as a function of what was seen of it and when.
+//! Whether a replica may take the Lease, as a function of the states that it has seen and when.
 //!
 //! Clocks of different machines are not compared: a Lease has expired when this process has seen it unchanged for as
-//! long as it is valid (as client-go does it).
+//! long as it is valid (as in client-go).
 
 use std::time::Duration;
 
@@ -11,30 +11,30 @@ use tokio::time::Instant;
 use super::record;
 use crate::store::watch::version_of;
 
-/// What is known of the Lease.
+/// The states of the Lease that were seen.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Observed {
     lease: Option<Lease>,
-    /// Until when the last holder that was seen may believe that it leads.
+    /// Until when the last holder that was seen may lead.
     held_until: Option<Instant>,
 }
 
-/// What to do about the Lease.
+/// What a replica that does not lead does.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Action {
-    /// There is none.
+    /// Creates the Lease: there is none.
     Create,
-    /// Nobody holds it any more.
+    /// Takes the Lease: it is free, or has expired.
     Take(Box<Lease>),
-    /// Another holds it until then, unless it is renewed.
+    /// Waits: another replica holds the Lease until then, unless it renews it.
     Wait(Instant),
 }
 
 impl Observed {
-    /// Takes in what the API server says. What was seen already does not count as a sign of life.
+    /// Takes in a state that the watch has shown. One that was seen before is no renewal.
     pub(super) fn see(&mut self, lease: Option<Lease>, now: Instant) {
         let Some(lease) = lease else {
-            // Somebody has deleted it. Its holder finds that out with its next renewal only.
+            // Its holder leads until its next renewal finds that it was deleted.
             self.lease = None;
             return;
         };
@@ -45,8 +45,8 @@ impl Observed {
         self.lease = Some(lease);
     }
 
-    /// Takes in what the API server has answered to a request that began when `known` was the version of what was seen.
-    /// It cannot be older, unless somebody has restored a backup: then the present is what counts.
+    /// Takes in the answer to a request that began when `known` was the version that was seen. An answer that is older
+    /// shows that the store was restored from a backup: then the present state counts.
     pub(super) fn take(&mut self, lease: Option<Lease>, known: u64, now: Instant) {
         if lease.as_ref().is_some_and(|lease| version_of(lease) < known) {
             self.lease = None;
@@ -54,17 +54,17 @@ impl Observed {
         self.see(lease, now);
     }
 
-    /// Version of what was seen; 0 if there is none.
+    /// The version that was seen; 0 if there is none.
     pub(super) fn version(&self) -> u64 {
         self.lease.as_ref().map_or(0, version_of)
     }
 
-    /// Who holds the Lease, as far as is known.
+    /// The holder of the Lease, if it has one.
     pub(super) fn holder(&self) -> Option<&str> {
         self.lease.as_ref().and_then(record::holder)
     }
 
-    /// What the replica called `own`, which does not lead, does now.
+    /// What the replica `own`, which does not lead, does now.
     pub(super) fn decide(&self, own: &str, now: Instant) -> Action {
         let held_until = self.held_until.filter(|until| now < *until && self.holder() != Some(own));
         match (held_until, &self.lease) {
@@ -75,9 +75,8 @@ impl Observed {
     }
 }
 
-/// How long the next attempt to renew may take, if `renewed` is when the last that succeeded was begun. None if it is
-/// too late for one.
-pub(super) fn attempt(renewed: Instant, now: Instant) -> Option<Duration> {
+/// How long the next renewal may take, if the last that succeeded began at `renewed`. None if it is too late for one.
+pub(super) fn remaining(renewed: Instant, now: Instant) -> Option<Duration> {
     (renewed + super::RENEW_DEADLINE).checked_duration_since(now).filter(|left| !left.is_zero())
 }
 
@@ -93,13 +92,13 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lease_expires_when_it_was_not_seen_to_change() {
+    async fn a_lease_expires_when_it_is_not_seen_to_change() {
         let start = Instant::now();
         let mut observed = Observed::default();
         assert_eq!(observed.decide("b", start), Action::Create);
         observed.see(Some(lease("1", "a")), start);
         assert_eq!(observed.decide("b", start), Action::Wait(start + LEASE));
-        // Seen again after a restart of the watch: no sign of life.
+        // Seen again after a restart of the watch: no renewal.
         observed.see(Some(lease("1", "a")), start + LEASE / 2);
         assert_eq!(observed.decide("b", start + LEASE), Action::Take(Box::new(lease("1", "a"))));
         observed.see(Some(lease("2", "a")), start + LEASE);
@@ -116,7 +115,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_replica_that_has_lost_a_lease_that_nobody_took_need_not_wait() {
+    async fn a_replica_that_has_lost_a_lease_that_no_other_took_need_not_wait() {
         let now = Instant::now();
         let mut observed = Observed::default();
         observed.see(Some(lease("1", "b")), now);
@@ -148,7 +147,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_deleted_lease_is_made_anew_when_its_holder_must_have_stopped() {
+    async fn a_deleted_lease_is_created_anew_when_its_holder_must_have_stopped() {
         let now = Instant::now();
         let mut observed = Observed::default();
         observed.see(Some(lease("1", "a")), now);
@@ -160,8 +159,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_leader_stops_renewing_before_others_may_take_the_lease() {
         let renewed = Instant::now();
-        assert_eq!(attempt(renewed, renewed), Some(RENEW_DEADLINE));
-        assert_eq!(attempt(renewed, renewed + RENEW_DEADLINE), None);
+        assert_eq!(remaining(renewed, renewed), Some(RENEW_DEADLINE));
+        assert_eq!(remaining(renewed, renewed + RENEW_DEADLINE), None);
         assert!(RENEW_DEADLINE < LEASE);
     }
 }

@@ -1,7 +1,7 @@
-//! Asks the API server whether it reaches both webhooks and trusts them, by two objects that they always refuse.
+//! Finds out whether the API server reaches both webhooks and trusts them, with two objects that the webhooks always refuse.
 //!
-//! Two, because the API server does not ask the validating webhook about a set that the mutating one has refused. They
-//! are dry runs as well, so that nothing is stored even where no webhook is asked.
+//! Two, because the API server does not call the validating webhook for a set that the mutating one has refused. They are
+//! dry runs, so that nothing is stored where no webhook is called.
 
 use std::time::Duration;
 
@@ -10,7 +10,6 @@ use kube::{Api, Client, Resource};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::json;
 
-use super::rotation::Canary;
 use crate::api::canary::{ANNOTATION, answer};
 use crate::api::{Partition, PartitionSet};
 use crate::api_error::{Class, classify, message};
@@ -19,25 +18,25 @@ use crate::calls::within;
 /// Longest that one answer may take: longer than the API server waits for a webhook.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What was found out, with the reason if it is not what was hoped for.
-pub(crate) type Verdict = (Canary, Option<String>);
-
-/// Asks for both webhooks, with canaries in the first of `namespaces` whose objects the API server shows them: some clouds
-/// exempt kube-system from all webhooks.
-pub(crate) async fn ask(client: Client, namespaces: Vec<String>) -> Verdict {
-    let mut first = None;
-    for namespace in &namespaces {
-        let verdict = ask_in(&client, namespace).await;
-        if verdict.0 != Canary::NotAsked {
-            return verdict;
-        }
-        first.get_or_insert(verdict);
-    }
-    first.unwrap_or_default()
+/// Whether an API server reaches both webhooks and trusts them. What is worse is greater: the worst of two results counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Canary {
+    /// Both webhooks were reached.
+    Proven,
+    /// The API server did not call the webhooks: something before them has answered.
+    NotAsked,
+    /// No API server could be asked.
+    #[default]
+    Unknown,
+    /// The API server could not call a webhook, or does not trust it.
+    Refused,
 }
 
-/// Asks for both webhooks, with canaries in `namespace`.
-pub(crate) async fn ask_in(client: &Client, namespace: &str) -> Verdict {
+/// A result, with the reason if the webhooks were not reached.
+pub(super) type Verdict = (Canary, Option<String>);
+
+/// Sends a canary for each webhook to `namespace`.
+pub(super) async fn send(client: &Client, namespace: &str) -> Verdict {
     let mut bytes = [0; 8];
     if SystemRandom::new().fill(&mut bytes).is_err() {
         return (Canary::Unknown, None);
@@ -47,17 +46,7 @@ pub(crate) async fn ask_in(client: &Client, namespace: &str) -> Verdict {
         one::<PartitionSet>(client, namespace, "mutate", &value),
         one::<Partition>(client, namespace, "validate", &value),
     );
-    [mutating, validating].into_iter().max_by_key(|(canary, _)| gravity(*canary)).unwrap_or_default()
-}
-
-/// What is worst decides.
-fn gravity(canary: Canary) -> u8 {
-    match canary {
-        Canary::Proven => 0,
-        Canary::NotAsked => 1,
-        Canary::Unknown => 2,
-        Canary::Refused => 3,
-    }
+    if mutating.0 > validating.0 { mutating } else { validating }
 }
 
 async fn one<K: Resource<DynamicType = ()>>(client: &Client, namespace: &str, webhook: &str, value: &str) -> Verdict {
@@ -67,11 +56,11 @@ async fn one<K: Resource<DynamicType = ()>>(client: &Client, namespace: &str, we
         .data(json!({ "spec": { "protocol": "raft", "template": { "spec": { "protocol": "raft" } } } }));
     canary.metadata.annotations = Some([(ANNOTATION.to_owned(), value.to_owned())].into());
     let parameters = PostParams { dry_run: true, ..PostParams::default() };
-    judge(within(TIMEOUT, canaries.create(&parameters, &canary)).await.map(drop), &answer(webhook, value))
+    verdict(within(TIMEOUT, canaries.create(&parameters, &canary)).await.map(drop), &answer(webhook, value))
 }
 
-/// What an answer to a canary says, if the webhook's own is `expected`.
-fn judge(result: kube::Result<()>, expected: &str) -> Verdict {
+/// What the API server's answer to a canary shows, if the webhook answers `expected`.
+fn verdict(result: kube::Result<()>, expected: &str) -> Verdict {
     match result {
         Err(kube::Error::Api(status)) if status.message.contains(expected) => (Canary::Proven, None),
         Err(error) => {
@@ -102,7 +91,7 @@ mod tests {
     fn only_the_expected_answer_is_a_proof() {
         let expected = answer("mutate", "c0ffee");
         let denied = format!("admission webhook \"x\" denied the request: {expected}");
-        assert_eq!(judge(refused(400, &denied), &expected), (Canary::Proven, None));
+        assert_eq!(verdict(refused(400, &denied), &expected), (Canary::Proven, None));
         for (result, verdict) in [
             (Ok(()), Canary::NotAsked),
             (refused(400, &answer("mutate", "other")), Canary::NotAsked),
@@ -111,7 +100,7 @@ mod tests {
             (refused(429, "slow down"), Canary::Unknown),
             (refused(503, "away"), Canary::Unknown),
         ] {
-            let (found, why) = judge(result, &expected);
+            let (found, why) = super::verdict(result, &expected);
             assert_eq!(found, verdict, "{why:?}");
             assert!(why.is_some());
         }
