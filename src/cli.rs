@@ -278,7 +278,8 @@ fn lifetime<const SHORTEST: u64>(text: &str) -> Result<Duration, String> {
 }
 
 fn hold_down(text: &str) -> Result<Duration, String> {
-    let within = parsed(text).filter(|hold_down| (Periods::SHORTEST_HOLD_DOWN..=Periods::LONGEST_HOLD_DOWN).contains(hold_down));
+    let within =
+        parsed(text).filter(|hold_down| (Periods::SHORTEST_HOLD_DOWN..=Periods::LONGEST_HOLD_DOWN).contains(hold_down));
     within.ok_or_else(|| "must be a duration of at least 200ms and at most 24h, such as 1m".to_owned())
 }
 
@@ -362,7 +363,7 @@ mod tests {
     fn the_webhooks_certificate_is_our_own_doing_unless_a_source_is_named() {
         assert_eq!(run(&[]).unwrap().webhook_certificate, Mode::SelfSigned);
         let given = run(&["--webhook-certificate=files:/a"]).unwrap().webhook_certificate;
-        assert_eq!(given, Mode::Given(Source::Files("/a".into())));
+        assert_eq!(given, Mode::Provided(Source::Files("/a".into())));
         assert!(run(&["--webhook-certificate=a"]).unwrap_err().contains("must be self-signed, or it must be secret:"));
     }
 
@@ -392,7 +393,8 @@ mod tests {
     #[test]
     fn certificates_last_for_bounded_times_that_fit_together() {
         assert_eq!(run(&[]).unwrap().webhook_tls().periods, Periods::default());
-        let quick = run(&["--ca-lifetime=1m", "--leaf-lifetime=5s", "--ca-hold-down=200ms"]).unwrap().webhook_tls().periods;
+        let quick =
+            run(&["--ca-lifetime=1m", "--leaf-lifetime=5s", "--ca-hold-down=200ms"]).unwrap().webhook_tls().periods;
         assert_eq!((quick.ca, quick.leaf), (Duration::from_secs(60), Duration::from_secs(5)));
         assert_eq!(quick.hold_down, Duration::from_millis(200));
         // A rotation has to fit into a third of the CA's life.

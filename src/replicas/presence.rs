@@ -197,10 +197,7 @@ impl Presence {
 
     /// Says that this replica lives.
     async fn announce(&self) -> kube::Result<()> {
-        let announcement = Announcement {
-            pod: self.pod.clone(),
-            renewed: Timestamp::now().to_string(),
-        };
+        let announcement = Announcement { pod: self.pod.clone(), renewed: Timestamp::now().to_string() };
         let text = serde_json::to_string(&announcement).map_err(kube::Error::SerdeError)?;
         let metadata = json!({"annotations": {annotation(self.id): text}});
         match self.patch(&json!({"metadata": metadata})).await {

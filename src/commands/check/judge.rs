@@ -86,7 +86,7 @@ fn secret(seen: &Seen, names: &Names, now: SystemTime) -> Finding {
     let layer = Layer::Secret;
     let namespace = names.namespace();
     match (&seen.mode, &seen.secret) {
-        (Mode::Given(Source::Files(directory)), _) => {
+        (Mode::Provided(Source::Files(directory)), _) => {
             let message = format!("certificates are in files of the pods, in {}", directory.display());
             Finding::skipped(layer, message)
         }
@@ -99,12 +99,12 @@ fn secret(seen: &Seen, names: &Names, now: SystemTime) -> Finding {
             );
             Finding::failed(layer, format!("there is no Secret {name} in {namespace}"), remedy)
         }
-        (Mode::Given(source), Look::Missing) => {
+        (Mode::Provided(source), Look::Missing) => {
             let remedy = "look at whoever is to make it; with cert-manager: kubectl describe certificate";
             Finding::failed(layer, format!("there is no {source} in {namespace}"), remedy)
         }
         (Mode::SelfSigned, Look::Found(secret)) => own_secret(secret, names, now),
-        (Mode::Given(_), Look::Found(secret)) => given_secret(secret, now),
+        (Mode::Provided(_), Look::Found(secret)) => provided_secret(secret, now),
     }
 }
 
@@ -132,7 +132,7 @@ fn own_secret(secret: &Secret, names: &Names, now: SystemTime) -> Finding {
     }
 }
 
-fn given_secret(secret: &Secret, now: SystemTime) -> Finding {
+fn provided_secret(secret: &Secret, now: SystemTime) -> Finding {
     let layer = Layer::Secret;
     let part = |key: &str| secret.data.as_ref()?.get(key).map(|ByteString(value)| value.clone());
     let found = Found { certificate: part("tls.crt"), key: part("tls.key"), ca: part("ca.crt") };
@@ -265,10 +265,10 @@ fn bundles(
         Mode::SelfSigned => {
             "a controller that runs sets it within two seconds: see whether a pod does, and the event CABundleRepaired, which names who changes it"
         }
-        Mode::Given(Source::Secret(_)) => {
+        Mode::Provided(Source::Secret(_)) => {
             "see whether the configuration has the annotation cert-manager.io/inject-ca-from and cainjector runs; or write the CA into caBundle"
         }
-        Mode::Given(Source::Files(_)) => "write the CA that has signed the certificate into caBundle",
+        Mode::Provided(Source::Files(_)) => "write the CA that has signed the certificate into caBundle",
     };
     if webhooks.is_empty() {
         let message = format!("the configuration {} has no webhooks", names.configuration());

@@ -106,14 +106,14 @@ fn what_is_wrong_with_the_secret_is_said() {
     only(&seen, Layer::Secret, Outcome::Failed, "kubectl -n home create secret generic keeper-webhook-ca");
     seen.secret = Look::Forbidden("secrets is forbidden".to_owned());
     only(&seen, Layer::Secret, Outcome::Skipped, "forbidden: secrets");
-    seen.mode = Mode::Given(Source::Files("/certificates".into()));
+    seen.mode = Mode::Provided(Source::Files("/certificates".into()));
     only(&seen, Layer::Secret, Outcome::Skipped, "in /certificates");
 }
 
 #[test]
 fn a_pair_of_others_is_judged_as_the_controller_does() {
     let (mut seen, authority) = healthy();
-    seen.mode = Mode::Given(Source::Secret("given".to_owned()));
+    seen.mode = Mode::Provided(Source::Secret("given".to_owned()));
     // A CA and its key are a pair, too, if none that anybody should serve.
     let (data, mut given) = (stored::render(&authority), Secret::default());
     given.data = Some(
