@@ -156,7 +156,7 @@ async fn assemble(
     let tls_metrics = registry.register::<TlsMetrics>();
     let recorder = (serving.supervisor(), "event recorder of certificates");
     let events = Events::start(client.clone(), FIELD_MANAGER, options.pod_name.clone(), recorder);
-    let tls = tls::start(&options.webhook_tls(), runtime, &presence, &events, &tls_metrics)?;
+    let tls = tls::start(options.webhook_tls(), runtime, &presence, events, &tls_metrics)?;
     let caches = Arc::new(Caches::default());
     let own_username = Arc::new(SetOnce::new());
     let account = readiness.gate("own account");

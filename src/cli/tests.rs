@@ -71,7 +71,7 @@ fn client_certificates_require_tls() {
 fn the_webhooks_certificate_is_self_signed_unless_a_source_is_named() {
     assert_eq!(run(&[]).unwrap().webhook.certificate, Mode::SelfSigned);
     let given = run(&["--webhook-certificate=files:/a"]).unwrap().webhook.certificate;
-    assert_eq!(given, Mode::Given(Source::Files("/a".into())));
+    assert_eq!(given, Mode::Provided(Source::Files("/a".into())));
     assert!(run(&["--webhook-certificate=a"]).unwrap_err().contains("must be self-signed, or it must be secret:"));
 }
 

@@ -1,67 +1,40 @@
 //! Serving certificates of the webhooks, and the API server's trust in them.
 //!
-//! `self_signed`: three kinds of task share the CA through one channel. `secret` keeps the CA in memory and in its Secret
-//! the same, `resolver` makes this process's leaf with it, and `bundle`, once for each webhook configuration, keeps what
-//! the API server trusts to it. What to do about a Secret is decided in `rotation`, what a CA and its successor are is in
-//! `authority`, how they are stored in `stored`, and certificates are made in `issue`: all functions of values.
-//!
-//! `given`: certificates come from a `source`, and what the API server trusts is `watched` and never written.
-//!
-//! `clients`: in either mode, clients may have to show certificates, too.
+//! `ca`: the controller makes a CA and serving certificates of it, and writes the CA bundles of the webhook configurations.
+//! `provided`: certificates come from a Secret or files that other programs write, and so do the bundles.
+//! `serving`: in either mode, what handshakes get, and which certificates clients have to show.
 
-pub mod alert;
-pub mod authority;
-mod backoff;
-mod bundle;
-mod clients;
-mod given;
-pub mod issue;
-mod live;
+mod ca;
+mod limits;
 mod metrics;
 mod mode;
 mod names;
-mod news;
-mod periods;
-mod resolver;
-pub mod rotation;
-mod secret;
-mod self_signed;
-pub mod source;
-pub mod stored;
-mod turn;
-pub mod verify;
-mod watched;
+mod provided;
+mod serving;
+mod trust;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use kube::Client;
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
-use rustls::server::NoServerSessionStorage;
-use rustls::server::danger::ClientCertVerifier;
-use rustls::version::{TLS12, TLS13};
 use tokio::sync::watch;
-use tokio::time::Instant;
 
-use self::resolver::Resolver;
+use self::ca::Lead;
+use self::serving::Resolver;
 use crate::events::Events;
-use crate::leader::{Fence, Term};
+use crate::leader::Term;
 use crate::replicas::Presence;
 use crate::runtime::Runtime;
-use crate::runtime::readiness::Readiness;
-use crate::runtime::shutdown::Stage;
-use crate::runtime::tasks::Tasks;
 
-pub use clients::ClientAuthentication;
+pub use ca::{Periods, authority, stored};
 pub use metrics::TlsMetrics;
 pub use mode::Mode;
 pub use names::Names;
-pub use periods::Periods;
-
-/// The one protocol that is offered: API servers speak nothing else to a Service, and what is not offered cannot be
-/// flooded.
-const ALPN: &[u8] = b"http/1.1";
+pub use provided::source;
+pub(crate) use serving::alert;
+pub use serving::{ClientAuthentication, verify};
 
 /// Why certificates cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -91,24 +64,15 @@ pub struct Tls {
     lead: watch::Sender<Option<Lead>>,
 }
 
-/// That this replica leads.
-#[derive(Clone, Debug)]
-struct Lead {
-    fence: Fence,
-    since: Instant,
-}
-
-/// What the tasks of each mode are started with.
-struct Parts<'a> {
-    names: &'a Names,
+/// What the tasks share.
+struct Context {
+    client: Client,
+    names: Names,
     periods: Periods,
-    client: &'a Client,
-    resolver: &'a Arc<Resolver>,
-    provider: &'a Arc<CryptoProvider>,
-    events: &'a Events,
-    metrics: &'a Arc<TlsMetrics>,
-    tasks: &'a Tasks,
-    readiness: &'a Readiness,
+    provider: Arc<CryptoProvider>,
+    resolver: Arc<Resolver>,
+    events: Events,
+    metrics: Arc<TlsMetrics>,
 }
 
 /// Starts to keep the certificates of the Service, until the process stops serving. Nothing is served before there is a
@@ -117,66 +81,42 @@ struct Parts<'a> {
 /// # Errors
 /// [`Error`] if TLS cannot be configured. A failure of the API server is not an error: the tasks try again.
 pub fn start(
-    settings: &Settings,
+    settings: Settings,
     runtime: &Runtime,
     presence: &Arc<Presence>,
-    events: &Events,
+    events: Events,
     metrics: &Arc<TlsMetrics>,
 ) -> Result<Tls, Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let resolver = Arc::new(Resolver::new(Arc::clone(&provider)));
-    let (lead, leading) = watch::channel(None);
-
-    let (readiness, check) = (&runtime.readiness, Arc::clone(&resolver));
-    readiness.check("webhook certificate", settings.mode.counts(), move || check.check(SystemTime::now()));
-    let parts = Parts {
-        names: &settings.names,
-        periods: settings.periods,
-        client: &runtime.client,
-        resolver: &resolver,
-        provider: &provider,
+    let Settings { mode, clients, names, periods } = settings;
+    let context = Arc::new(Context {
+        client: runtime.client.clone(),
+        names,
+        periods,
+        provider: Arc::new(rustls::crypto::ring::default_provider()),
+        resolver: Arc::default(),
         events,
-        metrics,
-        tasks: runtime.tasks(Stage::Serve),
-        readiness,
-    };
-    let clients = settings.clients.as_ref().map(|clients| clients::start(clients, &parts));
-    let config = Arc::new(configure(Arc::clone(&provider), Arc::clone(&resolver), clients)?);
-    match &settings.mode {
-        Mode::SelfSigned => self_signed::start(&parts, presence, leading),
-        Mode::Given(source) => given::start(source, &parts),
+        metrics: Arc::clone(metrics),
+    });
+    let check = Arc::clone(&context.resolver);
+    runtime.readiness.check("webhook certificate", mode.counts(), move || check.check(SystemTime::now()));
+    let clients = clients.map(|clients| serving::verify_clients(&clients, &context, runtime));
+    let config = serving::configure(Arc::clone(&context.provider), Arc::clone(&context.resolver), clients)?;
+    let (lead, leading) = watch::channel(None);
+    match &mode {
+        Mode::SelfSigned => ca::start(&context, runtime, presence, leading),
+        Mode::Provided(source) => provided::start(source, &context, runtime),
     }
-    Ok(Tls { config, lead })
-}
-
-fn configure(
-    provider: Arc<CryptoProvider>,
-    resolver: Arc<Resolver>,
-    clients: Option<Arc<dyn ClientCertVerifier>>,
-) -> Result<ServerConfig, Error> {
-    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13, &TLS12])?;
-    let mut config = match clients {
-        None => builder.with_no_client_auth().with_cert_resolver(resolver),
-        Some(clients) => {
-            let mut config = builder.with_client_cert_verifier(clients).with_cert_resolver(resolver);
-            // A session that is resumed would outlive the authority that let its client in. What is not kept is not
-            // offered: no session identifiers, and no tickets either.
-            config.session_storage = Arc::new(NoServerSessionStorage {});
-            config
-        }
-    };
-    config.alpn_protocols = vec![ALPN.to_vec()];
-    Ok(config)
+    Ok(Tls { config: Arc::new(config), lead })
 }
 
 impl Tls {
-    /// For the server of the webhooks: TLS 1.2 and 1.3, HTTP/1.1 only, always the latest certificate.
+    /// The configuration of the webhooks' server: TLS 1.2 and 1.3, HTTP/1.1 only, always the latest certificate.
     #[must_use]
     pub fn server_config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
     }
 
-    /// Rotates the CA when it is time to, until the term ends: of several replicas only the one that leads does.
+    /// Lets this replica rotate the CA until the term ends: of several replicas only the leader does.
     pub async fn lead(self, term: Term) {
         let _leading = Leading(&self.lead);
         self.lead.send_replace(Some(Lead { fence: term.fence, since: Instant::now() }));
@@ -193,7 +133,5 @@ impl Drop for Leading<'_> {
     }
 }
 
-#[cfg(test)]
-mod model_tests;
 #[cfg(test)]
 pub(crate) mod tests;

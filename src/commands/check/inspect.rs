@@ -113,8 +113,8 @@ where
 async fn secret(client: &Client, names: &Names, mode: &Mode) -> Lookup<Secret> {
     match mode {
         Mode::SelfSigned => get(client, names.namespace(), &names.secret()).await,
-        Mode::Given(Source::Secret(name)) => get(client, names.namespace(), name).await,
-        Mode::Given(Source::Files(_)) => Lookup::Missing,
+        Mode::Provided(Source::Secret(name)) => get(client, names.namespace(), name).await,
+        Mode::Provided(Source::Files(_)) => Lookup::Missing,
     }
 }
 

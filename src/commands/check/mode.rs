@@ -45,14 +45,14 @@ mod tests {
             let deployment = json!({"spec": {"selector": {}, "template": {"spec": {"containers": [container]}}}});
             mode_of(Some(&serde_json::from_value(deployment).unwrap()))
         };
-        let secret = |name: &str| Mode::Given(Source::Secret(name.to_owned()));
+        let secret = |name: &str| Mode::Provided(Source::Secret(name.to_owned()));
         assert_eq!(mode_of(None), Mode::SelfSigned);
         assert_eq!(of(json!({"name": "c", "args": ["run"]})), Mode::SelfSigned);
         assert_eq!(of(json!({"name": "c", "args": ["run", "--webhook-certificate=self-signed"]})), Mode::SelfSigned);
         assert_eq!(of(json!({"name": "c", "args": ["run", "--webhook-certificate=secret:a"]})), secret("a"));
         assert_eq!(of(json!({"name": "c", "args": ["run", "--webhook-certificate", "secret:b"]})), secret("b"));
         let variable = json!([{"name": "WEBHOOK_CERTIFICATE", "value": "files:/c"}]);
-        assert_eq!(of(json!({"name": "c", "env": variable})), Mode::Given(Source::Files("/c".into())));
+        assert_eq!(of(json!({"name": "c", "env": variable})), Mode::Provided(Source::Files("/c".into())));
         assert_eq!(of(json!({"name": "c", "env": variable, "args": ["--webhook-certificate=secret:a"]})), secret("a"));
     }
 }

@@ -60,10 +60,10 @@ fn remedy(mode: &Mode) -> &'static str {
         Mode::SelfSigned => {
             "a controller that runs sets it within two seconds: see whether a pod does, and the event CABundleRepaired, which names who changes it"
         }
-        Mode::Given(Source::Secret(_)) => {
+        Mode::Provided(Source::Secret(_)) => {
             "see whether the configuration has the annotation cert-manager.io/inject-ca-from and cainjector runs; or write the CA into caBundle"
         }
-        Mode::Given(Source::Files(_)) => "write the CA that has signed the certificate into caBundle",
+        Mode::Provided(Source::Files(_)) => "write the CA that has signed the certificate into caBundle",
     }
 }
 

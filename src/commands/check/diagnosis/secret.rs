@@ -32,10 +32,10 @@ pub(super) fn diagnose(observed: &Observation, names: &Names, now: SystemTime) -
             })?;
             self_signed(secret, names, now)
         }
-        Mode::Given(Source::Files(directory)) => {
+        Mode::Provided(Source::Files(directory)) => {
             Err(Problem::skipped(format!("certificates are in files of the pods, in {}", directory.display())))
         }
-        Mode::Given(source) => {
+        Mode::Provided(source) => {
             let secret = observed.secret.or_problem(|| {
                 let remedy = "see what is to make it; with cert-manager: kubectl describe certificate";
                 Problem::failed(format!("there is no {source} in {namespace}"), remedy)

@@ -113,14 +113,14 @@ fn what_is_wrong_with_the_secret_is_said() {
     only(&observed, Layer::Secret, Outcome::Failed, "kubectl -n home create secret generic keeper-webhook-ca");
     observed.secret = Lookup::Forbidden("secrets is forbidden".to_owned());
     only(&observed, Layer::Secret, Outcome::Skipped, "forbidden: secrets");
-    observed.mode = Mode::Given(Source::Files("/certificates".into()));
+    observed.mode = Mode::Provided(Source::Files("/certificates".into()));
     only(&observed, Layer::Secret, Outcome::Skipped, "in /certificates");
 }
 
 #[test]
 fn a_provided_pair_is_checked_as_the_controller_does() {
     let (mut observed, authority) = healthy();
-    observed.mode = Mode::Given(Source::Secret("given".to_owned()));
+    observed.mode = Mode::Provided(Source::Secret("given".to_owned()));
     // A CA and its key are a pair, too, if none that anybody should serve.
     let (data, mut given) = (stored::render(&authority), Secret::default());
     given.data = Some(
