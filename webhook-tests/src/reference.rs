@@ -21,11 +21,18 @@ const TEMPLATE: &str = "spec.template.spec";
 /// What every object has alike.
 const CONDITIONS: &str = "conditions";
 
-/// A field, with what encloses it in its path.
-struct Field<'a> {
+/// A field, as a row of a table.
+struct Field {
     path: String,
-    schema: &'a Value,
-    required: bool,
+    row: String,
+}
+
+impl Field {
+    /// The row of the same field of a Partition, if this one is of a set's template.
+    fn of_template(&self) -> Option<String> {
+        let name = self.path.strip_prefix(&format!("{TEMPLATE}."))?;
+        Some(self.row.replacen(&self.path, &format!("spec.{name}"), 1))
+    }
 }
 
 /// The definitions that the controller prints.
@@ -37,7 +44,7 @@ pub fn definitions() -> Result<Vec<Value>> {
     let output = Command::new(binaries::controller()?).arg("crds").output().context("running the controller")?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout)?;
-    let documents = text.split("---\n").filter(|document| !document.is_empty());
+    let documents = text.trim_start_matches("---\n").split("\n---\n");
     documents.map(|document| serde_saphyr::from_str(document).context("reading a definition")).collect()
 }
 
@@ -52,22 +59,17 @@ pub fn render(definitions: &[Value]) -> String {
         let _ = write!(text, "\n## {kind}\n\n{}\n", line(schema));
         for part in ["spec", "status"] {
             let mut fields = Vec::new();
-            collect(part, &schema["properties"][part], &mut fields);
+            collect(part, &schema["properties"][part], &known, &mut fields);
             // A Partition has the fields of its set's template.
-            let (same, own): (Vec<_>, Vec<_>) =
-                fields.into_iter().partition(|field| known.contains(&row(&field.path, field)));
-            if part == "spec" {
-                let template = own
-                    .iter()
-                    .filter_map(|field| field.path.strip_prefix(&format!("{TEMPLATE}.")).map(|name| (name, field)));
-                known.extend(template.map(|(name, field)| row(&format!("spec.{name}"), field)));
-            }
+            let (same, own): (Vec<_>, Vec<_>) = fields.into_iter().partition(|field| known.contains(&field.row));
+            let template = own.iter().filter_map(|field| field.of_template());
+            known.extend(template.collect::<Vec<_>>());
             let _ = write!(text, "\n### {kind}: {part}\n\n");
             if !same.is_empty() {
                 let _ = write!(text, "All fields of a set's `{TEMPLATE}`, and:\n\n");
             }
             text.push_str("| field | type | values | |\n| --- | --- | --- | --- |\n");
-            own.iter().for_each(|field| text.push_str(&row(&field.path, field)));
+            own.iter().for_each(|field| text.push_str(&field.row));
             let rules = rules(part, &schema["properties"][part]);
             if !rules.is_empty() {
                 text.push_str("\n| field | rule that the schema holds |\n| --- | --- |\n");
@@ -78,20 +80,19 @@ pub fn render(definitions: &[Value]) -> String {
     text
 }
 
-/// The fields of an object and of those in it, by name.
-fn collect<'a>(path: &str, schema: &'a Value, fields: &mut Vec<Field<'a>>) {
+/// The fields of an object and of those in it, by name; of those that are `known` nothing but themselves.
+fn collect(path: &str, schema: &Value, known: &[String], fields: &mut Vec<Field>) {
     let required = schema["required"].as_array().cloned().unwrap_or_default();
     for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
         let inside = format!("{path}.{name}");
-        fields.push(Field { path: inside.clone(), schema: inner, required: required.contains(&name.as_str().into()) });
-        if path != TEMPLATE && path != "spec.template.metadata" && name != CONDITIONS {
-            collect(&inside, inner, fields);
+        let values = values(inner, required.contains(&name.as_str().into()));
+        let row = format!("| `{inside}` | {} | {values} | {} |\n", kind(inner), line(inner));
+        let goes_on = path != TEMPLATE && name != CONDITIONS && !known.contains(&row);
+        fields.push(Field { path: inside.clone(), row });
+        if goes_on {
+            collect(&inside, inner, known, fields);
         }
     }
-}
-
-fn row(path: &str, field: &Field<'_>) -> String {
-    format!("| `{path}` | {} | {} | {} |\n", kind(field.schema), values(field), line(field.schema))
 }
 
 /// The description of a schema, on one line of a table.
@@ -114,10 +115,9 @@ fn kind_of_item(items: &Value) -> &str {
 }
 
 /// What the schema allows, as far as its keywords and rules of one number say it.
-fn values(field: &Field<'_>) -> String {
-    let schema = field.schema;
+fn values(schema: &Value, required: bool) -> String {
     let mut parts = Vec::new();
-    if field.required {
+    if required {
         parts.push("required".to_owned());
     }
     let choices = schema["enum"].as_array().or_else(|| schema["items"]["enum"].as_array());

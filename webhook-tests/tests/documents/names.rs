@@ -8,13 +8,14 @@ use webhook_tests::documents::{document, documents};
 
 use crate::command_line::COMMANDS;
 use crate::markdown::{code_spans, rows};
-use crate::source::{code, literals};
+use crate::source::{self, code, literals};
 
 /// Where conditions and events get their reasons.
 const REASONS_OF: [&str; 2] = ["src/controller", "src/tls"];
 /// Words of that form that are Kubernetes' own.
 const NOT_REASONS: &[&str] = &[
     "AlwaysAllow",
+    "ClusterIP",
     "ConfigMap",
     "ContainersReady",
     "CreateContainerConfigError",
@@ -27,6 +28,8 @@ const NOT_REASONS: &[&str] = &[
     "ExternalName",
     "ImageInspectError",
     "ImagePullBackOff",
+    "IPv4",
+    "IPv6",
     "InternalError",
     "InvalidImageName",
     "NotFound",
@@ -53,20 +56,27 @@ const NOT_REASONS: &[&str] = &[
 /// Annotations that no user meets.
 const INTERNAL: [&str; 1] = ["canary"];
 /// Flags of other programs that the documents name.
-const OTHER_FLAGS: [&str; 15] = [
+const OTHER_FLAGS: [&str; 22] = [
     "--admission-control-config-file",
+    "--all",
     "--bump-revision",
     "--cascade",
     "--exclude-resources",
     "--feature-gates",
+    "--for",
     "--force",
     "--force-conflicts",
     "--from-backup",
     "--grace-period",
     "--mark-compacted",
+    "--once",
+    "--overwrite",
+    "--previous",
     "--recursive",
+    "--replicas",
     "--resource",
     "--server-side",
+    "--test",
     "--validate",
     "--verb",
 ];
@@ -84,7 +94,9 @@ fn everything() -> String {
 
 /// The words of a text that begin like that, as long as they are of letters, digits and a separator.
 fn words(text: &str, start: &str, separator: char) -> BTreeSet<String> {
-    let found = text.match_indices(start).map(|(at, _)| &text[at + start.len()..]);
+    // It is no part of a longer name.
+    let is_whole = |at: usize| !text[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '.');
+    let found = text.match_indices(start).filter(|(at, _)| is_whole(*at)).map(|(at, _)| &text[at + start.len()..]);
     let word = |rest: &str| {
         let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != separator).unwrap_or(rest.len());
         rest[..end].trim_end_matches(separator).to_owned()
@@ -103,6 +115,7 @@ fn every_reason_is_explained_and_every_one_that_is_explained_exists() {
     let unexplained = known.iter().filter(|word| is_camel_case(word) && !NOT_REASONS.contains(&word.as_str()));
     let unexplained: Vec<_> = unexplained.filter(|word| !explained.contains(*word) && !spans.contains(word)).collect();
     assert!(unexplained.is_empty(), "docs/troubleshooting.md lacks, unless it is no reason: {unexplained:?}");
+    let known: BTreeSet<String> = literals(&source::code("src")).into_iter().collect();
     let unknown: Vec<_> = explained.difference(&known).collect();
     assert!(unknown.is_empty(), "the code has no {unknown:?}");
 }

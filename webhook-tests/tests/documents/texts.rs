@@ -36,34 +36,31 @@ const KINDS: [&str; 4] = ["Invalid value: ", "Forbidden: ", "Required value: ", 
 /// The rule of a message such as `size: Invalid value: 22: must be less than or equal to 21`, if it has one.
 fn rule(message: &str) -> Option<&str> {
     let (kind, rest) = KINDS.iter().find_map(|kind| Some((kind, message.split_once(kind)?.1)))?;
-    let rule = if *kind == KINDS[0] { rest.split_once(": ")?.1 } else { rest };
-    Some(rule.trim_end_matches("..."))
+    let value_ends = if rest.starts_with('"') { "\": " } else { ": " };
+    let rule = if *kind == KINDS[0] { rest.split_once(value_ends)?.1 } else { rest };
+    Some(rule.trim_end_matches("...").trim_end_matches(": "))
 }
 
-/// Whether a text of the code, with values in the places of its braces, is in `rule`, or is what `rule` begins with.
+/// Whether a text of the code, with values in the places of its braces, is in `rule`, which the documents may cut off.
 fn makes(text: &str, rule: &str) -> bool {
-    let mut parts = text
-        .split('{')
-        .enumerate()
-        .map(|(at, part)| if at == 0 { part } else { part.split_once('}').map_or(part, |(_, rest)| rest) });
     let mut rest = rule;
     let mut known = 0;
-    let all = parts.all(|part| {
-        let found = rest.find(part);
-        // A rule that the documents cut off.
-        let Some(at) = found else {
-            return !rest.is_empty() && part.starts_with(rest.trim_start_matches(|c: char| !c.is_alphabetic()));
-        };
-        rest = &rest[at + part.len()..];
-        known += part.len();
-        true
-    });
-    all && known * 2 >= rule.len()
+    for (at, part) in text.split('{').enumerate() {
+        let part = if at == 0 { part } else { part.split_once('}').map_or(part, |(_, after)| after) };
+        if let Some(found) = rest.find(part) {
+            rest = &rest[found + part.len()..];
+            known += part.len();
+        } else {
+            return part.starts_with(rest) && known + rest.len() >= 12;
+        }
+    }
+    known >= 12 || known * 2 >= rule.len()
 }
 
 #[test]
 fn every_rule_that_rejects_is_one_of_the_code() {
-    let texts = literals(&code("src/rules"));
+    let texts = [code("src/rules"), code("src/admission")].concat();
+    let texts = literals(&texts);
     let table = rows(&document("docs/rejections.md"), "What is rejected");
     let messages = table.iter().flat_map(|row| code_spans(&row[0]));
     let rules: Vec<String> = messages.filter_map(|message| rule(&message).map(str::to_owned)).collect();
