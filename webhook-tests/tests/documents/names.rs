@@ -11,7 +11,7 @@ use crate::markdown::{code_spans, rows};
 use crate::source::{self, code, literals};
 
 /// Where conditions and events get their reasons.
-const REASONS_OF: [&str; 2] = ["src/controller", "src/tls"];
+const REASONS_OF: [&str; 3] = ["src/controller", "src/store", "src/tls"];
 /// Words of that form that are Kubernetes' own.
 const NOT_REASONS: &[&str] = &[
     "AlwaysAllow",
