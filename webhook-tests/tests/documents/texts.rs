@@ -33,6 +33,9 @@ fn every_text_that_is_quoted_is_one_of_the_code() {
 /// What stands before the rule in a message, and what stands between.
 const KINDS: [&str; 4] = ["Invalid value: ", "Forbidden: ", "Required value: ", "Too long: "];
 
+/// Rules that the code makes of a list.
+const LISTS: [&str; 1] = ["one of raft, backup, log"];
+
 /// The rule of a message such as `size: Invalid value: 22: must be less than or equal to 21`, if it has one.
 fn rule(message: &str) -> Option<&str> {
     let (kind, rest) = KINDS.iter().find_map(|kind| Some((kind, message.split_once(kind)?.1)))?;
@@ -65,7 +68,8 @@ fn every_rule_that_rejects_is_one_of_the_code() {
     let messages = table.iter().flat_map(|row| code_spans(&row[0]));
     let rules: Vec<String> = messages.filter_map(|message| rule(&message).map(str::to_owned)).collect();
     assert!(rules.len() > 25, "{rules:#?}");
-    let unknown: Vec<_> = rules.iter().filter(|rule| !texts.iter().any(|text| makes(text, rule))).collect();
+    let rules = rules.iter().filter(|rule| !LISTS.contains(&rule.as_str()));
+    let unknown: Vec<_> = rules.filter(|rule| !texts.iter().any(|text| makes(text, rule))).collect();
     assert!(unknown.is_empty(), "{unknown:#?}");
 }
 
