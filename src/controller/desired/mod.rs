@@ -1,7 +1,7 @@
 //! What the controller wants of an object, and whether a stored one is so.
 //!
 //! The controller owns the fields that it sets and no others: what it wants is put back when it is changed, and what
-//! others add stays. docs: README, "Healing".
+//! others add stays. See docs/operations.md, "Healing".
 
 mod hash;
 mod merge;

@@ -1,4 +1,4 @@
-//! What the README prints for authors of clients does what it says there.
+//! What the documents print for authors of clients does what they say.
 
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
+use webhook_tests::documents::{self, document};
 use webhook_tests::{binaries, loopback_address, suffix};
 
 use crate::nodes;
@@ -14,17 +15,13 @@ use crate::support::{HOST, SOON, cluster, default_namespace, file, run};
 
 const EXAMPLE: &str = "webhook-tests/clients/atomix-2020/example/main.go";
 
-/// The section of the README for authors of clients.
-fn section() -> String {
-    let readme = file("README.md");
-    let (_, section) = readme.split_once("\n## The Atomix API\n").expect("the section");
-    section.split("\n## ").next().unwrap_or_default().to_owned()
-}
+/// The pages for authors of clients.
+const PAGES: [&str; 2] = ["docs/atomix-api.md", "docs/elections.md"];
 
 /// The texts of the blocks of a language.
-fn blocks(text: &str, language: &str) -> Vec<String> {
-    let fence = format!("\n```{language}\n");
-    text.split(&fence).skip(1).filter_map(|rest| Some(rest.split_once("\n```")?.0.to_owned() + "\n")).collect()
+fn blocks(language: &str) -> Vec<String> {
+    let blocks = PAGES.iter().flat_map(|page| documents::blocks(&document(page)));
+    blocks.filter(|block| block.language == language).map(|block| block.text).collect()
 }
 
 /// The commands of a terminal's text, each with what it printed. A command goes on where a quote is open or the line
@@ -55,7 +52,7 @@ fn commands(terminal: &str) -> Vec<(String, String)> {
 /// there were.
 #[track_caller]
 fn tried(words: &[&str], mut run: impl FnMut(&str, &str) -> String) -> usize {
-    let blocks = blocks(&section(), "console");
+    let blocks = blocks("console");
     let commands = blocks.iter().flat_map(|block| commands(block));
     let mut tried = 0;
     for (command, printed) in commands.filter(|(command, _)| words.iter().any(|word| command.starts_with(word))) {
@@ -65,13 +62,13 @@ fn tried(words: &[&str], mut run: impl FnMut(&str, &str) -> String) -> usize {
     tried
 }
 
-/// A directory with the commands of the README, as it assumes them: the API is at port 5679 of localhost, as with the
+/// A directory with the commands of the documents, as they assume them: the API is at port 5679 of localhost, as with the
 /// port that kubectl forwards.
-fn commands_of_the_readme() -> PathBuf {
+fn commands_of_the_documents() -> PathBuf {
     let grpcurl = binaries::grpcurl().expect("grpcurl");
-    let pod = Pod::new("readme", &[grpcurl], &[(cluster().address, "localhost")]);
+    let pod = Pod::new("documents", &[grpcurl], &[(cluster().address, "localhost")]);
     let controller = binaries::controller().expect("the controller").display();
-    let bin = cluster().control_plane.dir().join(format!("readme-{}", suffix()));
+    let bin = cluster().control_plane.dir().join(format!("documents-{}", suffix()));
     fs::create_dir(&bin).expect("a directory");
     for (name, script) in [
         // The first is for a stream that never tells anything.
@@ -94,9 +91,9 @@ fn shell(bin: &Path, command: &str) -> Command {
 }
 
 #[test]
-fn the_commands_print_what_the_readme_says() {
+fn the_commands_print_what_the_documents_say() {
     let (_alone, _kubectl) = default_namespace();
-    let bin = commands_of_the_readme();
+    let bin = commands_of_the_documents();
     fs::write(bin.join("options.yaml"), "electionTimeout: 5s\n").expect("a file");
     let tried = tried(&["grpcurl ", "atomix-controller "], |command, printed| {
         if command.contains("EnterElection") { printed.to_owned() } else { run(&mut shell(&bin, command)) }
@@ -105,9 +102,9 @@ fn the_commands_print_what_the_readme_says() {
 }
 
 #[test]
-fn an_election_begins_as_the_readme_says() {
+fn an_election_begins_as_the_documents_say() {
     let (_alone, kubectl) = default_namespace();
-    let bin = commands_of_the_readme();
+    let bin = commands_of_the_documents();
     kubectl.create_stdin(
         "apiVersion: k8s.atomix.io/v1alpha1\n\
          kind: PartitionSet\n\
@@ -121,7 +118,7 @@ fn an_election_begins_as_the_readme_says() {
             return printed.to_owned();
         }
         elections += 1;
-        // The stream goes on; only what the README prints of it is awaited.
+        // The stream goes on; only what the documents print of it is awaited.
         let mut stream = shell(&bin, &format!("exec {command}")).stdout(Stdio::piped()).spawn().expect("a shell");
         let mut begun = vec![0; printed.len()];
         let read = stream.stdout.take().expect("its output").read_exact(&mut begun);
@@ -135,11 +132,10 @@ fn an_election_begins_as_the_readme_says() {
 
 #[test]
 fn the_go_example_locks_and_unlocks() {
-    let section = section();
-    assert_eq!(blocks(&section, "go"), [file(EXAMPLE)], "{EXAMPLE}");
+    assert_eq!(blocks("go"), [file(EXAMPLE)], "{EXAMPLE}");
     // What it needs is what it is built with here.
     let module = file("webhook-tests/clients/atomix-2020/go.mod");
-    let requirements = blocks(&section, "go.mod");
+    let requirements = blocks("go.mod");
     let requirements: Vec<&str> = requirements[0].lines().filter_map(|line| line.strip_prefix('\t')).collect();
     assert_eq!(requirements.len(), 2);
     for requirement in requirements {
@@ -150,7 +146,7 @@ fn the_go_example_locks_and_unlocks() {
     let example = binaries::atomix_2020().expect("Atomix of 2020").with_file_name("example");
     let address = loopback_address();
     let hosts = [(cluster().address, HOST), (address, "locks-1.default.svc.cluster.local")];
-    let pod = Pod::new("readme-example", &[&example], &hosts);
+    let pod = Pod::new("documents-example", &[&example], &hosts);
     let running = pod.command("example").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the example");
     let _node = nodes::start(&kubectl, "locks", binaries::atomix_2020().expect("Atomix of 2020"), address);
     let output = running.wait_with_output().expect("the end of the example");
