@@ -11,10 +11,10 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::settings::FIELD_MANAGER;
 use super::context::Context;
 use super::per_object::PerObject;
 use super::refusals::{Refusal, Refusals};
+use super::settings::FIELD_MANAGER;
 use super::status_pacing::StatusPacing;
 use super::trouble::Trouble;
 use super::writer::bounded;
@@ -210,8 +210,7 @@ mod tests {
     fn a_failure_is_reported_only_when_it_does_not_pass() {
         let (statuses, key) = (StatusWriter::new(Trigger::default()), ObjectKey::new("n", "a"));
         let trouble = Trouble::new(false, "ApiError", "away".to_owned());
-        let failures =
-            || (0..4).map(|_| statuses.suppress_transient(&key, Some(&trouble), &[])).collect::<Vec<_>>();
+        let failures = || (0..4).map(|_| statuses.suppress_transient(&key, Some(&trouble), &[])).collect::<Vec<_>>();
         assert_eq!(failures(), [true, true, false, false]);
         assert!(!statuses.suppress_transient(&key, None, &[]));
         assert_eq!(failures(), [true, true, false, false]);

@@ -11,10 +11,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::settings::FIELD_MANAGER;
 use super::desired::{self, Desired};
 use super::metrics::ControllerMetrics;
 use super::repairs::{Repairs, last_foreign_manager};
+use super::settings::FIELD_MANAGER;
 use super::write_error::{Cause, Error};
 use crate::api::names::ObjectKey;
 use crate::api_error::{self, Class};

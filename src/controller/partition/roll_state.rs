@@ -111,13 +111,15 @@ mod tests {
     #[test]
     fn an_obstacle_is_reported_only_when_it_lasts() {
         let (mut timer, start, patience) = (ObstacleTimer::default(), Instant::now(), Duration::from_secs(10));
-        let mut remaining =
-            |pod: &str, now| timer.remaining(("PodUnschedulable", Some(pod)), patience, now);
+        let mut remaining = |pod: &str, now| timer.remaining(("PodUnschedulable", Some(pod)), patience, now);
         assert_eq!(remaining("g-1-0", start), Some(patience));
         assert_eq!(remaining("g-1-0", start + patience / 2), Some(patience / 2));
         assert_eq!(remaining("g-1-0", start + patience), None);
         assert_eq!(remaining("g-1-1", start + patience), Some(patience));
         timer.clear();
-        assert_eq!(timer.remaining(("PodUnschedulable", Some("g-1-1")), patience, start + patience * 3), Some(patience));
+        assert_eq!(
+            timer.remaining(("PodUnschedulable", Some("g-1-1")), patience, start + patience * 3),
+            Some(patience)
+        );
     }
 }

@@ -160,8 +160,8 @@ fn endpoints(set: &PartitionSet, existing: &Existing, count: i64, settings: &Set
             })
             .collect()
     };
-    let families: Vec<_> = ADDRESS_FAMILIES.into_iter().filter_map(|family| Some((family, addresses(family)?)))
-        .collect();
+    let families: Vec<_> =
+        ADDRESS_FAMILIES.into_iter().filter_map(|family| Some((family, addresses(family)?))).collect();
     let (_, first) = families.first()?;
     let stale = ADDRESS_FAMILIES.into_iter().filter(|family| families.iter().all(|(used, _)| used != family));
     Some(GroupEndpoints {

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use serde_json::json;
 
-use crate::store::fields::FieldSet;
-use crate::store::Kind;
-use crate::controller::settings;
 use super::super::member::foreign;
 use super::*;
+use crate::controller::settings;
+use crate::store::Kind;
 use crate::store::cached::Published;
+use crate::store::fields::FieldSet;
 
 // Names unlike the product's, so that a name in the wrong place shows.
 fn set(partitions: i64, annotations: serde_json::Value) -> PartitionSet {
@@ -47,7 +47,14 @@ fn existing(set: &PartitionSet, count: i64, reachable: i64) -> Existing {
         let addresses = if index <= reachable { vec![format!("10.0.0.{index}")] } else { Vec::new() };
         (
             index,
-            Member { known: Arc::new(known), addresses, counts_in: None, pods: None, foreign: None, unwritten: None },
+            Member {
+                known: Arc::new(known),
+                addresses,
+                available_in: None,
+                pods: None,
+                foreign: None,
+                unwritten: None,
+            },
         )
     };
     Existing { partitions: wanted.partitions.into_iter().zip(1..).map(member).collect(), ..Existing::default() }

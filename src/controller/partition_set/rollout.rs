@@ -59,8 +59,11 @@ pub(super) fn hold(existing: &Existing, count: i64, changed: &[i64], most: i64) 
     });
     let degraded = degraded.into_iter().skip(most.saturating_sub(under_way + halfway.len()));
     let available = of(|state| *state == State::Available).skip(most.saturating_sub(unavailable().count()));
-    let held: BTreeSet<i64> = degraded.chain(available).chain(of(|state| matches!(state, State::NotYetAvailable(_)))).collect();
-    let not_yet = states.iter().filter_map(|(_, state)| if let State::NotYetAvailable(left) = state { Some(*left) } else { None });
+    let held: BTreeSet<i64> =
+        degraded.chain(available).chain(of(|state| matches!(state, State::NotYetAvailable(_)))).collect();
+    let not_yet = states
+        .iter()
+        .filter_map(|(_, state)| if let State::NotYetAvailable(left) = state { Some(*left) } else { None });
     let again = not_yet.min().filter(|_| !held.is_empty());
     Rollout { changes: changed.len() > held.len(), held, again, left_alone: BTreeSet::new() }
 }
@@ -81,7 +84,7 @@ fn state(member: Option<&Member>) -> State {
         return State::Available;
     }
     if member.ready_since().is_some() {
-        return member.counts_in.map_or(State::Available, State::NotYetAvailable);
+        return member.available_in.map_or(State::Available, State::NotYetAvailable);
     }
     let partition = &member.known.facts;
     let ready = partition.status.as_ref().map_or(0, |status| status.ready_replicas);
