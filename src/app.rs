@@ -79,7 +79,7 @@ pub enum Error {
     Tls(#[from] tls::Error),
     /// A second signal came before everything had stopped.
     #[error("told to stop twice: ended before everything had stopped")]
-    Impatient,
+    ForcedShutdown,
     /// Something did not stop.
     #[error("not everything has stopped in time")]
     Overdue,
@@ -107,7 +107,7 @@ pub async fn run(options: Run) -> Result<(), Error> {
     };
     let result = tokio::select! {
         biased;
-        () = abandon.cancelled() => Err(Error::Impatient),
+        () = abandon.cancelled() => Err(Error::ForcedShutdown),
         result = run_until(options, registry, &supervisor) => result,
         () = overdue => Err(Error::Overdue),
     };
@@ -213,9 +213,10 @@ async fn assemble(
             workers: usize::from(options.partitions.workers),
         },
     );
-    let led = Led { manager, sweeper, tls };
+    let work = LeaderWork { manager, sweeper, tls };
     let able = able_to_lead(synced, own_username);
-    draining.spawn("elector", stand(options, runtime.clone(), presence.id(), led, able, draining.stopping().clone()));
+    draining
+        .spawn("elector", campaign(options, runtime.clone(), presence.id(), work, able, draining.stopping().clone()));
     Ok(())
 }
 
@@ -328,22 +329,22 @@ fn grpc_limits(options: &Run) -> grpc::server::Limits {
 }
 
 /// What only the replica that leads does.
-struct Led {
+struct LeaderWork {
     manager: Manager,
     sweeper: Sweeper,
     tls: Tls,
 }
 
-/// Stands for election once this replica is `able` to lead, and does what the leader does while elected.
-async fn stand(
+/// Campaigns for leadership once this replica is `able` to lead, and does the work of the leader while it leads.
+async fn campaign(
     options: Run,
     runtime: Runtime,
     id: ReplicaId,
-    work: Led,
+    work: LeaderWork,
     able: impl Future<Output = ()>,
     stop: CancellationToken,
 ) {
-    let Led { manager, sweeper, tls } = work;
+    let LeaderWork { manager, sweeper, tls } = work;
     if stop.run_until_cancelled(able).await.is_none() {
         return;
     }

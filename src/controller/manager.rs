@@ -42,7 +42,7 @@ pub struct Manager {
 pub struct Options {
     /// Settings that show in objects.
     pub settings: Arc<Settings>,
-    /// Which namespaces are looked after.
+    /// Which namespaces are managed.
     pub scope: Scope,
     /// Name of this replica, for events.
     pub pod_name: Option<String>,

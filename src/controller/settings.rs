@@ -1,4 +1,4 @@
-//! What the controller is told at its start and the reconcilers build from.
+//! The settings of the operator that the reconcilers build from.
 
 use std::collections::BTreeMap;
 

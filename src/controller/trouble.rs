@@ -77,7 +77,7 @@ impl Trouble {
         Self { unseen, ..Self::new(stalled, reason, message) }
     }
 
-    /// The obstacle that a person should hear of first, with all others that need help as it does, or that have the same
+    /// The obstacle that is reported first, with all others that need help as it does, or that have the same
     /// reason: what has to be done can be done for all at once.
     pub(super) fn first(troubles: Vec<Self>) -> Option<Self> {
         let mut troubles = troubles;
@@ -162,10 +162,10 @@ mod tests {
         let error = kube::Error::Api(Box::new(
             serde_json::from_value(serde_json::json!({"code": 500, "message": words})).unwrap(),
         ));
-        let told = Trouble::of_eviction("w-1-2", &error, &["theirs".to_owned(), "w-1-pdb".to_owned()]);
-        assert!(told.stalled && told.unseen);
+        let of_pod = Trouble::of_eviction("w-1-2", &error, &["theirs".to_owned(), "w-1-pdb".to_owned()]);
+        assert!(of_pod.stalled && of_pod.unseen);
         assert_eq!(
-            told.message,
+            of_pod.message,
             format!(
                 "outdated pod w-1-2 is not replaced: its eviction is refused: {words} They are \"theirs\", \"w-1-pdb\": delete one"
             )

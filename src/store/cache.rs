@@ -27,7 +27,7 @@ pub enum ListAge {
 #[derive(Debug)]
 pub struct Cache<T> {
     state: RwLock<State<T>>,
-    /// Told of every change, for those who wait for one.
+    /// Notified of every change.
     changed: Notify,
 }
 
@@ -40,7 +40,7 @@ struct State<T> {
     unconfirmed: BTreeMap<ObjectKey, u64>,
 }
 
-/// The last deletions and their versions. The answer to an own write may be taken in after the watch has told of the
+/// The last deletions and their versions. The answer to an own write may be taken in after the watch has brought the
 /// object's deletion: it must not bring the object back.
 #[derive(Debug, Default)]
 struct Gone {

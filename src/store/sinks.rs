@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
 
@@ -15,7 +14,7 @@ use super::sets::slim;
 use super::triggers::Triggers;
 use super::watch::Sink;
 use crate::api::names::ObjectKey;
-use crate::api::{Partition, PartitionSet, PartitionStatus, labels};
+use crate::api::{Partition, PartitionSet, labels};
 
 /// Called with the key of each changed Partition, after the cache has it.
 pub(crate) type PartitionListener = Arc<dyn Fn(&ObjectKey) + Send + Sync>;
@@ -89,21 +88,13 @@ impl Sink<Partition> for Partitions {
 /// Whether two states of a Partition differ in nothing but its election.
 fn only_election_differs(before: &Cached<Partition>, now: &Cached<Partition>) -> bool {
     let election = |known: &Cached<Partition>| known.facts.status.as_ref().and_then(|status| status.election.clone());
-    let Cached { uid, owner, fields, ignored, deleting, facts: Partition { metadata, spec, status } } = now;
-    (&before.uid, &before.owner, &before.fields, &before.ignored, before.deleting)
-        == (uid, owner, fields, ignored, *deleting)
-        && before.facts.spec == *spec
-        && election(before) != election(now)
-        && without_version(&before.facts.metadata) == without_version(metadata)
-        && without_election(before.facts.status.as_ref()) == without_election(status.as_ref())
-}
-
-fn without_version(metadata: &ObjectMeta) -> ObjectMeta {
-    ObjectMeta { resource_version: None, ..metadata.clone() }
-}
-
-fn without_election(status: Option<&PartitionStatus>) -> Option<PartitionStatus> {
-    status.map(|status| PartitionStatus { election: None, ..status.clone() })
+    let rest = |known: &Cached<Partition>| {
+        let mut known = known.clone();
+        known.facts.metadata.resource_version = None;
+        known.facts.status.iter_mut().for_each(|status| status.election = None);
+        known
+    };
+    election(before) != election(now) && rest(before) == rest(now)
 }
 
 /// Objects that the controllers make: a change requests the reconciliation of the owner.

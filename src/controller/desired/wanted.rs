@@ -16,7 +16,7 @@ use crate::store::{Cached, Kind};
 pub(crate) struct Desired<K> {
     /// What is compared with the stored object and put back where that lacks it.
     pub(crate) object: K,
-    /// What is written as well where the stored object has nothing in its place, and is anybody's to change: the
+    /// What is written as well where the stored object has nothing in its place, and other programs may change: the
     /// address of a new Service, for instance. Null if there is no such thing.
     pub(crate) initial: Value,
     /// Whether it is known to have existed: then it is looked for before it is created.
@@ -110,7 +110,8 @@ pub(crate) fn record_copied_labels(metadata: &mut ObjectMeta, copied: &Labels) {
     }
 }
 
-/// Whether nothing but what this controller notes down on its own objects is missing: then nobody has changed anything.
+/// Whether nothing but annotations that the controller keeps on its own objects is missing: then no other program has
+/// changed anything.
 pub(crate) fn is_bookkeeping(missing: &[String]) -> bool {
     let notes = [annotations::POD_TEMPLATE_HASH, annotations::COPIED_LABELS, labels::GROUP_OF];
     missing.iter().all(|path| notes.iter().any(|note| path.ends_with(note)))

@@ -43,7 +43,7 @@ fn state(nodes: &Nodes, known: &Cached<Partition>, (ours, evicting, waiting): (b
     State {
         whole,
         evicting,
-        counts_in: rolling::youngest(nodes).map(|(_, left)| left),
+        available_in: rolling::last_available(nodes).map(|(_, left)| left),
         demand: has_demand.then_some(demand),
     }
 }

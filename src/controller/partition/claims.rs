@@ -29,13 +29,13 @@ pub(super) async fn retained(context: &Context, partition: &Partition, wanted: &
         Ok(claims) => {
             let made = partition.metadata.creation_timestamp.as_ref();
             // Of a partition of which nothing was done yet, none can be its own. Else those are that are no older, to the
-            // second: then somebody has deleted its StatefulSet.
+            // second: then its StatefulSet was deleted.
             let is_new = partition.status.as_ref().is_none_or(|status| status.observed_generation.is_none());
             let older = claims.iter().filter(|claim| is_new || claim.metadata.creation_timestamp.as_ref() < made);
             older.filter(|claim| stays(&claim.metadata)).map(ResourceExt::name_any).collect()
         }
         Err(error) => {
-            tracing::debug!(partition = %key, %error, "cannot tell whether claims were retained");
+            tracing::debug!(partition = %key, %error, "it is unknown whether claims were retained");
             Vec::new()
         }
     }

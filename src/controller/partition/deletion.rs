@@ -29,7 +29,7 @@ pub(super) async fn is_gone(context: &Context, key: &ObjectKey, uid: &str) -> bo
             found.metadata.uid.as_deref() == Some(uid) && found.metadata.deletion_timestamp.is_none()
         }),
         Err(error) => {
-            tracing::debug!(partition = %key, %error, "cannot tell whether a partition is still there");
+            tracing::debug!(partition = %key, %error, "it is unknown whether a partition is still there");
             false
         }
     }

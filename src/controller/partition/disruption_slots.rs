@@ -28,8 +28,8 @@ pub(super) struct State {
     pub(super) whole: bool,
     /// Whether a pod of it is being evicted.
     pub(super) evicting: bool,
-    /// How much longer its youngest pod has to be ready before it counts.
-    pub(super) counts_in: Option<Duration>,
+    /// How much longer its last_available pod has to be ready before it counts.
+    pub(super) available_in: Option<Duration>,
     /// Whether it would give up ready pods, and has done so already.
     pub(super) demand: Option<Demand>,
 }
@@ -45,7 +45,7 @@ pub(super) enum Demand {
 
 impl State {
     fn is_available(&self) -> bool {
-        self.whole && !self.evicting && self.counts_in.is_none()
+        self.whole && !self.evicting && self.available_in.is_none()
     }
 }
 
@@ -107,7 +107,7 @@ impl DisruptionSlots {
             of_set.evicting.insert(index);
             return Ok(Slot { slots: self, set: set.clone(), index });
         }
-        let next = partitions.values().filter_map(|state| state.counts_in).min();
+        let next = partitions.values().filter_map(|state| state.available_in).min();
         Err(NoSlot(next.map_or(TRY_AGAIN, |next| next.min(TRY_AGAIN))))
     }
 
@@ -147,14 +147,14 @@ impl DisruptionSlots {
 mod tests {
     use super::*;
 
-    /// Partitions 1, 2, ... by words: `down`, `young`, `evicting`, `outdated`, `begun`.
+    /// Partitions 1, 2, ... by words: `down`, `not-yet`, `evicting`, `outdated`, `begun`.
     fn states(partitions: &[&str]) -> BTreeMap<i64, State> {
         let state = |words: &&str| {
             let has = |word| words.split(' ').any(|given| given == word);
             State {
                 whole: !has("down"),
                 evicting: has("evicting"),
-                counts_in: has("young").then_some(Duration::from_secs(3)),
+                available_in: has("not-yet").then_some(Duration::from_secs(3)),
                 demand: has("begun").then_some(Demand::ToGoOn).or(has("outdated").then_some(Demand::ToBegin)),
             }
         };
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn partitions_that_are_not_available_count_whatever_the_reason() {
-        for other in ["down", "young", "evicting", "begun evicting", "begun down"] {
+        for other in ["down", "not-yet", "evicting", "begun evicting", "begun down"] {
             assert_eq!(may_go(&["outdated", other], 1), [0_i64; 0], "{other}");
             assert_eq!(may_go(&["outdated", other], 2), [1], "{other}");
         }

@@ -134,9 +134,9 @@ fn refusal(error: &kube::Error) -> String {
 
 /// When a partition whose pods are all up to date and ready is to be looked at again, since others wait until its pods
 /// have been ready for long enough.
-pub(super) fn counts_in(partitions: &Partitions, key: &ObjectKey, nodes: &Nodes) -> Option<Duration> {
+pub(super) fn available_in(partitions: &Partitions, key: &ObjectKey, nodes: &Nodes) -> Option<Duration> {
     let (set, _) = names::set_of_partition(key)?;
-    let (_, left) = rolling::youngest(nodes)?;
+    let (_, left) = rolling::last_available(nodes)?;
     partitions.slots.has_waiting(&set).then_some(left)
 }
 

@@ -66,7 +66,7 @@ async fn holder(context: &Context, service: &ObjectKey, addresses: &[IpAddr]) ->
             Ok(Some(taken)) if is_of(&taken, service) => holder = Holder::Former,
             Ok(Some(_)) => return Holder::Another,
             Ok(None) => {}
-            Err(error) => tracing::debug!(%service, %address, %error, "cannot tell whether an address is free"),
+            Err(error) => tracing::debug!(%service, %address, %error, "it is unknown whether an address is free"),
         }
     }
     holder

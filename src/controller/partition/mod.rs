@@ -51,7 +51,7 @@ use crate::store::watch::version_of;
 use crate::store::{Cached, Kind};
 
 /// How often a partition of a paused set is looked at.
-const PAUSED_LOOK: Duration = Duration::from_secs(60);
+const PAUSED_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Brings the children of one Partition to what it says, and its status to what is true.
 pub(super) async fn reconcile(partitions: &Partitions, key: ObjectKey) -> Outcome {
@@ -112,7 +112,7 @@ async fn reconcile_partition(partitions: &Partitions, key: &ObjectKey) -> Outcom
             let note = format!("all {} pods are up to date and ready", nodes.size);
             context.events.publish(partition, Severity::Normal, "Rolled", note);
         }
-        available_in = eviction::counts_in(partitions, key, &nodes);
+        available_in = eviction::available_in(partitions, key, &nodes);
     }
     // The status of the set says why that of a partition cannot be written.
     if status.is_news() || partitions.unwritten_status(key).is_some() || has_changed_something {
@@ -134,7 +134,7 @@ async fn bring_about(partitions: &Partitions, key: &ObjectKey, known: &Cached<Pa
     let set = context.caches.sets.get(&ObjectKey::new(identity.namespace.as_str(), identity.set.as_str()));
     if set.as_ref().is_some_and(|set| set.is_paused()) {
         // Its set requests a reconciliation when it is resumed, unless the pause was too short to be seen.
-        return Err(Outcome::Again(PAUSED_LOOK));
+        return Err(Outcome::Again(PAUSED_INTERVAL));
     }
     // As they are before anything is written: what changes meanwhile is compared anew.
     let versions = Versions::of(&context.caches, key, known);

@@ -43,7 +43,7 @@ pub(super) struct Node {
     /// Whether it is on its way out, or has been evicted and is not yet known to be.
     pub going: bool,
     /// How much longer it has to be ready before it counts for a quorum, if it is ready and does not count yet.
-    pub counts_in: Option<Duration>,
+    pub available_in: Option<Duration>,
 }
 
 impl Node {
@@ -83,13 +83,13 @@ impl Nodes {
         let known = caches.pods.with_prefix(&key.namespace, &format!("{}-", key.name));
         let pods = known.into_iter().filter(|(_, facts)| facts.owner == key.name).filter_map(|(name, facts)| {
             let going = facts.deleting || evicted.contains(&facts.uid);
-            Some(Node { ordinal: ordinal(&name, &key.name)?, name, facts, going, counts_in: None })
+            Some(Node { ordinal: ordinal(&name, &key.name)?, name, facts, going, available_in: None })
         });
         let mut pods: Vec<Node> = pods.collect();
         pods.sort_by_key(|pod| pod.ordinal);
         let ready: Vec<_> = pods.iter().map(|pod| (pod.facts.uid.as_str(), pod.facts.ready_since)).collect();
         let remaining = partitions.states.with(key, |state| state.ready_pods.remaining(min_ready, &ready, Now::read()));
-        pods.iter_mut().zip(remaining).for_each(|(pod, remaining)| pod.counts_in = remaining);
+        pods.iter_mut().zip(remaining).for_each(|(pod, remaining)| pod.available_in = remaining);
         let known = caches.partitions.get(key);
         let election = known.as_ref().and_then(|known| known.facts.status.as_ref()?.election.as_ref());
         let primary = election.map(|election| election.primary.clone()).unwrap_or_default();
@@ -106,7 +106,7 @@ impl Nodes {
         (0..self.size).find(|ordinal| self.pods.iter().all(|pod| pod.ordinal != *ordinal))
     }
 
-    /// Whether a pod was made from an earlier template. Nobody knows before the StatefulSet controller has seen the
+    /// Whether a pod was made from an earlier template. That is unknown until the StatefulSet controller has seen the
     /// current one.
     pub(super) fn is_outdated(&self, pod: &Node) -> bool {
         self.rollout.observed && pod.facts.revision != self.rollout.revision

@@ -8,7 +8,7 @@ use crate::store::pods::PodTrouble;
 pub(crate) fn node(ordinal: i64, words: &str) -> Node {
     let has = |word: &str| words.split(' ').any(|given| given == word);
     let left = words.split(' ').find_map(|word| word.strip_prefix("ready-"));
-    let counts_in = left.map(|seconds| Duration::from_secs(seconds.parse().unwrap()));
+    let available_in = left.map(|seconds| Duration::from_secs(seconds.parse().unwrap()));
     let facts = PodFacts {
         uid: format!("uid-{ordinal}"),
         owner: "g-1".to_owned(),
@@ -24,7 +24,7 @@ pub(crate) fn node(ordinal: i64, words: &str) -> Node {
         }),
     };
     let name = format!("g-1-{ordinal}");
-    Node { ordinal, name, facts: Arc::new(facts), going: has("going"), counts_in }
+    Node { ordinal, name, facts: Arc::new(facts), going: has("going"), available_in }
 }
 
 /// Pods 0, 1, ... of a Raft partition that has as many; an empty text is a pod that is missing.

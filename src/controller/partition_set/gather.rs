@@ -24,7 +24,7 @@ pub(super) fn existing(sets: &Sets, key: &ObjectKey, set: &PartitionSet) -> Exis
             let addresses = service.map(|service| service.facts.clone()).unwrap_or_default();
             let foreign = member::foreign(&known.facts, &sets.context.settings);
             let unwritten = sets.partitions.unwritten_status(&partition);
-            (index, Member { addresses, known, counts_in: None, pods: None, foreign, unwritten })
+            (index, Member { addresses, known, available_in: None, pods: None, foreign, unwritten })
         })
     });
     let mut partitions: BTreeMap<i64, Member> = partitions.collect();
@@ -32,7 +32,7 @@ pub(super) fn existing(sets: &Sets, key: &ObjectKey, set: &PartitionSet) -> Exis
     let min_ready = Protocol::parse(&set.spec.template.spec.protocol).map(min_ready).unwrap_or_default();
     let remaining = sets.states.with(key, |state| state.ready_partitions.remaining(min_ready, &ready, Now::read()));
     for ((index, member), remaining) in partitions.iter_mut().zip(remaining) {
-        member.counts_in = remaining;
+        member.available_in = remaining;
         let partition = ObjectKey::new(key.namespace.as_str(), names::partition(&key.name, *index));
         if !member.is_reported() || member.ready_since().is_none() && was_changed(sets, &partition) {
             member.pods = Some(pods_of(&sets.partitions, &partition, &member.known.facts));

@@ -1,5 +1,5 @@
 //! Changes of what cannot change, which get in only while both the webhook and the rules of the schema are away. They
-//! are not acted on: partitions keep what they have, and everything else of the set is looked after.
+//! are not acted on: partitions keep what they have, and everything else of the set is reconciled.
 
 use super::member::Existing;
 use crate::api::{DEFAULT_COUNT, Protocol, TemplateSpec};
@@ -7,9 +7,9 @@ use crate::controller::trouble::Trouble;
 use crate::rules::quantity::Quantity;
 use crate::rules::{SetObject, config};
 
-/// Puts back into `object` what its partitions have and it cannot change, and says so if there was anything. What not
-/// all partitions have is no guide: one of them was edited, and is put right. (Of a set of one partition nobody can tell
-/// which of the two was edited; it is told, and nothing is destroyed.)
+/// Puts back into `object` what its partitions have and it cannot change, and returns what that was. A value that
+/// not all partitions have is not put back: one of them was edited, and is put right. (Of a set of one partition it is not
+/// known which of the two was edited; it is reported, and nothing is destroyed.)
 pub(super) fn keep(object: &mut SetObject, existing: &Existing) -> Option<Trouble> {
     let members: Vec<&TemplateSpec> = existing
         .partitions
@@ -96,7 +96,7 @@ mod tests {
     use crate::api::{Partition, PartitionSet};
     use crate::store::Kind;
 
-    /// What is kept of `asked` by a set whose partitions have the others, and what is said of it.
+    /// What is kept of `asked` by a set whose partitions have the others, and the message.
     fn kept(asked: Value, partitions: &[Value]) -> (Value, String) {
         let set: PartitionSet = serde_json::from_value(json!({
             "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "PartitionSet", "metadata": {"name": "g"},
@@ -114,7 +114,7 @@ mod tests {
                 Member {
                     known: Arc::new(known),
                     addresses: Vec::new(),
-                    counts_in: None,
+                    available_in: None,
                     pods: None,
                     foreign: None,
                     unwritten: None,
@@ -140,8 +140,8 @@ mod tests {
             let mut asked = stored.clone();
             asked[field] = value;
             asked["image"] = json!("other");
-            let (kept, told) = kept(asked, &[stored.clone(), stored.clone()]);
-            assert_eq!(told, format!("spec.template.spec.{message}"));
+            let (kept, text) = kept(asked, &[stored.clone(), stored.clone()]);
+            assert_eq!(text, format!("spec.template.spec.{message}"));
             assert_eq!((&kept[field], &kept["image"]), (&stored[field], &json!("other")));
         }
     }
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn one_partition_that_differs_from_the_others_is_no_guide() {
         let (stored, edited) = (json!({"protocol": "raft", "size": 3}), json!({"protocol": "raft", "size": 5}));
-        let (kept, told) = kept(stored.clone(), &[edited, stored]);
-        assert_eq!((&kept["size"], told.as_str()), (&json!(3), ""));
+        let (kept, text) = kept(stored.clone(), &[edited, stored]);
+        assert_eq!((&kept["size"], text.as_str()), (&json!(3), ""));
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct Member {
     /// Cluster IPs of its Service; none if that does not exist yet.
     pub addresses: Vec<String>,
     /// How much longer it has to be ready before it counts, if it is ready and does not count yet.
-    pub counts_in: Option<Duration>,
+    pub available_in: Option<Duration>,
     /// Its pods, where more than its status has to be known.
     pub pods: Option<PodsOf>,
     /// The other controller that it names, if it names one: it is left alone then, and its status is that one's.

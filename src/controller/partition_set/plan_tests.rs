@@ -47,7 +47,14 @@ fn existing(set: &PartitionSet, count: i64, reachable: i64) -> Existing {
         let addresses = if index <= reachable { vec![format!("10.0.0.{index}")] } else { Vec::new() };
         (
             index,
-            Member { known: Arc::new(known), addresses, counts_in: None, pods: None, foreign: None, unwritten: None },
+            Member {
+                known: Arc::new(known),
+                addresses,
+                available_in: None,
+                pods: None,
+                foreign: None,
+                unwritten: None,
+            },
         )
     };
     Existing { partitions: wanted.partitions.into_iter().zip(1..).map(member).collect(), ..Existing::default() }

@@ -84,7 +84,7 @@ fn state(member: Option<&Member>) -> State {
         return State::Available;
     }
     if member.ready_since().is_some() {
-        return member.counts_in.map_or(State::Available, State::NotYetAvailable);
+        return member.available_in.map_or(State::Available, State::NotYetAvailable);
     }
     let partition = &member.known.facts;
     let ready = partition.status.as_ref().map_or(0, |status| status.ready_replicas);

@@ -12,7 +12,7 @@ use crate::store::Kind;
 fn existing(partitions: &[&str]) -> Existing {
     let found = partitions.iter().zip(1..).filter(|(word, _)| **word != "missing");
     let member = |(word, index): (&&str, i64)| {
-        let counts_in = word.parse().ok().filter(|left| *left > 0).map(Duration::from_secs);
+        let available_in = word.parse().ok().filter(|left| *left > 0).map(Duration::from_secs);
         let is_ready = word.parse::<u64>().is_ok();
         let partition: Partition = serde_json::from_value(json!({
             "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "Partition",
@@ -29,7 +29,7 @@ fn existing(partitions: &[&str]) -> Existing {
         let pods = Some(PodsOf { whole, outdated: mixed, mixed });
         let foreign = (*word == "foreign").then(|| "other".to_owned());
         let known = Arc::new(partition.cached());
-        (index, Member { known, addresses: Vec::new(), counts_in, pods, foreign, unwritten: None })
+        (index, Member { known, addresses: Vec::new(), available_in, pods, foreign, unwritten: None })
     };
     Existing { partitions: found.map(member).collect(), ..Existing::default() }
 }

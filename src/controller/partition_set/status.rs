@@ -112,8 +112,8 @@ fn drafts(
             waiting.into_iter().filter(|index| existing.partitions.get(index).and_then(Member::stall).is_none());
         let waits = waits(object, existing, &others.collect::<Vec<_>>());
         let trouble = trouble.map(|trouble| trouble.message.clone()).unwrap_or_default();
-        let told = [counted, trouble, stuck, waits].into_iter().filter(|part| !part.is_empty());
-        return not_ready(reason, (kind, reason), &told.collect::<Vec<_>>().join("; "));
+        let parts = [counted, trouble, stuck, waits].into_iter().filter(|part| !part.is_empty());
+        return not_ready(reason, (kind, reason), &parts.collect::<Vec<_>>().join("; "));
     }
     if waiting.is_empty() && surplus == 0 && !unreachable && rollout.held.is_empty() {
         return vec![draft(READY, true, "AllPartitionsReady", &counted)];
@@ -139,13 +139,13 @@ fn drafts(
 fn stuck(object: &SetObject, existing: &Existing) -> String {
     let stalls = existing.partitions.iter().filter_map(|(index, member)| Some((*index, member.stall()?)));
     let named = |(index, why): (i64, Cow<'_, str>)| format!("{}: {why}", names::partition(&object.name, index));
-    let mut told: Vec<String> = stalls.clone().take(NAMED).map(named).collect();
-    match stalls.count() - told.len() {
+    let mut parts: Vec<String> = stalls.clone().take(NAMED).map(named).collect();
+    match stalls.count() - parts.len() {
         0 => {}
-        1 => told.push("one more partition is stalled".to_owned()),
-        more => told.push(format!("{more} more partitions are stalled")),
+        1 => parts.push("one more partition is stalled".to_owned()),
+        more => parts.push(format!("{more} more partitions are stalled")),
     }
-    told.join("; ")
+    parts.join("; ")
 }
 
 /// Which partitions are waited for, and why as far as they say so; empty if there are none.
@@ -154,9 +154,9 @@ fn waits(object: &SetObject, existing: &Existing, waiting: &[i64]) -> String {
         return String::new();
     }
     let named = listed(waiting.iter().map(|index| names::partition(&object.name, *index)).collect(), NAMED);
-    let told = worst(existing, waiting)
+    let parts = worst(existing, waiting)
         .map(|(index, why)| format!("; {}: {}", names::partition(&object.name, index), why.message));
-    format!("{WAITING}{named}{}", told.unwrap_or_default())
+    format!("{WAITING}{named}{}", parts.unwrap_or_default())
 }
 
 /// How many partitions are ready, and how many of them are up to date if these are fewer.
@@ -174,10 +174,10 @@ fn why(member: &Member) -> Option<&Condition> {
     member.current(READY).filter(|ready| ready.status == "False" && unreported(member).is_none())
 }
 
-/// The first of the waiting partitions of which there is more to tell than that pods are not ready.
+/// The first of the waiting partitions whose condition says more than that pods are not ready.
 fn worst<'a>(existing: &'a Existing, waiting: &[i64]) -> Option<(i64, &'a Condition)> {
-    let told = waiting.iter().filter_map(|index| Some((*index, why(existing.partitions.get(index)?)?)));
-    told.into_iter().find(|(_, why)| why.reason != PODS_NOT_READY)
+    let parts = waiting.iter().filter_map(|index| Some((*index, why(existing.partitions.get(index)?)?)));
+    parts.into_iter().find(|(_, why)| why.reason != PODS_NOT_READY)
 }
 
 /// How far a rollout is of which `done` partitions are up to date, and what it waits for.

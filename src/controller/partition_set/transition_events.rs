@@ -11,6 +11,10 @@ use crate::controller::context::Context;
 use crate::controller::write_error::Error;
 use crate::controller::writer::Done;
 use crate::events::Severity;
+use crate::text::listed;
+
+/// Partitions that an event names before it says how many more there are.
+const NAMED: usize = 10;
 
 /// Publishes what was done for the partitions of a set.
 pub(super) fn publish_writes(
@@ -33,13 +37,8 @@ pub(super) fn publish_writes(
             continue;
         }
         names.sort_by_key(|name| names::split_partition(name).map(|(_, index)| index));
-        let listed = if names.len() > 10 {
-            format!("{}, ... {}", names[..3].join(", "), names[names.len() - 1])
-        } else {
-            names.join(", ")
-        };
         let plural = if names.len() == 1 { "" } else { "s" };
-        let note = format!("{} partition{plural} {verb}: {listed}", names.len());
+        let note = format!("{} partition{plural} {verb}: {}", names.len(), listed(names, NAMED));
         tracing::info!(set = %set.name_any(), namespace = set.namespace(), reason, note, "partitions written");
         // A rollout goes through them one after the other: events report its beginning and its end.
         if done == Done::Replaced && (!rollout.held.is_empty() || rollout.changes || was_rolling_out(set)) {
@@ -115,7 +114,7 @@ mod tests {
         PartitionSetStatus { conditions: conditions.collect(), ..PartitionSetStatus::default() }
     }
 
-    fn told(before: [&str; 4], after: [&str; 4]) -> Vec<(Severity, String)> {
+    fn events(before: [&str; 4], after: [&str; 4]) -> Vec<(Severity, String)> {
         let (before, after) = (status(&[before]), status(&[after]));
         of_status(&before, &after).into_iter().map(|(severity, reason, _)| (severity, reason.to_owned())).collect()
     }
@@ -126,30 +125,30 @@ mod tests {
     const ROLLS: [&str; 4] = [READY, "False", ROLLING_OUT, "0 of 2"];
 
     #[test]
-    fn what_becomes_of_a_set_is_told_once() {
+    fn what_becomes_of_a_set_is_published_once() {
         let normal = |reason: &str| (Severity::Normal, reason.to_owned());
-        assert_eq!(told(IS_NOT, IS_READY), [normal("Ready")]);
-        assert_eq!(told(IS_READY, IS_NOT), [(Severity::Warning, "NotReady".to_owned())]);
-        assert_eq!(told(IS_READY, ROLLS), [normal("RollingOut")]);
-        assert_eq!(told(ROLLS, IS_READY), [normal("RolledOut")]);
+        assert_eq!(events(IS_NOT, IS_READY), [normal("Ready")]);
+        assert_eq!(events(IS_READY, IS_NOT), [(Severity::Warning, "NotReady".to_owned())]);
+        assert_eq!(events(IS_READY, ROLLS), [normal("RollingOut")]);
+        assert_eq!(events(ROLLS, IS_READY), [normal("RolledOut")]);
         for same in [IS_READY, IS_NOT, ROLLS, IS_PAUSED] {
-            assert_eq!(told(same, same), []);
+            assert_eq!(events(same, same), []);
         }
     }
 
     #[test]
-    fn that_a_set_is_paused_is_no_warning_and_that_it_goes_on_is_told() {
+    fn that_a_set_is_paused_is_no_warning_and_that_its_resumption_is_published() {
         let normal = |reason: &str| (Severity::Normal, reason.to_owned());
         for before in [IS_READY, IS_NOT, ROLLS] {
-            assert_eq!(told(before, IS_PAUSED), [normal("Paused")]);
+            assert_eq!(events(before, IS_PAUSED), [normal("Paused")]);
         }
-        assert_eq!(told(IS_PAUSED, IS_READY), [normal("Resumed"), normal("Ready")]);
-        assert_eq!(told(IS_PAUSED, IS_NOT), [normal("Resumed")]);
-        assert_eq!(told(IS_PAUSED, ROLLS), [normal("Resumed"), normal("RollingOut")]);
+        assert_eq!(events(IS_PAUSED, IS_READY), [normal("Resumed"), normal("Ready")]);
+        assert_eq!(events(IS_PAUSED, IS_NOT), [normal("Resumed")]);
+        assert_eq!(events(IS_PAUSED, ROLLS), [normal("Resumed"), normal("RollingOut")]);
     }
 
     #[test]
-    fn a_stuck_set_is_told_again_when_something_else_is_in_the_way_and_not_when_more_is_ready() {
+    fn a_stuck_set_causes_another_event_when_something_else_is_in_the_way_and_not_when_more_is_ready() {
         let stuck = |message| status(&[[STALLED, "True", "PartitionStalled", message]]);
         let before = stuck("0 of 3 partitions are ready; g-1: Service is in the way");
         assert_eq!(of_status(&before, &stuck("1 of 3 partitions are ready; g-1: Service is in the way")), []);

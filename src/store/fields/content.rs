@@ -72,7 +72,7 @@ fn quantity(value: &Value) -> String {
 
 pub(crate) type KeyOf = fn(&Value) -> String;
 
-/// How the elements of a list are told apart, by the name of the field: Kubernetes' own merge keys.
+/// How the elements of a list are distinguished, by the name of the field: Kubernetes' own merge keys.
 pub(crate) fn merge_key(field: &str) -> Option<KeyOf> {
     let key: KeyOf = match field {
         "containers" | "initContainers" | "env" | "volumes" | "imagePullSecrets" => |value| string(value.get("name")),

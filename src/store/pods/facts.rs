@@ -11,7 +11,7 @@ use super::trouble::{self, PodTrouble};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PodFacts {
     pub(crate) uid: String,
-    /// Name of the StatefulSet that controls it: its partition's name. Empty if it is nobody's.
+    /// Name of the StatefulSet that controls it: its partition's name. Empty if none does.
     pub(crate) owner: String,
     /// Revision of the StatefulSet's pod template that it was made from.
     pub(crate) revision: String,

@@ -1,4 +1,4 @@
-//! What keeps a pod from being ready, as its own status tells it.
+//! What keeps a pod from being ready, by its own status.
 //!
 //! The words do not change while a kubelet tries again: it goes from `ErrImagePull` to `ImagePullBackOff` and back, and
 //! from `CrashLoopBackOff` over running to terminated, every few seconds. No message repeats what a container printed,
@@ -13,13 +13,13 @@ pub(crate) struct PodTrouble {
     pub(crate) reason: &'static str,
     /// What follows the pod's name in a sentence.
     pub(crate) message: String,
-    /// Whether it passes by itself within seconds as a rule: it is worth telling only if it lasts.
+    /// Whether it passes by itself within seconds as a rule: it is reported only if it lasts.
     pub(crate) passes: bool,
 }
 
 /// Reason of a pod for which no Kubernetes node is found.
 const UNSCHEDULABLE: &str = "PodUnschedulable";
-/// Reason of a pod that somebody keeps from being scheduled.
+/// Reason of a pod with scheduling gates.
 const GATED: &str = "PodSchedulingGated";
 /// Reason of a pod whose image cannot be had.
 const IMAGE: &str = "ImagePullFailed";
@@ -31,7 +31,7 @@ const CRASH: &str = "PodCrashing";
 const FAILED: &str = "PodFailed";
 /// Reason of a pod whose init containers have not done their work.
 const INITIALIZING: &str = "PodInitializing";
-/// Reason of a pod that works, while somebody has not agreed to call it ready.
+/// Reason of a pod that works, while a readiness gate is not satisfied.
 const READINESS_GATE: &str = "PodReadinessGate";
 /// Reason of a pod on a Kubernetes node that does not report.
 const NODE: &str = "NodeNotReady";
@@ -89,8 +89,8 @@ impl Pod {
             let why = ready.message.as_deref().unwrap_or_default();
             return Some(passing(READINESS_GATE, sentence("waits for its readiness gates", why)));
         }
-        // Only the kubelet says why; the node lifecycle controller takes the condition away from a node that is not heard
-        // of.
+        // Only the kubelet says why; the node lifecycle controller takes the condition away from a node that does not
+        // report.
         let unreported = ready.reason.as_deref().unwrap_or_default().is_empty() && !self.spec.node_name.is_empty();
         unreported.then(|| lasting(NODE, format!("is not ready because its node {} is not", self.spec.node_name)))
     }
@@ -252,15 +252,15 @@ mod tests {
         let ended = json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}});
         let backing_off = json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}});
         let running = json!({"running": {"startedAt": "2020-01-01T00:00:00Z"}});
-        let told: Vec<_> = [
+        let troubles: Vec<_> = [
             container(ended.clone(), json!({}), 0),
             container(backing_off, ended.clone(), 1),
             container(running, ended, 2),
         ]
         .map(of)
         .into();
-        assert_eq!(told[0].as_ref().unwrap().1, "is restarted: its container ended with OOMKilled, exit code 137");
-        assert!(told.iter().all(|one| one == &told[0]), "{told:?}");
+        assert_eq!(troubles[0].as_ref().unwrap().1, "is restarted: its container ended with OOMKilled, exit code 137");
+        assert!(troubles.iter().all(|one| one == &troubles[0]), "{troubles:?}");
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub(super) struct Children {
     /// The Service that names the pods.
     pub(super) headless_service: Desired<Service>,
     /// The pods; after the ConfigMap, or a new pod starts with the old files, and after the Service that names them, which
-    /// must not be somebody else's.
+    /// must not have another owner.
     pub(super) stateful_set: Desired<StatefulSet>,
     /// The budget, unless the partition has one pod: it would block every drain of its node.
     pub(super) disruption_budget: Option<Desired<PodDisruptionBudget>>,

@@ -59,7 +59,7 @@ impl Plan<'_> {
         }
     }
 
-    /// What a new Service has and anybody may change. Where the set does not say which address families its Services
+    /// What a new Service has and other programs may change. Where the set does not say which address families its Services
     /// have, a new one has those of the others: the group's endpoints need the addresses of all partitions.
     fn initial(&self, network: &Network, ports: &[u16]) -> Value {
         let mut spec = initial_ports(ports);
