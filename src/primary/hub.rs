@@ -24,7 +24,7 @@ use crate::singleflight::{ReadError, Singleflight};
 /// Longest wait of a candidate for the first announcement of this replica.
 const ANNOUNCED: Duration = Duration::from_secs(10);
 /// Longest time that removing all candidacies may take when the process stops. Other replicas remove the rest.
-const WITHDRAWN: Duration = Duration::from_secs(5);
+const REMOVED: Duration = Duration::from_secs(5);
 /// Reads of unknown partitions at the same time, and the longest wait for one: any client can ask for partitions that do
 /// not exist.
 const LOOK_UPS: (usize, Duration) = (4, Duration::from_secs(10));
@@ -214,8 +214,8 @@ impl Hub {
         }
         self.stopping.cancel();
         self.tasks.close();
-        if timeout(WITHDRAWN, self.tasks.wait()).await.is_err() {
-            tracing::warn!("not all candidacies could be withdrawn: other replicas will do it");
+        if timeout(REMOVED, self.tasks.wait()).await.is_err() {
+            tracing::warn!("not all candidacies were removed: other replicas remove the rest");
         }
     }
 
