@@ -3,19 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::stream::BoxStream;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
-use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::fence::Fence;
-use super::observed::{Action, Observed, remaining};
+use super::observed::{Action, remaining};
+use super::watched::Watched;
 use super::{RENEW_DEADLINE, RETRY, record};
 use crate::api_error::{Class, classify};
 use crate::calls::within;
@@ -56,31 +54,6 @@ pub(crate) struct Elector {
     name: String,
     identity: String,
     metrics: Arc<LeaderMetrics>,
-}
-
-/// The watch of the Lease, and what it and the answers of the API server have shown.
-struct Watched {
-    lease_name: String,
-    states: BoxStream<'static, watcher::Result<Option<Lease>>>,
-    observed: Observed,
-}
-
-impl Watched {
-    /// Waits for the next state of the Lease, or for an error of the watch. Returns whether it is a state.
-    async fn next(&mut self) -> bool {
-        match self.states.next().await {
-            Some(Ok(lease)) => {
-                self.observed.see(lease, Instant::now());
-                true
-            }
-            Some(Err(error)) => {
-                tracing::warn!(%error, lease = self.lease_name, "watching the Lease");
-                false
-            }
-            // The watch never ends by itself.
-            None => std::future::pending().await,
-        }
-    }
 }
 
 /// The Lease as this replica holds it.
@@ -127,9 +100,7 @@ impl Elector {
     ///
     /// Returns early if the work ends before its term. The Lease is given back then too: its holder has to reconcile.
     pub(crate) async fn run(self, stop: CancellationToken, lead: impl Fn(Term) -> JoinHandle<()>) {
-        // The watch names the field selector without which a right to one name does not allow it.
-        let states = watcher::watch_object(self.leases.clone(), &self.name).default_backoff().boxed();
-        let mut watched = Watched { lease_name: self.name.clone(), states, observed: Observed::default() };
+        let mut watched = Watched::new(self.leases.clone(), &self.name);
         let first_state = async { while !watched.next().await {} };
         if stop.run_until_cancelled(first_state).await.is_none() {
             return;
@@ -239,7 +210,7 @@ impl Elector {
                         break End::Lost("it could not be renewed in time");
                     };
                     // The attempt after one that was not answered uses another connection.
-                    let renewed = within(left.min(ATTEMPT), self.renew(held.lease.clone()));
+                    let renewed = Box::pin(within(left.min(ATTEMPT), self.renew(held.lease.clone())));
                     match stop.run_until_cancelled(renewed).await {
                         None => break End::Stopped,
                         Some(Ok(Some(lease))) => {

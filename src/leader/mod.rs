@@ -9,6 +9,7 @@ mod fence;
 mod metrics;
 mod observed;
 mod record;
+mod watched;
 
 use std::time::Duration;
 

@@ -49,7 +49,7 @@ pub(crate) enum Update {
 struct Candidacy {
     handle: Handle,
     member: String,
-    number: u64,
+    id: StreamId,
     stage: Stage,
 }
 
@@ -86,7 +86,8 @@ impl Candidacies {
     pub(super) fn enter(&mut self, member: &str, number: u64) -> (Handle, Option<Handle>) {
         let replaced = self.all.iter().position(|candidacy| candidacy.member == member);
         let replaced = replaced.map(|index| self.all.remove(index).handle);
-        self.all.push(Candidacy { handle: number, member: member.to_owned(), number, stage: Stage::New });
+        let id = StreamId { replica: self.replica, number };
+        self.all.push(Candidacy { handle: number, member: member.to_owned(), id, stage: Stage::New });
         (number, replaced)
     }
 
@@ -99,11 +100,9 @@ impl Candidacies {
     /// processed last; returns them. Call it with a record that may have changed again before it is processed: a candidacy
     /// that is replaced, and whose successor leaves meanwhile, would seem to have been dropped, and would come back.
     pub(super) fn end_replaced(&mut self, record: &ElectionStatus) -> Vec<Handle> {
-        let replica = self.replica;
         let is_replaced = |candidacy: &mut Candidacy| {
-            let own = StreamId { replica, number: candidacy.number };
             candidacy.stage == Stage::Entered
-                && record::stream_of(record, &candidacy.member).is_some_and(|other| other != own)
+                && record::stream_of(record, &candidacy.member).is_some_and(|other| other != candidacy.id)
         };
         self.all.extract_if(.., is_replaced).map(|candidacy| candidacy.handle).collect()
     }
@@ -125,21 +124,20 @@ impl Candidacies {
         may_enter: bool,
         mut fresh: impl FnMut() -> u64,
     ) -> Vec<(Handle, Update)> {
-        let (replica, mut updates) = (self.replica, Vec::new());
-        let mut renumbered = Vec::new();
+        let (replica, mut updates, mut renumbered) = (self.replica, Vec::new(), Vec::new());
         let sound = record.candidates.first() == Some(&record.primary);
         self.all.retain_mut(|candidacy| {
-            let own = StreamId { replica, number: candidacy.number };
             let end = match (record::stream_of(record, &candidacy.member), candidacy.stage) {
                 _ if !members.include(&candidacy.member) => End::NoMember,
-                (Some(id), _) if id == own => {
+                (Some(id), _) if id == candidacy.id => {
                     candidacy.stage = Stage::Entered;
                     updates.extend(sound.then(|| (candidacy.handle, Update::Term(record.into()))));
                     return true;
                 }
                 (Some(_), Stage::Entered) => End::Replaced,
                 (None, Stage::Entered) => {
-                    renumbered.push(Candidacy { number: fresh(), stage: Stage::New, ..candidacy.clone() });
+                    let id = StreamId { replica, number: fresh() };
+                    renumbered.push(Candidacy { id, stage: Stage::New, ..candidacy.clone() });
                     return false;
                 }
                 (Some(id), Stage::Held(then)) if then != Some(id) => End::Replaced,
@@ -164,11 +162,8 @@ impl Candidacies {
         members: &Members,
         may_enter: bool,
     ) -> Option<ElectionStatus> {
-        let own: Vec<(&str, StreamId)> = self
-            .all
-            .iter()
-            .map(|candidacy| (candidacy.member.as_str(), StreamId { replica: self.replica, number: candidacy.number }))
-            .collect();
+        let own: Vec<(&str, StreamId)> =
+            self.all.iter().map(|candidacy| (candidacy.member.as_str(), candidacy.id)).collect();
         let change = Change { replica: self.replica, own: &own, may_enter, dead, members };
         Some(record::next(record, &change)).filter(|next| next != record)
     }

@@ -6,62 +6,30 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::candidacies::{Candidacies, End, Handle, Update};
+use super::candidacies::{End, Handle, Update};
+use super::election::{Election, Inbox};
+use super::error::Error;
 use super::metrics::PrimaryMetrics;
-use super::record::{self, Members, StreamId};
-use super::store::{self, PartitionView, Store};
+use super::record::{self, StreamId};
+use super::store::{PartitionView, Store};
+use super::stream::{CandidateStream, LeaveOnDrop};
 use super::task::{self, Step};
 use crate::api::names::ObjectKey;
-use crate::api_error::{Class, classify, message};
 use crate::replicas::{Presence, ReplicaId};
 use crate::singleflight::{ReadError, Singleflight};
 
 /// Longest wait of a candidate for the first announcement of this replica.
 const ANNOUNCED: Duration = Duration::from_secs(10);
 /// Longest time that removing all candidacies may take when the process stops. Other replicas remove the rest.
-const WITHDRAWN: Duration = Duration::from_secs(5);
+const REMOVED: Duration = Duration::from_secs(5);
 /// Reads of unknown partitions at the same time, and the longest wait for one: any client can ask for partitions that do
 /// not exist.
 const LOOK_UPS: (usize, Duration) = (4, Duration::from_secs(10));
-
-/// Why a candidate cannot enter.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Error {
-    #[error("partition {0} does not exist")]
-    NotFound(ObjectKey),
-    #[error("must be one of the partition's pods: {0}")]
-    NotAMember(Members),
-    /// A partition of the same name is being deleted, or has taken its place.
-    #[error("partition {0} is being made anew: try again")]
-    Replaced(ObjectKey),
-    #[error("this replica is stopping: connect again, another one answers")]
-    Stopping,
-    #[error("too many partitions are looked up at once: try again")]
-    Busy,
-    /// The other replicas would take this one for dead.
-    #[error("this replica cannot announce itself to the others; its log says why: try again, or another replica")]
-    Unannounced,
-    #[error("the Kubernetes API cannot be reached")]
-    Away,
-    #[error("the Kubernetes API refuses this controller: {0}")]
-    Refused(String),
-}
-
-impl From<store::Error> for Error {
-    fn from(error: store::Error) -> Self {
-        match error {
-            store::Error::Api(error) if classify(&error) == Class::Forbidden => {
-                Self::Refused(message(&error).into_owned())
-            }
-            _ => Self::Away,
-        }
-    }
-}
 
 /// The streams of one replica.
 #[derive(Debug)]
@@ -82,49 +50,6 @@ pub struct Hub {
 struct State {
     stopping: bool,
     elections: HashMap<ObjectKey, Election>,
-}
-
-/// The part of this replica in the election of one partition. It exists while there are streams or something to write.
-#[derive(Debug)]
-struct Election {
-    /// Unique identity of the partition.
-    uid: String,
-    /// Version of the partition that the task has processed last.
-    processed: u64,
-    candidacies: Candidacies,
-    streams: HashMap<Handle, watch::Sender<Option<Update>>>,
-    /// Candidacies of dead replicas that are to be removed.
-    dead: BTreeSet<StreamId>,
-    inbox: Inbox,
-}
-
-/// Input of the task of an election.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Inbox {
-    pub(super) wake: Arc<Notify>,
-    /// Whether the watch has reported a change.
-    pub(super) changed: bool,
-    /// The partition as an entering candidate has found it.
-    pub(super) view: Option<PartitionView>,
-}
-
-impl Election {
-    fn send(&mut self, handle: Handle, update: Update) {
-        if let Update::End(_) = update {
-            if let Some(stream) = self.streams.remove(&handle) {
-                stream.send_replace(Some(update));
-            }
-        } else if let Some(stream) = self.streams.get(&handle) {
-            stream.send_if_modified(|last| last.replace(update.clone()) != Some(update));
-        }
-    }
-
-    fn end(&mut self, end: End) {
-        for handle in self.candidacies.end() {
-            self.send(handle, Update::End(end));
-        }
-        self.inbox.wake.notify_one();
-    }
 }
 
 impl Hub {
@@ -214,8 +139,8 @@ impl Hub {
         }
         self.stopping.cancel();
         self.tasks.close();
-        if timeout(WITHDRAWN, self.tasks.wait()).await.is_err() {
-            tracing::warn!("not all candidacies could be withdrawn: other replicas will do it");
+        if timeout(REMOVED, self.tasks.wait()).await.is_err() {
+            tracing::warn!("not all candidacies were removed: other replicas remove the rest");
         }
     }
 
@@ -277,7 +202,7 @@ impl Hub {
         }
     }
 
-    fn leave(&self, key: &ObjectKey, handle: Handle) {
+    pub(super) fn leave(&self, key: &ObjectKey, handle: Handle) {
         self.metrics.candidates.dec();
         if let Some(election) = self.state().elections.get_mut(key) {
             election.candidacies.leave(handle);
@@ -307,14 +232,7 @@ impl Hub {
             }
             Entry::Vacant(entry) => entry,
         };
-        let election = Election {
-            uid: view.uid.clone(),
-            processed: 0,
-            candidacies: Candidacies::new(self.replica),
-            streams: HashMap::new(),
-            dead: BTreeSet::new(),
-            inbox: Inbox::default(),
-        };
+        let election = Election::new(view.uid.clone(), self.replica);
         #[expect(clippy::disallowed_methods, reason = "one partition: its streams end with the task, see CloseOnDrop")]
         self.tasks.spawn(task::run(Arc::clone(self), key.clone(), view));
         Ok(entry.insert(election))
@@ -327,61 +245,5 @@ impl Hub {
     // A poisoned lock means that a thread panicked between two consistent states.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The stream of a candidate. Dropping it ends the candidacy.
-#[derive(Debug)]
-pub(crate) struct CandidateStream {
-    updates: watch::Receiver<Option<Update>>,
-    _leave: LeaveOnDrop,
-}
-
-impl CandidateStream {
-    /// Waits for the first term of which this is a candidate, and then for each change; a term that another has followed
-    /// since the last call is left out. None if this replica cannot go on.
-    pub(crate) async fn next(&mut self) -> Option<Update> {
-        loop {
-            self.updates.changed().await.ok()?;
-            let update = self.updates.borrow_and_update().clone();
-            if update.is_some() {
-                return update;
-            }
-        }
-    }
-}
-
-#[derive(Debug)]
-struct LeaveOnDrop {
-    hub: Arc<Hub>,
-    key: ObjectKey,
-    handle: Handle,
-}
-
-impl Drop for LeaveOnDrop {
-    fn drop(&mut self) {
-        self.hub.leave(&self.key, self.handle);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn an_api_server_that_refuses_is_not_one_that_cannot_be_reached() {
-        let answered = |code: u16| {
-            let refusal = serde_json::from_value(json!({"code": code, "message": "partitions is forbidden"})).unwrap();
-            Error::from(store::Error::Api(kube::Error::Api(refusal)))
-        };
-        for code in [401, 403] {
-            assert_eq!(answered(code), Error::Refused("partitions is forbidden".to_owned()));
-        }
-        for code in [429, 500, 503] {
-            assert_eq!(answered(code), Error::Away);
-        }
-        assert_eq!(Error::from(store::Error::Api(kube::Error::Service("refused".into()))), Error::Away);
     }
 }

@@ -8,16 +8,21 @@
 //! it and updates the streams ([`task`]); the candidacies of dead replicas are removed ([`sweeper`]).
 
 mod candidacies;
+mod election;
+mod error;
 mod hub;
 mod known;
 mod metrics;
 mod record;
 mod store;
+mod stream;
 mod sweeper;
 mod task;
 
 pub(crate) use candidacies::{End, Update};
-pub(crate) use hub::{CandidateStream, Error, Hub};
+pub(crate) use error::Error;
+pub(crate) use hub::Hub;
 pub(crate) use known::KnownPartitions;
 pub(crate) use store::{PartitionCache, PartitionView, Store};
+pub(crate) use stream::CandidateStream;
 pub(crate) use sweeper::Sweeper;

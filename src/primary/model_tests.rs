@@ -99,6 +99,12 @@ impl World {
         world
     }
 
+    fn after(events: &[Event]) -> Self {
+        let mut world = Self::new();
+        events.iter().for_each(|event| world.happen(event));
+        world
+    }
+
     fn replica(&mut self) -> Replica {
         self.numbers += 1;
         let id = ReplicaId::parse(&format!("{:08x}", self.numbers)).unwrap();
@@ -275,10 +281,7 @@ proptest! {
 
     #[test]
     fn whatever_happens_terms_have_one_primary_and_the_candidates_with_streams_are_in_the_order_of_their_entry(events in events()) {
-        let mut world = World::new();
-        for event in &events {
-            world.happen(event);
-        }
+        let mut world = World::after(&events);
         world.converge();
         world.assert_converged();
     }
@@ -286,8 +289,7 @@ proptest! {
 
 #[test]
 fn a_candidacy_that_was_dropped_while_it_lived_enters_anew_and_last() {
-    let mut world = World::new();
-    for event in [
+    let mut world = World::after(&[
         Event::Enter { at: 0, member: 0 },
         Event::Begin { at: 0 },
         Event::Commit { at: 0, lost: false },
@@ -296,9 +298,7 @@ fn a_candidacy_that_was_dropped_while_it_lived_enters_anew_and_last() {
         Event::Suspect { at: 1, other: 0 },
         Event::Begin { at: 1 },
         Event::Commit { at: 1, lost: false },
-    ] {
-        world.happen(&event);
-    }
+    ]);
     assert_eq!(world.history.last().unwrap().candidates, ["p-1"]);
     world.converge();
     let record = world.history.last().unwrap();
@@ -307,16 +307,13 @@ fn a_candidacy_that_was_dropped_while_it_lived_enters_anew_and_last() {
 
 #[test]
 fn a_candidacy_that_was_left_before_its_replica_learned_that_it_was_written_is_dropped() {
-    let mut world = World::new();
-    for event in [
+    let mut world = World::after(&[
         Event::Enter { at: 0, member: 0 },
         Event::Begin { at: 0 },
         Event::Leave { at: 0, which: 0 },
         Event::Commit { at: 0, lost: true },
         Event::Begin { at: 0 },
-    ] {
-        world.happen(&event);
-    }
+    ]);
     assert_eq!(world.history.last().unwrap().candidates, ["p-0"]);
     assert!(!world.replicas[0].open);
     world.converge();
@@ -326,15 +323,12 @@ fn a_candidacy_that_was_left_before_its_replica_learned_that_it_was_written_is_d
 
 #[test]
 fn a_newer_stream_on_another_replica_ends_the_older_one() {
-    let mut world = World::new();
-    for event in [
+    let mut world = World::after(&[
         Event::Enter { at: 0, member: 0 },
         Event::Begin { at: 0 },
         Event::Commit { at: 0, lost: false },
         Event::Enter { at: 1, member: 0 },
-    ] {
-        world.happen(&event);
-    }
+    ]);
     world.converge();
     assert_eq!(world.replaced, ["p-0"]);
     assert!(world.replicas[0].streams.is_empty());
@@ -343,8 +337,7 @@ fn a_newer_stream_on_another_replica_ends_the_older_one() {
 
 #[test]
 fn a_stream_that_was_replaced_does_not_come_back_when_the_newer_one_leaves() {
-    let mut world = World::new();
-    for event in [
+    let mut world = World::after(&[
         Event::Enter { at: 0, member: 0 },
         Event::Begin { at: 0 },
         Event::Commit { at: 0, lost: false },
@@ -356,9 +349,7 @@ fn a_stream_that_was_replaced_does_not_come_back_when_the_newer_one_leaves() {
         Event::Leave { at: 1, which: 0 },
         Event::Begin { at: 1 },
         Event::Commit { at: 1, lost: false },
-    ] {
-        world.happen(&event);
-    }
+    ]);
     world.converge();
     world.assert_converged();
     assert_eq!(world.replaced, ["p-0"]);
@@ -367,8 +358,7 @@ fn a_stream_that_was_replaced_does_not_come_back_when_the_newer_one_leaves() {
 
 #[test]
 fn a_stream_that_had_to_wait_does_not_replace_one_that_came_meanwhile() {
-    let mut world = World::new();
-    for event in [
+    let mut world = World::after(&[
         Event::Cut { at: 0, off: true },
         Event::Enter { at: 0, member: 0 },
         Event::See { at: 0, behind: 0 },
@@ -376,9 +366,7 @@ fn a_stream_that_had_to_wait_does_not_replace_one_that_came_meanwhile() {
         Event::Begin { at: 1 },
         Event::Commit { at: 1, lost: false },
         Event::Cut { at: 0, off: false },
-    ] {
-        world.happen(&event);
-    }
+    ]);
     assert_eq!(world.history.last().unwrap().term, 1);
     world.converge();
     world.assert_converged();
@@ -389,8 +377,7 @@ fn a_stream_that_had_to_wait_does_not_replace_one_that_came_meanwhile() {
 
 #[test]
 fn a_stream_that_had_to_wait_replaces_the_one_that_it_had_found() {
-    let mut world = World::new();
-    for event in [
+    let mut world = World::after(&[
         Event::Enter { at: 1, member: 0 },
         Event::Begin { at: 1 },
         Event::Commit { at: 1, lost: false },
@@ -399,9 +386,7 @@ fn a_stream_that_had_to_wait_replaces_the_one_that_it_had_found() {
         Event::Enter { at: 0, member: 0 },
         Event::See { at: 0, behind: 0 },
         Event::Cut { at: 0, off: false },
-    ] {
-        world.happen(&event);
-    }
+    ]);
     world.converge();
     world.assert_converged();
     assert!(world.replicas[1].streams.is_empty());

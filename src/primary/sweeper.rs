@@ -73,7 +73,7 @@ impl Sweeper {
             let dead = self.hub.presence.dead(ids.iter().map(|id| id.replica));
             let ids: BTreeSet<StreamId> = ids.into_iter().filter(|id| dead.contains(&id.replica)).collect();
             if !ids.is_empty() {
-                tracing::info!(partition = %key, candidacies = ids.len(), "dropping candidacies of dead replicas");
+                tracing::info!(partition = %key, candidacies = ids.len(), "removing candidacies of dead replicas");
                 self.hub.remove(&key, view, ids);
             }
         }
@@ -100,7 +100,7 @@ impl Sweeper {
         };
         for (key, view) in self.hub.store.with_records(&idle) {
             if record::has_orphans(&view.record, self.hub.presence.id(), &view.members) {
-                tracing::info!(partition = %key, "dropping candidacies without a stream");
+                tracing::info!(partition = %key, "removing candidacies without a stream");
                 self.hub.remove(&key, view, BTreeSet::new());
             }
         }

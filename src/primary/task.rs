@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::candidacies::End;
-use super::hub::{Hub, Inbox};
+use super::election::Inbox;
+use super::hub::Hub;
 use super::store::{PartitionView, WriteResult};
 use crate::api::ElectionStatus;
 use crate::api::names::ObjectKey;

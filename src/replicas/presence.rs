@@ -93,8 +93,8 @@ impl Presence {
         ids.into_iter().filter(|id| liveness.is_surely_dead(*id, now)).collect()
     }
 
-    /// Reads the Lease. A replica that seems dead afterwards has made no announcement before anything of it that the caller
-    /// has seen.
+    /// Reads the Lease: afterwards every announcement counts that was made before this call, also those that the watch has
+    /// not shown.
     ///
     /// # Errors
     /// Those of the API server.
@@ -129,9 +129,9 @@ impl Presence {
         let gone: Map<String, Value> = expired.iter().map(|id| (annotation(*id), Value::Null)).collect();
         let patch = json!({"metadata": {"resourceVersion": version, "annotations": gone}});
         match within(CALL, self.patch(&patch)).await {
-            Ok(()) => tracing::info!(replicas = expired.len(), "dead replicas are named no more"),
+            Ok(()) => tracing::info!(replicas = expired.len(), "announcements of dead replicas removed"),
             Err(error) if classify(&error) == Class::Conflict => {}
-            Err(error) => tracing::warn!(%error, lease = self.lease, "dead replicas not removed"),
+            Err(error) => tracing::warn!(%error, lease = self.lease, "announcements of dead replicas not removed"),
         }
     }
 
@@ -140,7 +140,7 @@ impl Presence {
         end.run_until_cancelled(Box::pin(self.keep())).await;
         let gone = json!({"metadata": {"annotations": {annotation(self.id): null}}});
         if let Err(error) = within(CALL, self.patch(&gone)).await {
-            tracing::warn!(%error, lease = self.lease, "this replica's announcement was not taken back");
+            tracing::warn!(%error, lease = self.lease, "this replica's announcement was not removed");
         }
     }
 
