@@ -50,7 +50,7 @@ fn definition(mut crd: CustomResourceDefinition) -> Result<Value, Error> {
     Ok(crd)
 }
 
-/// Adapts what the types say to what the API server makes of it, in every part of a schema.
+/// Adapts the schema of the types to the API server, in every part.
 fn simplify(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
@@ -64,7 +64,7 @@ fn simplify(schema: &mut Value) {
 
 fn simplify_one(fields: &mut Map<String, Value>) {
     // An absent field and `null` mean the same here, as in Kubernetes' own types: without `nullable` the API server
-    // drops a `null` before anybody has to judge it.
+    // drops a `null` before it is validated.
     if fields.get("nullable") == Some(&Value::Bool(true)) {
         fields.remove("nullable");
     }
@@ -76,7 +76,7 @@ fn simplify_one(fields: &mut Map<String, Value>) {
         let paragraphs = text.split("\n\n").map(|paragraph| paragraph.split('\n').collect::<Vec<_>>().join(" "));
         *text = paragraphs.collect::<Vec<_>>().join("\n\n");
     }
-    // Of two meanings of `default` only the keyword is meant: it has no object as its value in our types.
+    // A property named `default` has an object as its schema; the keyword has none in these types.
     if fields.contains_key("type") && fields.get("default").is_some_and(|value| !value.is_object()) {
         fields.remove("default");
     }

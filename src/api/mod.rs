@@ -27,7 +27,7 @@ pub const VERSION: &str = "v1alpha1";
 pub const MAX_PARTITIONS: i64 = 1000;
 /// Most pods that one partition may have.
 pub const MAX_SIZE: i64 = 21;
-/// Partitions, pods per partition and concurrently rolling partitions when the user says nothing.
+/// Partitions, pods per partition and concurrently rolling partitions by default.
 pub const DEFAULT_COUNT: i64 = 1;
 /// Longest `spec.config`, in bytes.
 pub const MAX_CONFIG_BYTES: usize = 16 * 1024;

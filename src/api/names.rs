@@ -6,7 +6,7 @@ use std::fmt;
 pub const API_PORT: u16 = 5678;
 /// Port that the nodes of a partition speak their protocol on.
 pub const PROTOCOL_PORT: u16 = 5679;
-/// Port of the controller's own gRPC service, as the nodes are told it.
+/// Port of the controller's own gRPC service in the nodes' configuration.
 pub const CONTROL_PORT: u16 = 5679;
 /// Name of the container of a node in its pod.
 pub const CONTAINER: &str = "atomix";

@@ -85,11 +85,11 @@ pub struct PartitionSpec {
     pub template_metadata: Option<TemplateMetadata>,
 }
 
-/// What the controller last saw of a Partition.
+/// What the controller last observed of a Partition.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PartitionStatus {
-    /// Generation of the partition that this status speaks of.
+    /// Generation of the partition that the controller observed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Pods that exist.
@@ -103,14 +103,14 @@ pub struct PartitionStatus {
     /// Label selector of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
-    /// Image that the pods were told to run.
+    /// Image of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     /// `Ready`; `Reconciling` while the partition is being brought to its spec; `Stalled` while that cannot succeed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("maxItems" = 16, "x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// Who of the partition's nodes is the primary; absent until one has stood for election.
+    /// The primary of the partition's nodes; absent until a node has entered an election.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub election: Option<ElectionStatus>,
 }

@@ -252,8 +252,8 @@ impl PartitionSet {
 }
 
 impl TemplateSpec {
-    /// The storage class that the nodes' claims name. An empty one says that no volume is to be made for them; without
-    /// claims it says nothing.
+    /// The storage class of the nodes' claims. An empty one means that no volume is provisioned; without claims it means
+    /// nothing.
     #[must_use]
     pub fn claimed_class(&self) -> Option<&str> {
         let class = self.storage_class.as_deref();
@@ -293,11 +293,11 @@ pub enum IpFamily {
     IPv6,
 }
 
-/// What the controller last saw of a PartitionSet.
+/// What the controller last observed of a PartitionSet.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PartitionSetStatus {
-    /// Generation of the set that this status speaks of.
+    /// Generation of the set that the controller observed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Partitions that exist.

@@ -6,6 +6,7 @@ use clap::CommandFactory;
 
 use super::*;
 use crate::grpc::tls::Sources;
+use crate::scope::Scope;
 use crate::tls::source::Source;
 use crate::tls::{ClientAuthentication, Mode, Periods};
 

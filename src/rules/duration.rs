@@ -1,4 +1,4 @@
-//! Durations as people write them (`5s`, `500ms`, `1m30s`) and as protobuf JSON has them (`"5s"`, `"0.5s"`).
+//! Durations as users write them (`5s`, `500ms`, `1m30s`) and as protobuf JSON has them (`"5s"`, `"0.5s"`).
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub fn parse_std(text: &str) -> Option<Duration> {
 /// Nanoseconds of a duration, see [`parse`].
 ///
 /// # Errors
-/// If it is none, or longer than protobuf can say.
+/// If the syntax is wrong, or it is longer than protobuf can represent.
 pub fn read(text: &str) -> Result<u128, ParseError> {
     if text.is_empty() {
         return Err(ParseError::Syntax);
@@ -79,14 +79,13 @@ pub fn protobuf_json(nanos: u128) -> String {
     format!("{seconds}.{}s", fraction.trim_end_matches('0'))
 }
 
-/// The form that people like to read: `5s`, `500ms`, `1us`, `1ns`, and never a fraction unless it takes one.
+/// The form for people: `5s`, `500ms`, `1us`, `1ns`, with a fraction only if necessary.
 #[must_use]
 pub fn readable(nanos: u128) -> String {
     let unit = [("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000)]
         .into_iter()
         .find(|(_, scale)| nanos.is_multiple_of(*scale));
     match unit {
-        // Of what is longer than a second, a person wants the seconds.
         Some((unit, scale)) if unit == "s" || nanos < 1_000_000_000 => format!("{}{unit}", nanos / scale),
         None if nanos < 1_000_000_000 => format!("{nanos}ns"),
         _ => protobuf_json(nanos),
@@ -121,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_protobuf_cannot_say_is_too_long() {
+    fn what_protobuf_cannot_represent_is_too_long() {
         assert_eq!(parse("87660000h"), Some(MAX_SECONDS * 1_000_000_000));
         for text in ["87660000h1ns", "87660000.1h", "9999999999999h", &format!("{}s", "9".repeat(60))] {
             assert_eq!(read(text), Err(ParseError::TooLarge), "{text}");

@@ -1,5 +1,5 @@
 //! Resource quantities: the syntax of `k8s.io/apimachinery/pkg/api/resource`, and the one form of a value that the API
-//! server stores. Children are rendered in that form, so that a stored object equals the wanted one.
+//! server stores. Child objects are rendered in that form.
 
 use super::parse_error::ParseError;
 

@@ -1,4 +1,4 @@
-//! What is legal and unwise: warnings that kubectl prints beside its answer.
+//! Warnings about what is valid and unwise; kubectl prints them.
 
 use super::pod;
 use super::read::SetObject;
@@ -35,7 +35,7 @@ pub(super) fn set(new: &SetObject, old: Option<&SetObject>) -> Vec<String> {
     warnings
 }
 
-/// What a shrink removes. It speaks of `old`: partitions that go are not brought to the new template first.
+/// The partitions that a shrink removes, with the template of `old`: they are not rolled to the new one first.
 fn removal(old: &SetObject, from: i64, to: i64) -> String {
     let removed = from - to;
     let (verb, owner) = if removed == 1 { ("is", "its") } else { ("are", "their") };
@@ -81,7 +81,7 @@ fn template(spec: &TemplateSpec, warnings: &mut Vec<String>) {
     }
 }
 
-/// A default of a whole structure goes with all that is in it when the structure is set.
+/// Defaults of whole structures, which a set replaces when it sets the structure.
 fn replaced_defaults(spec: &TemplateSpec, warnings: &mut Vec<String>) {
     let spreads = spec.topology_spread_constraints.as_ref().is_some_and(|constraints| !constraints.is_empty());
     let apart = spec.affinity.as_ref().is_none_or(|affinity| affinity.pod_anti_affinity.is_some());

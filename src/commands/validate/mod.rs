@@ -28,7 +28,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The file is no YAML, or none that kubectl accepts.
-    #[error("{file} is no YAML that kubectl takes: {message}")]
+    #[error("{file} is no YAML that kubectl accepts: {message}")]
     Yaml {
         /// Name of the file.
         file: String,

@@ -76,11 +76,11 @@ fn of_pods(term: &PodAffinityTerm, report: &mut Report<'_>) {
     for name in term.namespaces.iter().flatten() {
         report.field("namespace").each(name, syntax::dns_1123_label(name));
     }
-    let wanted = term.match_label_keys.as_deref().unwrap_or_default();
-    let unwanted = term.mismatch_label_keys.as_deref().unwrap_or_default();
-    selectors::label_keys(wanted, selector, &mut report.field("matchLabelKeys"));
-    selectors::label_keys(unwanted, selector, &mut report.field("mismatchLabelKeys"));
-    selectors::wanted_once(wanted, unwanted, selector, &mut report.field("matchLabelKeys"));
+    let matched = term.match_label_keys.as_deref().unwrap_or_default();
+    let mismatched = term.mismatch_label_keys.as_deref().unwrap_or_default();
+    selectors::label_keys(matched, selector, &mut report.field("matchLabelKeys"));
+    selectors::label_keys(mismatched, selector, &mut report.field("mismatchLabelKeys"));
+    selectors::matched_once(matched, mismatched, selector, &mut report.field("matchLabelKeys"));
     let mut report = report.field("topologyKey");
     if term.topology_key.is_empty() {
         report.required("can not be empty");

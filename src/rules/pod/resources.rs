@@ -10,9 +10,9 @@ use crate::rules::report::Report;
 use crate::rules::syntax;
 
 const HUGE_PAGES: &str = "hugepages-";
-/// What begins the names of resources in a quota.
+/// Prefix of the names of resources in a quota.
 const REQUESTS: &str = "requests.";
-/// Resources that a container can have by a short name.
+/// Resources of containers without a domain.
 const OF_CONTAINERS: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 /// Resources that are counted, in quotas only.
 const COUNTED: [&str; 9] = [
@@ -132,12 +132,12 @@ fn is_native(name: &str) -> bool {
     !name.contains('/') || name.contains("kubernetes.io/")
 }
 
-/// Whether a resource is one that a device plugin or an operator counts.
+/// Whether a resource is an extended one, of a device plugin or an operator.
 fn is_extended(name: &str) -> bool {
     !is_native(name) && !name.starts_with(REQUESTS) && syntax::qualified_name(&format!("{REQUESTS}{name}")).is_empty()
 }
 
-/// Whether a container may ask for less of a resource than its limit.
+/// Whether a request may be less than the limit.
 fn is_divisible(name: &str) -> bool {
     is_native(name) && !is_huge(name)
 }

@@ -87,7 +87,7 @@ fn one_spread(constraint: &TopologySpreadConstraint, report: &mut Report<'_>) {
     let selector = constraint.label_selector.as_ref();
     let keys = constraint.match_label_keys.as_deref().unwrap_or_default();
     selectors::label_keys(keys, selector, &mut report.field("matchLabelKeys"));
-    selectors::wanted_once(keys, &[], selector, &mut report.field("matchLabelKeys"));
+    selectors::matched_once(keys, &[], selector, &mut report.field("matchLabelKeys"));
     selectors::labels(selector, &mut report.field("labelSelector"));
 }
 

@@ -98,8 +98,8 @@ pub(super) fn label_keys(keys: &[String], selector: Option<&LabelSelector>, repo
     }
 }
 
-/// Keys whose values are wanted may stand nowhere else.
-pub(super) fn wanted_once(
+/// Keys that are matched may occur nowhere else.
+pub(super) fn matched_once(
     keys: &[String],
     unwanted: &[String],
     selector: Option<&LabelSelector>,

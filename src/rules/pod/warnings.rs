@@ -1,4 +1,4 @@
-//! What Kubernetes takes in the template of a StatefulSet and warns of, in its words.
+//! Kubernetes' own warnings about the template of a StatefulSet.
 
 use k8s_openapi::api::core::v1::{Affinity, LocalObjectReference, NodeSelectorTerm};
 
@@ -7,7 +7,7 @@ use crate::api::TemplateSpec;
 use crate::rules::quantity::Quantity;
 use crate::rules::syntax;
 
-/// Labels of nodes that have another name by now.
+/// Deprecated labels of nodes.
 const DEPRECATED: [(&str, &str); 8] = [
     ("beta.kubernetes.io/arch", "deprecated since v1.14; use \"kubernetes.io/arch\" instead"),
     ("beta.kubernetes.io/os", "deprecated since v1.14; use \"kubernetes.io/os\" instead"),
@@ -25,7 +25,7 @@ const DEPRECATED: [(&str, &str); 8] = [
 const BYTES: [&str; 2] = ["memory", "ephemeral-storage"];
 const NO_SELECTOR: &str = "labelSelector: a null labelSelector results in matching no pod";
 
-/// Warnings of the pods of a template that stands at `path`.
+/// Warnings about the pods of a template at `path`.
 pub(in crate::rules) fn warnings(spec: &TemplateSpec, path: &str) -> Vec<String> {
     let mut found = Vec::new();
     for key in spec.node_selector.iter().flat_map(|selector| selector.keys()) {

@@ -1,12 +1,14 @@
 //! What an update may not change.
 
-use super::{IMMUTABLE, IP_FAMILIES};
+use super::template::IP_FAMILIES;
 use crate::api::labels::annotations;
 use crate::api::{DEFAULT_COUNT, MAX_SIZE, Protocol, TemplateSpec};
 use crate::rules::consent::{self, Consent};
 use crate::rules::quantity::Quantity;
 use crate::rules::read::SetObject;
 use crate::rules::violation::{self, Violation};
+
+const IMMUTABLE: &str = "field is immutable";
 
 /// Fields of a template, or of a Partition's spec, that cannot change. Only well-formed values are compared.
 pub(in crate::rules) fn template_change(

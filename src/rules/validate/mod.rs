@@ -27,8 +27,6 @@ const MAX_ANNOTATIONS: usize = labels::MAX_ANNOTATIONS - 4 * 1024;
 const MAX_SPEC: usize = 512 * 1024;
 const RETENTION_ACTIONS: [&str; 2] = ["Retain", "Delete"];
 const MEMBER_PORTS: [&str; 2] = ["split", "shared"];
-const IP_FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
-const IMMUTABLE: &str = "field is immutable";
 
 /// Every violation of a set by itself. Defaults are filled in already.
 pub(super) fn set(set: &SetObject, violations: &mut Vec<Violation>) {
@@ -37,7 +35,7 @@ pub(super) fn set(set: &SetObject, violations: &mut Vec<Violation>) {
     let mut root = Report::new("", &missing, violations);
     let mut report = root.field("spec");
     report.field("partitions").within(spec.partitions, 1, MAX_PARTITIONS);
-    if json_size(spec) > MAX_SPEC {
+    if serde_json::to_vec(spec).is_ok_and(|json| json.len() > MAX_SPEC) {
         report.too_long(MAX_SPEC);
     }
     name(set, &mut root);
@@ -113,22 +111,4 @@ fn retention_policy(policy: Option<&ClaimRetentionPolicy>, report: &mut Report<'
     for (field, action) in [("whenDeleted", &policy.when_deleted), ("whenScaled", &policy.when_scaled)] {
         report.field(field).supported_if_given(action.as_deref(), &RETENTION_ACTIONS);
     }
-}
-
-/// Bytes of a value as JSON.
-fn json_size(value: &impl serde::Serialize) -> usize {
-    struct Counter(usize);
-    impl std::io::Write for Counter {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0 += bytes.len();
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut counter = Counter(0);
-    // The types have only string keys, and counting cannot fail.
-    serde_json::to_writer(&mut counter, value).map_or(usize::MAX, |()| counter.0)
 }

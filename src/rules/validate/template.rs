@@ -2,7 +2,6 @@
 
 use k8s_openapi::api::core::v1::EnvVar;
 
-use super::IP_FAMILIES;
 use crate::api::{MAX_ENV, MAX_SIZE, Protocol, TemplateSpec};
 use crate::rules::quantity::{Quantity, TOO_LARGE};
 use crate::rules::report::Report;
@@ -14,6 +13,7 @@ const MAX_IMAGE: usize = 1024;
 const MAX_ITEMS: usize = 64;
 const PULL_POLICIES: [&str; 3] = ["Always", "IfNotPresent", "Never"];
 const SINGLE_STACK: &str = "SingleStack";
+pub(super) const IP_FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
 const IP_FAMILY_POLICIES: [&str; 3] = [SINGLE_STACK, "PreferDualStack", "RequireDualStack"];
 
 /// Every violation of a template.

@@ -29,12 +29,12 @@ pub(super) fn diagnose(observed: &Observation) -> Diagnosis {
 
 /// What to do about a webhook that kube-apiserver could not call, by its message.
 fn remedy(why: &str) -> &'static str {
-    let says = |words: &[&str]| words.iter().any(|words| why.contains(words));
-    if says(&["x509"]) {
+    let has = |words: &[&str]| words.iter().any(|words| why.contains(words));
+    if has(&["x509"]) {
         "see the lines about certificate and bundles"
-    } else if says(&["no endpoints", "connection refused", "not found", "cannot route"]) {
+    } else if has(&["no endpoints", "connection refused", "not found", "cannot route"]) {
         "see the line about the service, and whether a pod of the controller is ready"
-    } else if says(&["deadline exceeded", "timeout"]) {
+    } else if has(&["deadline exceeded", "timeout"]) {
         "let the API server reach port 9443 of the pods: private clusters often need a rule of the firewall"
     } else {
         "see the log of the controller, and that of the API server"

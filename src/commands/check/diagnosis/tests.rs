@@ -4,13 +4,13 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::json;
 
-use super::super::observation::{Rights, Webhook};
+use super::super::observation::{Served, Webhook};
 use super::super::report::Outcome;
 use super::*;
 use crate::commands::check::canary::Canary;
-use crate::tls::Mode;
-use crate::tls::Periods;
+use crate::tls::authority::Authority;
 use crate::tls::source::Source;
+use crate::tls::{Mode, Periods, stored};
 
 fn names() -> Names {
     Names::new("keeper", "home", "x")
