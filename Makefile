@@ -5,7 +5,8 @@
 # make build   the release binary and, with a container builder, the image
 # make image   the same, and an error without a container builder
 # make lint    formatting and clippy
-# make manifests   the CRDs in deploy/atomix-controller.yaml, from the Rust types
+# make manifests   the CRDs in deploy/atomix-controller.yaml and docs/reference.md, from the Rust types
+# make docs    the book of docs/, in target/book
 
 ARGS ?=
 IMAGE ?= atomix/atomix-k8s-controller:latest
@@ -13,7 +14,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 BINARY = target/$(HOST)/release/atomix-controller
 MANIFEST = deploy/atomix-controller.yaml
 
-.PHONY: help build image binary demo test bench roll lint manifests
+.PHONY: help build image binary demo test bench roll lint manifests docs
 .NOTPARALLEL:
 
 help:
@@ -62,3 +63,9 @@ manifests:
 	cargo run --quiet --bin atomix-controller -- crds > target/crds.yaml
 	sed -e '/^# BEGIN GENERATED/,/^# END GENERATED/{//!d;}' -e '/^# BEGIN GENERATED/r target/crds.yaml' $(MANIFEST) > target/manifest.yaml
 	cp target/manifest.yaml $(MANIFEST)
+	cargo run --quiet -p webhook-tests --bin api-reference > target/reference.md
+	cp target/reference.md docs/reference.md
+
+docs:
+	@hack/need.sh cargo cc
+	@hack/docs.sh

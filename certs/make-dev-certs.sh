@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes certificates for trying out what certs/README.md says about an authority of your own: an authority, a serving
+# Makes certificates for trying out what docs/certificates.md says about an authority of your own: an authority, a serving
 # certificate of the webhooks, and a client certificate of the API server. They are for development: the keys stand in
 # files that nothing protects, and everything expires after 30 days.
 #

@@ -8,23 +8,20 @@ use hyper::header::{HeaderValue, USER_AGENT};
 use kube::{Client, Config};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{SetOnce, mpsc};
+use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{self, Admission, identity, server};
 use crate::api::PartitionSet;
 use crate::api::names::ObjectKey;
-use crate::certificates;
 use crate::cli::{GrpcAuth, Run};
 use crate::connections;
-use crate::controller::caches::Told;
-use crate::controller::{Caches, KnownPartitions, Manager};
+use crate::controller::{self, FIELD_MANAGER, Manager};
+use crate::events::Events;
 use crate::grpc;
 use crate::leader::{Elector, Term};
-use crate::primary::sweeper::Sweeper;
-use crate::primary::{Hub, Store};
+use crate::primary::{Hub, KnownPartitions, Store, Sweeper};
 use crate::proxy;
-use crate::queue::Trigger;
 use crate::replicas::{NoRandomness, Presence, ReplicaId};
 use crate::runtime::Runtime;
 use crate::runtime::metrics::{ProcessMetrics, Registry};
@@ -32,7 +29,7 @@ use crate::runtime::readiness::{self, Gate, Readiness};
 use crate::runtime::shutdown::{Shutdown, Stage};
 use crate::runtime::tasks::{Failure, Supervisor};
 use crate::store::sets::Sets;
-use crate::store::watch::FirstLists;
+use crate::store::{self, Caches, Triggers};
 use crate::tls::{self, Tls, TlsMetrics};
 
 /// Longest silence on a connection to the API server that is waited for: that of two bookmarks of a watch, which come
@@ -82,7 +79,7 @@ pub enum Error {
     Tls(#[from] tls::Error),
     /// A second signal came before everything had stopped.
     #[error("told to stop twice: ended before everything had stopped")]
-    Impatient,
+    ForcedShutdown,
     /// Something did not stop.
     #[error("not everything has stopped in time")]
     Overdue,
@@ -110,7 +107,7 @@ pub async fn run(options: Run) -> Result<(), Error> {
     };
     let result = tokio::select! {
         biased;
-        () = abandon.cancelled() => Err(Error::Impatient),
+        () = abandon.cancelled() => Err(Error::ForcedShutdown),
         result = run_until(options, registry, &supervisor) => result,
         () = overdue => Err(Error::Overdue),
     };
@@ -119,14 +116,14 @@ pub async fn run(options: Run) -> Result<(), Error> {
 
 async fn run_until(options: Run, registry: Registry, supervisor: &Supervisor) -> Result<(), Error> {
     let (readiness, shutdown) = (Readiness::new(), Shutdown::new(supervisor));
-    let webhook_listener = listen(options.webhook_address)?;
+    let webhook_listener = listen(options.webhook.address)?;
     let health_listener = listen(options.metrics_address)?;
-    let grpc_listener = listen(options.grpc_address)?;
+    let grpc_listener = listen(options.grpc.address)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        webhooks = %options.webhook_address,
+        webhooks = %options.webhook.address,
         metrics = %options.metrics_address,
-        grpc = %options.grpc_address,
+        grpc = %options.grpc.address,
         controller = options.controller_name,
         namespace = options.controller_namespace,
         watching = %options.scope(),
@@ -157,7 +154,9 @@ async fn assemble(
     let presence = Arc::new(presence(&options, runtime)?);
     serving.spawn("presence", Arc::clone(&presence).run(serving.stopping().clone()));
     let tls_metrics = registry.register::<TlsMetrics>();
-    let tls = certificates::start(&options, runtime, &presence, &tls_metrics)?;
+    let recorder = (serving.supervisor(), "event recorder of certificates");
+    let events = Events::start(client.clone(), FIELD_MANAGER, options.pod_name.clone(), recorder);
+    let tls = tls::start(options.webhook_tls(), runtime, &presence, events, &tls_metrics)?;
     let caches = Arc::new(Caches::default());
     let own_username = Arc::new(SetOnce::new());
     let account = readiness.gate("own account");
@@ -182,9 +181,9 @@ async fn assemble(
         drop(alive);
     });
 
-    let (sets, partitions) = (Trigger::default(), Trigger::default());
-    let known = Sets::new(client.clone(), Arc::clone(&caches), sets.clone());
-    serving.spawn_endless("confirm partitionsets", known.clone().keep_current());
+    let triggers = Triggers::default();
+    let known = Sets::new(client.clone(), Arc::clone(&caches), triggers.sets.clone());
+    serving.spawn_endless("confirm partitionsets", known.clone().confirm_after_interruptions());
     let groups = grpc::Groups::new(client.clone(), known.clone(), options.scope(), options.cluster_domain.clone());
     let elections = elections(&options, runtime, &caches, &presence);
     let sweeper = Sweeper::new(Arc::clone(&elections));
@@ -197,28 +196,27 @@ async fn assemble(
         elections: Arc::new(grpc::Elections::new(Arc::clone(&elections), options.scope())),
     };
     let grpc_tls =
-        options.grpc_tls().map(|from| grpc::tls::start(&from, &options.controller_namespace, runtime, &tls_metrics));
+        options.grpc.tls().map(|from| grpc::tls::start(&from, &options.controller_namespace, runtime, &tls_metrics));
     serve_grpc(&options, runtime, (grpc_listener, grpc_tls), api, &caches).await?;
 
-    let told: Told = Arc::new(move |key: &ObjectKey| elections.changed(key));
-    let triggers = (sets.clone(), partitions.clone(), told);
-    let synced = start_watches(&options, runtime, &caches, triggers);
-    let manager = Manager {
-        client: client.clone(),
+    let listener = Arc::new(move |key: &ObjectKey| elections.changed(key));
+    let synced = store::start(runtime, &options.scope(), &options.controller_name, &caches, &triggers, listener);
+    let manager = Manager::new(
+        runtime,
         caches,
-        reader: known,
-        scope: options.scope(),
-        settings: Arc::new(options.settings()),
-        pod_name: options.pod_name.clone(),
-        metrics: registry.register(),
-        sets,
-        partitions,
-        workers: usize::from(options.workers),
-        supervisor: runtime.supervisor().clone(),
-    };
-    let led = Led { manager, sweeper, tls };
+        known,
+        triggers,
+        controller::Options {
+            settings: Arc::new(options.settings()),
+            scope: options.scope(),
+            pod_name: options.pod_name.clone(),
+            workers: usize::from(options.partitions.workers),
+        },
+    );
+    let work = LeaderWork { manager, sweeper, tls };
     let able = able_to_lead(synced, own_username);
-    draining.spawn("elector", stand(options, runtime.clone(), presence.id(), led, able, draining.stopping().clone()));
+    draining
+        .spawn("elector", campaign(options, runtime.clone(), presence.id(), work, able, draining.stopping().clone()));
     Ok(())
 }
 
@@ -284,7 +282,7 @@ async fn withdraw(elections: Arc<Hub>, stop: CancellationToken) {
 
 /// What the Atomix API lets whom do.
 fn access(options: &Run, client: &Client) -> grpc::Access {
-    match options.grpc_auth {
+    match options.grpc.auth {
         GrpcAuth::None => options.access(),
         GrpcAuth::Kubernetes => options.access().by_word_of(client.clone()),
     }
@@ -303,7 +301,7 @@ async fn serve_grpc(
     api.access.report(tls.is_some());
     let reporter = grpc::health::Reporter::new().await;
     let routes = grpc::routes::routes(api, reporter.service())?;
-    tasks.spawn("gRPC health", reporter.run(readiness.clone(), caches.sets_currency.subscribe(), stop.clone()));
+    tasks.spawn("gRPC health", reporter.run(readiness.clone(), caches.sets_freshness.subscribe(), stop.clone()));
     let alive = readiness.alive("gRPC server");
     let metrics = runtime.registry.register();
     let server = grpc::server::serve(listener, tls, routes, metrics, grpc_limits(options), stop.clone());
@@ -330,48 +328,23 @@ fn grpc_limits(options: &Run) -> grpc::server::Limits {
     grpc::server::Limits { connections, ..limits }
 }
 
-/// Starts what fills the caches. The receiver ends when all of them have their first lists.
-fn start_watches(
-    options: &Run,
-    runtime: &Runtime,
-    caches: &Arc<Caches>,
-    triggers: (Trigger, Trigger, Told),
-) -> mpsc::Receiver<()> {
-    let (synced, all_synced) = mpsc::channel::<()>(1);
-    let gate = |kind: &str| -> FirstLists {
-        let (gate, mut synced) = (runtime.readiness.gate(format!("cache: {kind}")), Some(synced.clone()));
-        Box::new(move |heard| match heard {
-            Ok(()) => {
-                gate.open();
-                drop(synced.take());
-            }
-            Err(why) => gate.explain(&why),
-        })
-    };
-    let from = (&runtime.client, &options.scope());
-    for (name, watch) in caches.watches(from, &options.controller_name, triggers, gate) {
-        runtime.tasks(Stage::Serve).spawn_endless(name, watch);
-    }
-    all_synced
-}
-
 /// What only the replica that leads does.
-struct Led {
+struct LeaderWork {
     manager: Manager,
     sweeper: Sweeper,
     tls: Tls,
 }
 
-/// Stands for election once this replica is `able` to lead, and does what the leader does while elected.
-async fn stand(
+/// Campaigns for leadership once this replica is `able` to lead, and does the work of the leader while it leads.
+async fn campaign(
     options: Run,
     runtime: Runtime,
     id: ReplicaId,
-    work: Led,
+    work: LeaderWork,
     able: impl Future<Output = ()>,
     stop: CancellationToken,
 ) {
-    let Led { manager, sweeper, tls } = work;
+    let LeaderWork { manager, sweeper, tls } = work;
     if stop.run_until_cancelled(able).await.is_none() {
         return;
     }
@@ -384,7 +357,7 @@ async fn stand(
     );
     let lead = |term: Term| {
         let (supervisor, ending) = (runtime.supervisor(), term.ending.clone());
-        let (work, sweeping) = (manager.clone().lead(term.clone()), sweeper.everywhere());
+        let (work, sweeping) = (manager.clone().lead(term.clone()), sweeper.sweep_all());
         let tls = supervisor.supervise("certificates of the leader", &ending, tls.clone().lead(term));
         supervisor.spawn("leader", &ending, async move {
             tokio::join!(work, tls);
@@ -394,11 +367,10 @@ async fn stand(
     elector.run(stop, lead).await;
 }
 
-/// Waits until every watch has its first list, with which it drops its sender, and the own user name is known. A leader
-/// with half a cache would try to create what exists; one whose webhook does not know it would have each of its
-/// Partitions refused.
-async fn able_to_lead(mut all_synced: mpsc::Receiver<()>, own_username: Arc<SetOnce<String>>) {
-    while all_synced.recv().await.is_some() {}
+/// Waits until the first lists of all watches are in, and the own user name is known. A leader with half a cache would try
+/// to create what exists; one whose webhook does not know it would have each of its Partitions refused.
+async fn able_to_lead(synced: impl Future<Output = ()>, own_username: Arc<SetOnce<String>>) {
+    synced.await;
     own_username.wait().await;
 }
 

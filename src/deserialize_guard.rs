@@ -1,7 +1,7 @@
-//! An object of which it is not sure that it can be read: one bad object must not hide the others of a list or a watch.
+//! An object that may not be readable: one bad object must not hide the others of a list or a watch.
 //!
-//! kube's `DeserializeGuard` does the same by way of a copy of the whole object in memory, twice. That costs more than
-//! everything else that is done with an event, so here the text is kept until it is known that it can be read.
+//! kube's `DeserializeGuard` does the same with two copies of the whole object in memory, which costs more than everything
+//! else that is done with an event. This one keeps the text until the object is read.
 
 use std::borrow::Cow;
 
@@ -11,18 +11,16 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// What was read, or why it could not be.
+/// An object, or why it cannot be read.
 #[derive(Clone, Debug)]
-pub struct DeserializeGuard<K>(pub Result<K, Unreadable>);
+pub(crate) struct DeserializeGuard<K>(pub(crate) Result<K, Unreadable>);
 
 /// An object that cannot be read.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{error}")]
-pub struct Unreadable {
-    /// What is wrong with it.
-    pub error: String,
-    /// Its metadata.
-    pub metadata: ObjectMeta,
+pub(crate) struct Unreadable {
+    pub(crate) error: String,
+    pub(crate) metadata: ObjectMeta,
 }
 
 impl<'de, K: DeserializeOwned> Deserialize<'de> for DeserializeGuard<K> {
@@ -92,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_about_an_unreadable_object_says_which_it_is() {
+    fn an_event_about_an_unreadable_object_names_it() {
         for (object, name) in [(BAD, "bad"), (GOOD, "good")] {
             let event = format!(r#"{{"type": "MODIFIED", "object": {object}}}"#);
             match serde_json::from_slice(event.as_bytes()).unwrap() {

@@ -1,6 +1,7 @@
-//! Kubernetes events: few, on the object that a person looks at, and never in anybody's way.
+//! Kubernetes events on the objects that a person looks at.
 //!
-//! kube's own recorder takes two events with different notes for one, and shows the first note for both; hence this.
+//! The recorder of kube-runtime 5 does not compare the notes of two events: it counts an event with another note as a
+//! repetition and shows the note of the first. This recorder compares them.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,72 +9,72 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::{Event, EventSeries};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
-use kube::{Api, Client, Resource};
+use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::json;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::api_error::{Class, classify};
 use crate::calls::within;
 use crate::runtime::tasks::Supervisor;
 use crate::text::shortened;
 
-/// Events that may wait to be written; more are dropped, since the conditions say the same.
-const WAITING: usize = 256;
-/// Events that are remembered, so that the same one is counted when it happens again.
-const REMEMBERED: usize = 512;
+/// Events that may wait to be written. More are dropped: the conditions say the same.
+const MAX_QUEUED: usize = 256;
+/// Series that are remembered.
+const MAX_SERIES: usize = 512;
 /// How long after an event the same one is counted instead of written anew, as in client-go.
-const SERIES: SignedDuration = SignedDuration::from_mins(6);
+const SERIES_GAP: Duration = Duration::from_secs(360);
 /// Longest that one call may take: the events behind it wait.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes that the API server takes in a note.
+const MAX_NOTE: usize = 1024;
+/// Bytes that the API server takes in `reportingInstance`.
+const MAX_INSTANCE: usize = 128;
 
 /// How an event is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Severity {
-    /// For information.
+pub(crate) enum Severity {
     Normal,
-    /// Something needs attention.
     Warning,
 }
 
-/// What makes two events the same one.
+/// What two events have in common that are the same one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Told {
+struct Key {
     uid: String,
     severity: Severity,
     reason: String,
     note: String,
 }
 
-/// Where events are handed in. Handing in never waits and never fails.
+/// The queue of events. Publishing never waits and never fails.
 #[derive(Clone, Debug)]
-pub struct Events(mpsc::Sender<(Told, ObjectReference)>);
+pub struct Events(mpsc::Sender<(Key, ObjectReference)>);
 
 impl Events {
-    /// Starts writing events as `controller`, from the replica called `instance`; `tasks` says who observes the task that
-    /// does it, and its name.
-    #[must_use]
-    pub fn start(
+    /// Starts a task of that name that writes events as `controller`, from the replica called `instance`, until the last
+    /// clone is dropped.
+    pub(crate) fn start(
         client: Client,
         controller: &str,
         instance: Option<String>,
-        tasks: (&Supervisor, &'static str),
+        (supervisor, task): (&Supervisor, &'static str),
     ) -> Self {
-        let (supervisor, task) = tasks;
-        let (sender, mut receiver) = mpsc::channel::<(Told, ObjectReference)>(WAITING);
+        let (sender, mut receiver) = mpsc::channel::<(Key, ObjectReference)>(MAX_QUEUED);
         let instance = instance.filter(|instance| !instance.is_empty()).unwrap_or_else(|| controller.to_owned());
         let mut recorder = Recorder {
             client,
             controller: controller.to_owned(),
-            instance: shortened(instance, INSTANCE_BYTES),
-            memory: Memory::default(),
+            instance: shortened(instance, MAX_INSTANCE),
+            series: HashMap::new(),
         };
-        // It ends with the last of those who hand in events.
         supervisor.spawn_finite(task, async move {
-            while let Some((told, object)) = receiver.recv().await {
-                let reason = told.reason.clone();
-                if let Err(error) = recorder.write(told, object).await {
+            while let Some((key, object)) = receiver.recv().await {
+                let reason = key.reason.clone();
+                if let Err(error) = recorder.record(key, object).await {
                     tracing::debug!(%error, reason, "an event was not written");
                 }
             }
@@ -81,69 +82,85 @@ impl Events {
         Self(sender)
     }
 
-    /// Hands in an event about `object`, which must be of a namespace.
-    pub fn publish(
+    /// Queues an event about `object`, which is an object of a namespace.
+    pub(crate) fn publish(
         &self,
         object: &impl Resource<DynamicType = ()>,
         severity: Severity,
         reason: &str,
         note: impl Into<String>,
     ) {
-        let told = Told {
+        let key = Key {
             uid: object.meta().uid.clone().unwrap_or_default(),
             severity,
             reason: reason.to_owned(),
-            note: shortened(note.into(), NOTE_BYTES),
+            note: shortened(note.into(), MAX_NOTE),
         };
-        if self.0.try_send((told, object.object_ref(&()))).is_err() {
+        if self.0.try_send((key, object.object_ref(&()))).is_err() {
             tracing::debug!(reason, "an event was dropped: too many are waiting");
         }
     }
+}
+
+/// An event that was written lately, and how often it has happened.
+struct Series {
+    name: String,
+    count: i32,
+    last: Instant,
 }
 
 struct Recorder {
     client: Client,
     controller: String,
     instance: String,
-    memory: Memory,
+    series: HashMap<Key, Series>,
 }
 
 impl Recorder {
-    /// Counts an event that was told lately, and creates any other.
-    async fn write(&mut self, told: Told, object: ObjectReference) -> kube::Result<()> {
+    /// Counts an event that was written lately, and creates any other.
+    async fn record(&mut self, key: Key, object: ObjectReference) -> kube::Result<()> {
         let events: Api<Event> = Api::namespaced(self.client.clone(), object.namespace.as_deref().unwrap_or("default"));
-        let now = Timestamp::now();
-        if let Some(again) = self.memory.again(&told, now) {
-            let series = EventSeries { count: again.count, last_observed_time: MicroTime(now) };
-            let patch = Patch::Merge(json!({ "series": series }));
-            match within(CALL_TIMEOUT, events.patch(&again.name, &PatchParams::default(), &patch)).await {
-                // Somebody has deleted it, or it has lived as long as the API server keeps events.
+        let (now, time) = (Instant::now(), MicroTime(Timestamp::now()));
+        self.series.retain(|_, series| now.duration_since(series.last) < SERIES_GAP);
+        if let Some(series) = self.series.get_mut(&key) {
+            let count = series.count.saturating_add(1);
+            let patch = json!({"series": EventSeries { count, last_observed_time: time.clone() }});
+            let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
+            match within(CALL_TIMEOUT, events.patch(&series.name, &params, &patch)).await {
+                // It was deleted, or has expired.
                 Err(error) if classify(&error) == Class::Gone => {}
-                Err(error) => return Err(error),
-                Ok(_) => {
-                    self.memory.remember(told, again);
+                result => {
+                    result?;
+                    (series.count, series.last) = (count, now);
                     return Ok(());
                 }
             }
         }
-        let name = name(object.name.as_deref().unwrap_or(&self.controller), now);
-        let event = self.event(&told, name.clone(), object, now);
-        within(CALL_TIMEOUT, events.create(&PostParams::default(), &event)).await?;
-        self.memory.remember(told, Last { name, count: 1, at: now });
+        let event = self.event(&key, object, time);
+        let name = within(CALL_TIMEOUT, events.create(&PostParams::default(), &event)).await?.name_any();
+        if self.series.len() >= MAX_SERIES {
+            self.series.clear();
+        }
+        self.series.insert(key, Series { name, count: 1, last: now });
         Ok(())
     }
 
-    fn event(&self, told: &Told, name: String, object: ObjectReference, now: Timestamp) -> Event {
-        let severity = match told.severity {
+    fn event(&self, key: &Key, object: ObjectReference, time: MicroTime) -> Event {
+        let severity = match key.severity {
             Severity::Normal => "Normal",
             Severity::Warning => "Warning",
         };
+        let metadata = ObjectMeta {
+            generate_name: Some(format!("{}.", object.name.as_deref().unwrap_or(&self.controller))),
+            namespace: object.namespace.clone(),
+            ..ObjectMeta::default()
+        };
         Event {
-            metadata: ObjectMeta { name: Some(name), namespace: object.namespace.clone(), ..ObjectMeta::default() },
-            event_time: Some(MicroTime(now)),
+            metadata,
+            event_time: Some(time),
             type_: Some(severity.to_owned()),
-            reason: Some(told.reason.clone()),
-            note: Some(told.note.clone()),
+            reason: Some(key.reason.clone()),
+            note: Some(key.note.clone()),
             action: Some("Reconcile".to_owned()),
             reporting_controller: Some(self.controller.clone()),
             reporting_instance: Some(self.instance.clone()),
@@ -153,124 +170,113 @@ impl Recorder {
     }
 }
 
-/// When an event was last told, and how often.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Last {
-    name: String,
-    count: i32,
-    at: Timestamp,
-}
-
-/// The events that were told lately.
-#[derive(Debug, Default)]
-struct Memory(HashMap<Told, Last>);
-
-impl Memory {
-    /// The event that is to be counted once more, as it is then; none if there is no such event, or not lately.
-    fn again(&self, told: &Told, now: Timestamp) -> Option<Last> {
-        let last = self.0.get(told).filter(|last| is_recent(last, now))?;
-        Some(Last { name: last.name.clone(), count: last.count.saturating_add(1), at: now })
-    }
-
-    /// Remembers what was told, and forgets what is too long ago, or the oldest if that is not enough.
-    fn remember(&mut self, told: Told, last: Last) {
-        if !self.0.contains_key(&told) && self.0.len() >= REMEMBERED {
-            self.0.retain(|_, known| is_recent(known, last.at));
-            if self.0.len() >= REMEMBERED
-                && let Some(oldest) = self.0.iter().min_by_key(|(_, known)| known.at).map(|(told, _)| told.clone())
-            {
-                self.0.remove(&oldest);
-            }
-        }
-        self.0.insert(told, last);
-    }
-}
-
-fn is_recent(last: &Last, now: Timestamp) -> bool {
-    now.duration_since(last.at) < SERIES
-}
-
-/// The name of an event about the object called `object`: a DNS subdomain, as that is one.
-fn name(object: &str, now: Timestamp) -> String {
-    /// Bytes that the API server takes in a name.
-    const MOST: usize = 253;
-    let time = format!("{:x}", now.as_nanosecond());
-    // Names are ASCII.
-    let start = object.get(..MOST - 1 - time.len()).unwrap_or(object);
-    format!("{}.{time}", start.trim_end_matches(['.', '-']))
-}
-
-/// Bytes that the API server takes in a note.
-const NOTE_BYTES: usize = 1024;
-/// Bytes that the API server takes in `reportingInstance`.
-const INSTANCE_BYTES: usize = 128;
-
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use hyper::{Method, Request, Response};
+    use kube::client::Body;
+    use serde_json::Value;
+    use tokio::time::advance;
+    use tower::service_fn;
+
     use super::*;
 
-    fn told(note: &str) -> Told {
-        Told { uid: "u".to_owned(), severity: Severity::Normal, reason: "R".to_owned(), note: note.to_owned() }
+    /// What an API server was sent: `POST <note>` or `PATCH <name> <count>`.
+    #[derive(Clone, Default)]
+    struct Server(Arc<Mutex<Vec<String>>>);
+
+    impl Server {
+        fn recorder(&self) -> Recorder {
+            let sent = Arc::clone(&self.0);
+            let service = service_fn(move |request: Request<Body>| {
+                let sent = Arc::clone(&sent);
+                async move {
+                    let (head, body) = request.into_parts();
+                    let mut event: Value = serde_json::from_slice(&body.collect_bytes().await?)?;
+                    let mut sent = sent.lock().unwrap();
+                    let name = head.uri.path().rsplit('/').next().unwrap_or_default().to_owned();
+                    let code = if name == "w.gone" { 404 } else { 200 };
+                    if head.method == Method::POST {
+                        let note = event["note"].as_str().unwrap().to_owned();
+                        event["metadata"]["name"] = json!(format!("w.{note}"));
+                        sent.push(format!("POST {note}"));
+                    } else {
+                        sent.push(format!("PATCH {name} {}", event["series"]["count"]));
+                        let fault = json!({"kind": "Status", "code": code, "status": "Failure"});
+                        event = if code == 200 { json!({"metadata": {"name": name}}) } else { fault };
+                    }
+                    let response = Response::builder().status(code).body(Body::from(event.to_string().into_bytes()));
+                    response.map_err(|error| -> tower::BoxError { error.into() })
+                }
+            });
+            Recorder {
+                client: Client::new(service, "default"),
+                controller: "c".to_owned(),
+                instance: "c-1".to_owned(),
+                series: HashMap::new(),
+            }
+        }
+
+        fn sent(&self) -> Vec<String> {
+            std::mem::take(&mut self.0.lock().unwrap())
+        }
     }
 
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
+    fn key(note: &str) -> Key {
+        Key { uid: "u".to_owned(), severity: Severity::Normal, reason: "R".to_owned(), note: note.to_owned() }
     }
 
-    fn last(name: &str, count: i32, second: i64) -> Last {
-        Last { name: name.to_owned(), count, at: at(second) }
+    async fn record(recorder: &mut Recorder, key: Key) {
+        let object = ObjectReference { name: Some("w".to_owned()), ..ObjectReference::default() };
+        recorder.record(key, object).await.unwrap();
     }
 
-    #[test]
-    fn the_same_event_is_counted_and_one_with_another_note_or_object_is_not() {
-        let mut memory = Memory::default();
-        assert_eq!(memory.again(&told("w-3 is deleted"), at(0)), None);
-        memory.remember(told("w-3 is deleted"), last("w.1", 1, 0));
-        assert_eq!(memory.again(&told("w-3 is deleted"), at(60)), Some(last("w.1", 2, 60)));
-        let other = told("w-3 is deleted");
+    #[tokio::test(start_paused = true)]
+    async fn the_same_event_is_counted_and_one_with_another_note_or_object_is_created() {
+        let server = Server::default();
+        let mut recorder = server.recorder();
+        for _ in 0..3 {
+            record(&mut recorder, key("a")).await;
+        }
+        assert_eq!(server.sent(), ["POST a", "PATCH w.a 2", "PATCH w.a 3"]);
         for other in [
-            told("w-2 is deleted"),
-            Told { uid: "v".to_owned(), ..other.clone() },
-            Told { severity: Severity::Warning, ..other.clone() },
-            Told { reason: "S".to_owned(), ..other },
+            key("b"),
+            Key { uid: "v".to_owned(), ..key("a") },
+            Key { severity: Severity::Warning, ..key("a") },
+            Key { reason: "S".to_owned(), ..key("a") },
         ] {
-            assert_eq!(memory.again(&other, at(60)), None, "{other:?}");
+            let created = format!("POST {}", other.note);
+            record(&mut recorder, other).await;
+            assert_eq!(server.sent(), [created]);
         }
     }
 
-    #[test]
-    fn a_series_ends_when_the_event_has_not_happened_for_a_while() {
-        let mut memory = Memory::default();
-        memory.remember(told("a"), last("w.1", 1, 0));
-        let again = memory.again(&told("a"), at(359)).unwrap();
-        memory.remember(told("a"), again);
-        assert_eq!(memory.again(&told("a"), at(718)), Some(last("w.1", 3, 718)));
-        assert_eq!(memory.again(&told("a"), at(719)), None);
-    }
-
-    #[test]
-    fn what_is_remembered_is_bounded_and_the_oldest_goes_first() {
-        let mut memory = Memory::default();
-        let note = |second: i64| told(&second.to_string());
-        let most = i64::try_from(REMEMBERED).unwrap();
-        // Ten of them in a millisecond each, so that none is too long ago.
-        let at = |index: i64| Timestamp::from_millisecond(index).unwrap();
-        for index in 0..=most {
-            memory.remember(note(index), Last { name: "w".to_owned(), count: 1, at: at(index) });
+    #[tokio::test(start_paused = true)]
+    async fn a_series_ends_when_the_event_has_not_happened_for_a_while_or_is_gone() {
+        let server = Server::default();
+        let mut recorder = server.recorder();
+        record(&mut recorder, key("a")).await;
+        for _ in 0..2 {
+            advance(SERIES_GAP - Duration::from_secs(1)).await;
+            record(&mut recorder, key("a")).await;
         }
-        assert_eq!(memory.0.len(), REMEMBERED);
-        assert_eq!(memory.again(&note(0), at(most)), None);
-        assert!(memory.again(&note(1), at(most)).is_some());
-        // All of them are too long ago now.
-        memory.remember(note(-1), last("w", 1, 3600));
-        assert_eq!(memory.0.len(), 1);
+        advance(SERIES_GAP).await;
+        record(&mut recorder, key("a")).await;
+        assert_eq!(server.sent(), ["POST a", "PATCH w.a 2", "PATCH w.a 3", "POST a"]);
+        for _ in 0..2 {
+            record(&mut recorder, key("gone")).await;
+        }
+        assert_eq!(server.sent(), ["POST gone", "PATCH w.gone 2", "POST gone"]);
     }
 
-    #[test]
-    fn the_name_of_an_event_is_one_that_the_api_server_takes() {
-        assert_eq!(name("w", Timestamp::from_nanosecond(255).unwrap()), "w.ff");
-        let long = format!("{}--.{}", "a".repeat(233), "b".repeat(17));
-        let cut = name(&long, Timestamp::from_second(1_800_000_000).unwrap());
-        assert!(cut.len() <= 253 && cut.starts_with(&format!("{}.", "a".repeat(233))), "{cut}");
+    #[tokio::test(start_paused = true)]
+    async fn the_number_of_series_is_bounded() {
+        let server = Server::default();
+        let mut recorder = server.recorder();
+        for note in 0..=MAX_SERIES {
+            record(&mut recorder, key(&note.to_string())).await;
+            assert!(recorder.series.len() <= MAX_SERIES);
+        }
     }
 }

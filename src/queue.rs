@@ -26,8 +26,8 @@ const SPARE: usize = 2;
 
 type Requests = mpsc::UnboundedSender<ScheduleRequest<ObjectKey>>;
 
-/// The sending side: asks for a key to be reconciled. While no queue is open, nobody reconciles and what is asked for is
-/// dropped; whoever opens one asks for every key anew. Clones share one queue.
+/// The sending side: requests the reconciliation of a key. While no queue is open, requests are dropped; the leader that
+/// opens one requests every key anew. Clones share one queue.
 #[derive(Clone, Debug, Default)]
 pub struct Trigger(Arc<ArcSwapOption<Requests>>);
 
@@ -40,12 +40,12 @@ impl Trigger {
         Queue { requests, trigger: self.clone() }
     }
 
-    /// Asks for `key` to be reconciled as soon as a worker is free.
+    /// Requests the reconciliation of `key` as soon as a worker is free.
     pub fn now(&self, key: ObjectKey) {
         self.after(key, Duration::ZERO);
     }
 
-    /// Asks for `key` to be reconciled after a while, or before if something else asks for it.
+    /// Requests the reconciliation of `key` after a while, or before at another request.
     pub fn after(&self, key: ObjectKey, wait: Duration) {
         if let Some(requests) = &*self.0.load() {
             // The receiver is gone only while its queue is being closed.
@@ -67,7 +67,7 @@ impl Drop for Queue {
     }
 }
 
-/// What a reconciliation asks for.
+/// How a reconciliation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Nothing until something changes.
@@ -89,9 +89,9 @@ impl Outcome {
 }
 
 impl Queue {
-    /// Runs `reconcile` for every key that is asked for, until `stop`; then lets those finish that have begun. At most
+    /// Runs `reconcile` for every requested key, until `stop`; then lets those finish that have begun. At most
     /// `workers` of one namespace run at a time, and [`SPARE`] more of others: where writes of one namespace are slow,
-    /// by a webhook of somebody else's for instance, the others go on. A panic in `reconcile` counts as a failure of
+    /// by a webhook of the cluster for instance, the others go on. A panic in `reconcile` counts as a failure of
     /// that key alone.
     pub async fn run<F, R>(mut self, workers: usize, stop: CancellationToken, reconcile: F)
     where

@@ -1,4 +1,4 @@
-//! Which namespaces the controllers look after.
+//! The namespaces of this controller.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,33 +6,29 @@ use std::fmt;
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource};
 
-/// The namespaces that are watched.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Scope {
-    /// All that there are, and those to come.
+    /// All, future ones included.
     #[default]
     All,
-    /// These, of which there is at least one, and no others.
+    /// These; at least one.
     Only(BTreeSet<String>),
 }
 
 impl Scope {
-    /// The scope of those namespaces, or of all if none is named. One that is named twice counts once.
-    #[must_use]
-    pub fn of(namespaces: &[String]) -> Self {
+    /// The scope of those namespaces, or of all if none is named.
+    pub(crate) fn of(namespaces: &[String]) -> Self {
         if namespaces.is_empty() { Self::All } else { Self::Only(namespaces.iter().cloned().collect()) }
     }
 
-    /// Whether `namespace` is one of them.
-    #[must_use]
-    pub fn includes(&self, namespace: &str) -> bool {
+    pub(crate) fn includes(&self, namespace: &str) -> bool {
         match self {
             Self::All => true,
             Self::Only(namespaces) => namespaces.contains(namespace),
         }
     }
 
-    /// What has to be watched of one kind, with the namespace of each; none of all namespaces at once.
+    /// The APIs of one kind, each with its namespace; a single one without a namespace for all.
     pub(crate) fn apis<K>(&self, client: &Client) -> Vec<(Option<String>, Api<K>)>
     where
         K: Resource<Scope = NamespaceResourceScope>,

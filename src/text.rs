@@ -1,6 +1,6 @@
-//! Texts that have to fit somewhere.
+//! Texts of bounded length.
 
-/// A text of at most `most` bytes, with dots in the place of what is left out. `most` is at least 3.
+/// A text of at most `most` bytes, at least 3, with dots in the place of the rest.
 pub(crate) fn shortened(mut text: String, most: usize) -> String {
     if text.len() > most {
         let end = (0..=most.saturating_sub(3)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();

@@ -4,10 +4,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::text::shortened;
 
-/// Most bytes of a message. The API server takes 32 KiB, and the status has to fit into etcd beside the spec.
+/// Most bytes of a message. The API server accepts 32 KiB, and the status has to fit into etcd beside the spec.
 const MESSAGE_BYTES: usize = 8 * 1024;
 
-/// The object is as its spec says, and works.
+/// The object is as its spec requires, and works.
 pub const READY: &str = "Ready";
 /// The object is being brought to its spec. Present only while that is true, as kstatus tools expect.
 pub const RECONCILING: &str = "Reconciling";
@@ -48,7 +48,7 @@ pub fn settle(before: &[Condition], drafts: Vec<Draft>, generation: Option<i64>,
         .collect()
 }
 
-/// Whether two lists of conditions say the same but for their messages, which tell how far things are.
+/// Whether two lists of conditions differ in nothing but their messages, which report progress.
 #[must_use]
 pub fn same_outline(left: &[Condition], right: &[Condition]) -> bool {
     let outline = |condition: &Condition| (condition.type_.clone(), condition.status.clone(), condition.reason.clone());

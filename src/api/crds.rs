@@ -6,20 +6,15 @@ use serde_json::{Map, Value, json};
 
 use super::{Partition, PartitionSet, schema};
 
-/// Where the structural schema of the one version stands in a CRD.
+/// Pointer of the structural schema in a CRD.
 pub(crate) const SCHEMA: &str = "/spec/versions/0/schema/openAPIV3Schema";
-/// What `spec` is, in both kinds.
-const SPEC: &str = "What the object should be.";
 
-/// Why the CRDs could not be made: a programming error that the unit tests would show.
+/// Error of rendering the CRDs.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A definition is no JSON.
     #[error("rendering a custom resource definition: {0}")]
     Json(#[from] serde_json::Error),
-    /// The schema lacks a part that rules are to be added to.
-    #[error("the generated schema has nothing at {0}")]
-    MissingSchema(String),
     /// A definition is no YAML.
     #[error("writing a custom resource definition as YAML: {0}")]
     Yaml(#[from] serde_saphyr::ser::Error),
@@ -28,29 +23,15 @@ pub enum Error {
 /// Both CRDs as JSON values: PartitionSet, then Partition.
 ///
 /// # Errors
-/// [`Error`] if the types and the rules no longer fit together.
+/// [`Error`] if one is no JSON.
 pub fn definitions() -> Result<[Value; 2], Error> {
-    const SET_SPEC: &str = "/properties/spec";
-    const TEMPLATE: &str = "/properties/spec/properties/template/properties/spec";
-    const PARTITION_SPEC: &str = "/properties/spec";
-    let at = |place: &'static str| {
-        schema::template_fields().into_iter().map(move |(pointer, rule)| (format!("{place}{pointer}"), rule))
-    };
-    let set = [
-        (String::new(), schema::partition_set_root()),
-        (SET_SPEC.to_owned(), schema::partition_set_spec()),
-        (TEMPLATE.to_owned(), schema::template_spec()),
-    ];
-    let set = definition(&PartitionSet::crd(), TEMPLATE, set.into_iter().chain(at(TEMPLATE)))?;
-    let partition = [(String::new(), schema::partition_root()), (PARTITION_SPEC.to_owned(), schema::partition_spec())];
-    let partition = definition(&Partition::crd(), PARTITION_SPEC, partition.into_iter().chain(at(PARTITION_SPEC)))?;
-    Ok([set, partition])
+    Ok([definition(PartitionSet::crd())?, definition(Partition::crd())?])
 }
 
 /// Both CRDs as one YAML stream.
 ///
 /// # Errors
-/// [`Error`] if the types and the rules no longer fit together.
+/// [`Error`] if one is no JSON or YAML.
 pub fn yaml() -> Result<String, Error> {
     let mut text = String::new();
     for definition in definitions()? {
@@ -60,40 +41,16 @@ pub fn yaml() -> Result<String, Error> {
     Ok(text)
 }
 
-/// A definition whose template stands at `template`.
-fn definition(
-    crd: &CustomResourceDefinition,
-    template: &str,
-    rules: impl Iterator<Item = (String, Value)>,
-) -> Result<Value, Error> {
+fn definition(mut crd: CustomResourceDefinition) -> Result<Value, Error> {
+    // A definition from the first version of the API for CRDs keeps unknown fields, and its schema is not accepted before
+    // that ends.
+    crd.spec.preserve_unknown_fields = Some(false);
     let mut crd = serde_json::to_value(crd)?;
-    // One that a cluster has had since the first version of the API for CRDs keeps unknown fields, and its schema is not
-    // taken before that ends.
-    crd["spec"]["preserveUnknownFields"] = Value::Bool(false);
-    let root = crd.pointer_mut(SCHEMA).ok_or_else(|| Error::MissingSchema(SCHEMA.to_owned()))?;
-    simplify(root);
-    // The derive knows one text, that of the Rust struct: it is about the whole object.
-    let about = root.pointer_mut("/properties/spec/description").map(|text| std::mem::replace(text, SPEC.into()));
-    root["description"] = about.unwrap_or_default();
-    for (pointer, field) in schema::OPTIONAL {
-        let pointer = format!("{template}{pointer}");
-        let part = root.pointer_mut(&pointer).and_then(Value::as_object_mut).ok_or(Error::MissingSchema(pointer))?;
-        let required = part.remove("required").unwrap_or_default();
-        let required: Vec<Value> =
-            required.as_array().into_iter().flatten().filter(|name| *name != field).cloned().collect();
-        if !required.is_empty() {
-            part.insert("required".to_owned(), Value::Array(required));
-        }
-    }
-    for (pointer, rule) in rules {
-        let part = root.pointer_mut(&pointer).and_then(Value::as_object_mut);
-        let part = part.ok_or(Error::MissingSchema(pointer))?;
-        part.insert("x-kubernetes-validations".to_owned(), rule);
-    }
+    crd.pointer_mut(SCHEMA).map(simplify);
     Ok(crd)
 }
 
-/// Adapts what the types say to what the API server makes of it, in every part of a schema.
+/// Adapts the schema of the types to the API server, in every part.
 fn simplify(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
@@ -107,7 +64,7 @@ fn simplify(schema: &mut Value) {
 
 fn simplify_one(fields: &mut Map<String, Value>) {
     // An absent field and `null` mean the same here, as in Kubernetes' own types: without `nullable` the API server
-    // drops a `null` before anybody has to judge it.
+    // drops a `null` before it is validated.
     if fields.get("nullable") == Some(&Value::Bool(true)) {
         fields.remove("nullable");
     }
@@ -119,7 +76,7 @@ fn simplify_one(fields: &mut Map<String, Value>) {
         let paragraphs = text.split("\n\n").map(|paragraph| paragraph.split('\n').collect::<Vec<_>>().join(" "));
         *text = paragraphs.collect::<Vec<_>>().join("\n\n");
     }
-    // Of two meanings of `default` only the keyword is meant: it has no object as its value in our types.
+    // A property named `default` has an object as its schema; the keyword has none in these types.
     if fields.contains_key("type") && fields.get("default").is_some_and(|value| !value.is_object()) {
         fields.remove("default");
     }
@@ -147,6 +104,12 @@ mod tests {
         for definition in definitions().unwrap() {
             assert_eq!(definition["spec"]["preserveUnknownFields"], false);
         }
+    }
+
+    #[test]
+    fn the_manifest_has_these_definitions() {
+        let manifest = include_str!("../../deploy/atomix-controller.yaml");
+        assert!(manifest.contains(&yaml().unwrap()), "run `make manifests`");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::schema;
 
-/// Who of a partition's nodes is the primary. Written when nodes enter or leave over the Atomix API, and by nobody else.
+/// The primary of a partition's nodes. The controller writes it when nodes enter or leave an election over the Atomix API.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = schema::election()))]
@@ -18,10 +18,10 @@ pub struct ElectionStatus {
     /// Member that is the primary of this term, empty if the term has ended and no other has begun.
     #[schemars(length(max = 63))]
     pub primary: String,
-    /// Members that stand for election, in the order in which they entered, the primary first.
+    /// Candidates, in the order in which they entered the election, the primary first.
     #[schemars(extend("maxItems" = 21, "x-kubernetes-list-type" = "set"), inner(length(max = 63)))]
     pub candidates: Vec<String>,
-    /// The stream by which each candidate stands, as `<replica of the controller>/<number>`: a member that enters anew is
+    /// The stream of each candidate, as `<replica of the controller>/<number>`: a member that enters anew is
     /// another candidate.
     #[schemars(extend("maxProperties" = 21, "additionalProperties" = {"type": "string", "maxLength": 64}))]
     pub streams: BTreeMap<String, String>,

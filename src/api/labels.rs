@@ -20,13 +20,12 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
 /// On the Service and the endpoints of a whole group: name of the PartitionSet. They are watched by it.
 pub const GROUP_OF: &str = "k8s.atomix.io/group";
-/// Prefixes of labels by which tools say that they manage an object, and domains of such prefixes: they say nothing of
-/// what the controller makes of that object.
+/// Prefixes of labels that tools set on the objects they manage. They do not apply to child objects.
 const TOOLS: [&str; 3] = ["argocd.argoproj.io/", "helm.sh/", "app.kubernetes.io/"];
 /// The labels of Flux, one prefix for each of its controllers.
 const FLUX: &str = ".toolkit.fluxcd.io/";
 
-/// Whether a tool says by a label of this key that it manages the object.
+/// Whether a label of this key marks an object as managed by a tool.
 #[must_use]
 pub fn is_of_a_tool(key: &str) -> bool {
     TOOLS.iter().any(|prefix| key.starts_with(prefix)) || key.contains(FLUX)
@@ -34,9 +33,9 @@ pub fn is_of_a_tool(key: &str) -> bool {
 
 /// On an EndpointSlice: the Service that it belongs to.
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
-/// On an EndpointSlice: who writes it, so that nobody else does. Ours are watched by it.
+/// On an EndpointSlice: the one controller that writes it. The watch selects by it.
 pub const SLICE_MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
-/// On Endpoints: keeps the control plane from making an EndpointSlice of them, beside ours.
+/// On Endpoints: keeps the control plane from making an EndpointSlice of them, beside its own.
 pub const SKIP_MIRROR: &str = "endpointslice.kubernetes.io/skip-mirror";
 
 /// Value of [`SLICE_MANAGED_BY`] of a controller of that name.
@@ -45,7 +44,7 @@ pub fn slice_manager(controller: &str) -> String {
     format!("{controller}.{}", super::GROUP)
 }
 
-/// The labels whose values are the controller's, whatever a template says.
+/// The labels whose values are the controller's, in every template.
 pub const RESERVED: [&str; 8] = [APP, TYPE, GROUP, PARTITION, NAME, INSTANCE, COMPONENT, MANAGED_BY];
 
 /// Values of the fixed labels.
@@ -60,8 +59,6 @@ pub mod values {
 
 /// Annotations under `k8s.atomix.io/`.
 pub mod annotations {
-    /// Prefix that all of them share.
-    pub const PREFIX: &str = "k8s.atomix.io/";
     /// On a Partition: `<namespace>.<name>` of the controller that runs it.
     pub const CONTROLLER: &str = "k8s.atomix.io/controller";
     /// On a Partition: always `partition`.
@@ -70,7 +67,7 @@ pub mod annotations {
     pub const GROUP: &str = "k8s.atomix.io/group";
     /// On a Partition: its 1-based index.
     pub const PARTITION: &str = "k8s.atomix.io/partition";
-    /// The annotations of a Partition whose values are the controller's, whatever a template says.
+    /// The annotations of a Partition whose values are the controller's, in every template.
     pub const RESERVED: [&str; 4] = [CONTROLLER, TYPE, GROUP, PARTITION];
 
     /// On a PartitionSet: the lower number of partitions that the user agrees to shrink to, and the generation of the
@@ -85,15 +82,15 @@ pub mod annotations {
     pub const SET_GENERATION: &str = "k8s.atomix.io/set-generation";
     /// The annotations of a Partition that controllers read.
     pub const READ: [&str; 4] = [CONTROLLER, GROUP, SET_GENERATION, MEMBER_PORTS];
-    /// On a StatefulSet: hash of the pod template that was last wanted. Another one is written whole.
+    /// On a StatefulSet: hash of the last desired pod template. A different one is written whole.
     pub const POD_TEMPLATE_HASH: &str = "k8s.atomix.io/pod-template-hash";
     /// On what the controller makes: keys of the labels that it copied from the PartitionSet.
     pub const COPIED_LABELS: &str = "k8s.atomix.io/copied-labels";
     /// On what the controller makes: fields, with all below them, that it leaves to others: a policy sets them in the
     /// controller's own writes, or the project's first controller made them.
     pub const IGNORED_FIELDS: &str = "k8s.atomix.io/ignored-fields";
-    /// Beside [`IGNORED_FIELDS`]: hash of what was wanted of the object when these fields were left to others. When
-    /// something else is wanted, they are written once more.
+    /// Beside [`IGNORED_FIELDS`]: hash of the desired object when these fields were left to others. When the
+    /// desired object changes, they are written once more.
     pub const IGNORED_FIELDS_OF: &str = "k8s.atomix.io/ignored-fields-of";
     /// On a pod template: hash of the node's configuration, so that a change of it changes the pods' revision.
     pub const CONFIG_HASH: &str = "k8s.atomix.io/config-hash";

@@ -1,31 +1,33 @@
 //! The custom resources of group `k8s.atomix.io`, and the names, labels and annotations that go with them.
 
-pub mod canary;
-pub mod conditions;
+pub(crate) mod canary;
+pub(crate) mod conditions;
 pub mod crds;
 mod election;
-pub mod labels;
-pub mod names;
+pub(crate) mod labels;
+pub(crate) mod names;
 mod partition;
 mod partition_set;
+pub(crate) mod protocol;
 mod schema;
 
 pub use election::ElectionStatus;
 pub use partition::{Partition, PartitionSpec, PartitionStatus};
 pub use partition_set::{
-    ClaimRetentionPolicy, PartitionSet, PartitionSetSpec, PartitionSetStatus, PartitionTemplate, Protocol,
-    RetentionAction, TemplateMetadata, TemplateSpec,
+    ClaimRetentionPolicy, PartitionSet, PartitionSetSpec, PartitionSetStatus, PartitionTemplate, RetentionAction,
+    TemplateMetadata, TemplateSpec,
 };
+pub use protocol::Protocol;
 
 /// API group of both custom resources.
 pub const GROUP: &str = "k8s.atomix.io";
 /// The one served and stored version.
 pub const VERSION: &str = "v1alpha1";
-/// Most partitions that one set may have (contract, section 1).
+/// Most partitions that one set may have.
 pub const MAX_PARTITIONS: i64 = 1000;
-/// Most pods that one partition may have (contract, section 1).
+/// Most pods that one partition may have.
 pub const MAX_SIZE: i64 = 21;
-/// Partitions, pods per partition and concurrently rolling partitions when the user says nothing.
+/// Partitions, pods per partition and concurrently rolling partitions by default.
 pub const DEFAULT_COUNT: i64 = 1;
 /// Longest `spec.config`, in bytes.
 pub const MAX_CONFIG_BYTES: usize = 16 * 1024;

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-/// Port of the client API on every node (contract, section 2).
+/// Port of the client API on every node.
 pub const API_PORT: u16 = 5678;
 /// Port that the nodes of a partition speak their protocol on.
 pub const PROTOCOL_PORT: u16 = 5679;
-/// Port of the controller's own gRPC service, as the nodes are told it.
+/// Port of the controller's own gRPC service in the nodes' configuration.
 pub const CONTROL_PORT: u16 = 5679;
 /// Name of the container of a node in its pod.
 pub const CONTAINER: &str = "atomix";
@@ -21,11 +21,6 @@ pub fn partition(set: &str, index: i64) -> String {
 }
 
 /// The set and the index that a partition's name was made of, if it has that form.
-///
-/// ```
-/// assert_eq!(atomix_controller::api::names::split_partition("raft-12"), Some(("raft", 12)));
-/// assert_eq!(atomix_controller::api::names::split_partition("raft-012"), None);
-/// ```
 #[must_use]
 pub fn split_partition(name: &str) -> Option<(&str, i64)> {
     let (set, index) = name.rsplit_once('-')?;
@@ -49,6 +44,21 @@ pub fn headless_service(partition: &str) -> String {
 #[must_use]
 pub fn disruption_budget(partition: &str) -> String {
     format!("{partition}-pdb")
+}
+
+/// Address families, as EndpointSlices name them.
+pub const ADDRESS_FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
+
+/// The family of an address, as EndpointSlices name it.
+#[must_use]
+pub fn address_family(address: &str) -> &'static str {
+    if address.contains(':') { ADDRESS_FAMILIES[1] } else { ADDRESS_FAMILIES[0] }
+}
+
+/// EndpointSlice of a group's addresses of one family.
+#[must_use]
+pub fn endpoint_slice(set: &str, family: &str) -> String {
+    format!("{set}-{}", family.to_ascii_lowercase())
 }
 
 /// DNS-resolvable host of pod `ordinal` (from 0) of a partition.

@@ -6,15 +6,16 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ClaimRetentionPolicy, ElectionStatus, TemplateMetadata, TemplateSpec};
+use super::{ClaimRetentionPolicy, ElectionStatus, TemplateMetadata, TemplateSpec, schema};
 
-/// Partition is one replicated state machine of a PartitionSet. The PartitionSet controller creates and changes
-/// Partitions; edit the PartitionSet instead.
+/// What the object should be.
 #[derive(CustomResource, Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[kube(
     group = "k8s.atomix.io",
     version = "v1alpha1",
     kind = "Partition",
+    doc = "Partition is one replicated state machine of a PartitionSet. The PartitionSet controller creates and changes Partitions; edit the PartitionSet instead.",
+    validation = schema::partition_root(),
     plural = "partitions",
     shortname = "atomixpart",
     category = "atomix",
@@ -70,6 +71,7 @@ use super::{ClaimRetentionPolicy, ElectionStatus, TemplateMetadata, TemplateSpec
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = schema::partition_spec()))]
 pub struct PartitionSpec {
     /// The template of the set, as it was copied.
     #[serde(flatten)]
@@ -83,11 +85,11 @@ pub struct PartitionSpec {
     pub template_metadata: Option<TemplateMetadata>,
 }
 
-/// What the controller last saw of a Partition.
+/// What the controller last observed of a Partition.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PartitionStatus {
-    /// Generation of the partition that this status speaks of.
+    /// Generation of the partition that the controller observed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Pods that exist.
@@ -101,14 +103,14 @@ pub struct PartitionStatus {
     /// Label selector of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
-    /// Image that the pods were told to run.
+    /// Image of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     /// `Ready`; `Reconciling` while the partition is being brought to its spec; `Stalled` while that cannot succeed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("maxItems" = 16, "x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// Who of the partition's nodes is the primary; absent until one has stood for election.
+    /// The primary of the partition's nodes; absent until a node has entered an election.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub election: Option<ElectionStatus>,
 }

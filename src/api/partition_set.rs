@@ -13,15 +13,18 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::schema;
+use super::labels::annotations;
+use super::{Protocol, schema};
 
-/// PartitionSet runs a group of Atomix partitions: `spec.partitions` replicated state machines of
-/// `spec.template.spec.size` pods each, all of one protocol.
+/// What the object should be.
 #[derive(CustomResource, Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[kube(
     group = "k8s.atomix.io",
     version = "v1alpha1",
     kind = "PartitionSet",
+    doc = "PartitionSet runs a group of Atomix partitions: `spec.partitions` replicated state machines of `spec.template.spec.size` pods each, all of one protocol.",
+    validation = schema::partition_set_root()[0].clone(),
+    validation = schema::partition_set_root()[1].clone(),
     plural = "partitionsets",
     shortname = "pset",
     category = "atomix",
@@ -64,6 +67,7 @@ use super::schema;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = schema::partition_set_spec()))]
 pub struct PartitionSetSpec {
     /// Number of partitions in the group: 1 to 1000, 1 if left out. It may grow: the keys of existing data are then
     /// looked up in other partitions, and no data moves. It may shrink only with the annotation
@@ -121,6 +125,7 @@ pub struct TemplateMetadata {
 /// The protocol of a partition, its options, and how its pods run.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = schema::template_spec()))]
 pub struct TemplateSpec {
     /// Number of pods in the partition: 1 to 21, 1 if left out. Immutable with the raft protocol.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,6 +161,7 @@ pub struct TemplateSpec {
     /// Environment variables to add to the nodes, at most 256. `NODE_ID` is the controller's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxItems" = 256, "x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(transform = schema::variables)]
     pub env: Option<Vec<EnvVar>>,
 
     /// Compute resources of the container of each node.
@@ -171,11 +177,13 @@ pub struct TemplateSpec {
     /// Size of the volume of each node, from the cluster's default storage class if `storageClass` is not given.
     /// Without either, nodes keep their data in an emptyDir. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = schema::storage_size()))]
     pub storage_size: Option<Quantity>,
 
     /// Secrets to pull the image with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxItems" = 64, "x-kubernetes-list-type" = "atomic"))]
+    #[schemars(transform = schema::optional("/items", "name"))]
     pub image_pull_secrets: Option<Vec<LocalObjectReference>>,
 
     /// Labels that a Kubernetes node must have to run a pod of the partition.
@@ -185,6 +193,7 @@ pub struct TemplateSpec {
 
     /// Scheduling constraints. Pods of a partition prefer different Kubernetes nodes if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = schema::optional("/properties/nodeAffinity/properties/preferredDuringSchedulingIgnoredDuringExecution/items", "preference"))]
     pub affinity: Option<Affinity>,
 
     /// Taints of Kubernetes nodes that the pods tolerate.
@@ -213,6 +222,7 @@ pub struct TemplateSpec {
 
     /// Security settings of the pods. With storage, `fsGroup: 65534` if left out: the node images run as nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = schema::optional("/properties/sysctls/items", "value"))]
     pub pod_security_context: Option<PodSecurityContext>,
 
     /// Whether the Services of the partitions have addresses of one family or of two, as in a Service. The cluster's
@@ -232,46 +242,22 @@ pub struct TemplateSpec {
     pub termination_grace_period_seconds: Option<i64>,
 }
 
+impl PartitionSet {
+    /// Whether the user has asked that nothing be written for the set.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        let annotations = self.metadata.annotations.as_ref();
+        annotations.and_then(|annotations| annotations.get(annotations::PAUSED)).is_some_and(|value| value == "true")
+    }
+}
+
 impl TemplateSpec {
-    /// The storage class that the nodes' claims name. An empty one says that no volume is to be made for them; without
-    /// claims it says nothing.
+    /// The storage class of the nodes' claims. An empty one means that no volume is provisioned; without claims it means
+    /// nothing.
     #[must_use]
     pub fn claimed_class(&self) -> Option<&str> {
         let class = self.storage_class.as_deref();
         class.filter(|class| !class.is_empty() || self.storage_size.is_some())
-    }
-}
-
-/// Replication protocol of a partition.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Protocol {
-    /// Strongly consistent, persistent consensus.
-    Raft,
-    /// In-memory primary-backup replication.
-    Backup,
-    /// Primary-backup persistent distributed log.
-    Log,
-}
-
-impl Protocol {
-    /// All protocols, in the order in which messages list them.
-    pub const ALL: [Self; 3] = [Self::Raft, Self::Backup, Self::Log];
-
-    /// The protocol that `spec.protocol` names, if there is one of that name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|protocol| protocol.as_str() == name)
-    }
-
-    /// The name as `spec.protocol` has it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Raft => "raft",
-            Self::Backup => "backup",
-            Self::Log => "log",
-        }
     }
 }
 
@@ -307,11 +293,11 @@ pub enum IpFamily {
     IPv6,
 }
 
-/// What the controller last saw of a PartitionSet.
+/// What the controller last observed of a PartitionSet.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PartitionSetStatus {
-    /// Generation of the set that this status speaks of.
+    /// Generation of the set that the controller observed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Partitions that exist.

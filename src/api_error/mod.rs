@@ -10,7 +10,7 @@ use kube::core::Status;
 
 /// What a failed request means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
+pub(crate) enum Class {
     /// The object has changed since it was read, or has another uid.
     Conflict,
     /// An object of that name exists.
@@ -41,22 +41,19 @@ pub enum Class {
 }
 
 impl Class {
-    /// Whether the same request may succeed later without anybody's help: the API server is away or busy, or a webhook
-    /// is.
-    #[must_use]
-    pub fn is_transient(self) -> bool {
+    /// Whether the same request may succeed later as it is: the API server is away or busy, or a webhook is.
+    pub(crate) fn is_transient(self) -> bool {
         matches!(self, Self::Away | Self::TooManyRequests | Self::WebhookFailed)
     }
 }
 
-/// Why a leader's write was not sent, or not waited for: the client of the controllers answers with it.
+/// Why the client of the controllers did not send a write, or did not wait for its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this replica does not lead, or not for long enough: nothing is written")]
-pub struct NotLeading;
+pub(crate) struct NotLeading;
 
 /// What a failed request means.
-#[must_use]
-pub fn classify(error: &kube::Error) -> Class {
+pub(crate) fn classify(error: &kube::Error) -> Class {
     match error {
         kube::Error::Api(status) => classify_status(status),
         kube::Error::Service(cause) if cause.is::<NotLeading>() => Class::NotLeading,
@@ -70,8 +67,7 @@ pub fn classify(error: &kube::Error) -> Class {
 }
 
 /// What an answer of the API server that is an error means.
-#[must_use]
-pub fn classify_status(status: &Status) -> Class {
+pub(crate) fn classify_status(status: &Status) -> Class {
     match status.code {
         409 if status.reason == "AlreadyExists" && !is_denied(status) => Class::AlreadyExists,
         429 => Class::TooManyRequests,
@@ -89,18 +85,16 @@ pub fn classify_status(status: &Status) -> Class {
     }
 }
 
-/// The API server's own words, without what kube puts around them; what went wrong if the API server did not answer.
-#[must_use]
-pub fn message(error: &kube::Error) -> Cow<'_, str> {
+/// The message of the API server, without what kube puts around it; the error itself if the API server did not answer.
+pub(crate) fn message(error: &kube::Error) -> Cow<'_, str> {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => words(status),
         other => Cow::Owned(other.to_string()),
     }
 }
 
-/// The words of an answer of the API server, without what describes only its own workings.
-#[must_use]
-pub fn words(status: &Status) -> Cow<'_, str> {
+/// The message of an answer of the API server, without remarks on its own workings.
+pub(crate) fn words(status: &Status) -> Cow<'_, str> {
     let message = status.message.as_str();
     if is_too_large(status) {
         return Cow::Borrowed("the object is larger than etcd takes");
@@ -109,18 +103,18 @@ pub fn words(status: &Status) -> Cow<'_, str> {
         return Cow::Borrowed(message);
     }
     let unchecked = format!("{NO_FIELD}: Invalid value: null: {UNCHECKED}");
-    let told = message.replace(&format!(", {unchecked}"), "").replace(&format!("{unchecked}, "), "");
+    let text = message.replace(&format!(", {unchecked}"), "").replace(&format!("{unchecked}, "), "");
     // Of a denial by owner references, the error that there is none.
-    Cow::Owned(told.trim_end_matches(&format!(", {NO_FIELD}")).trim_end_matches(": ").to_owned())
+    Cow::Owned(text.trim_end_matches(&format!(", {NO_FIELD}")).trim_end_matches(": ").to_owned())
 }
 
-/// What the API server puts in the place of a field or an error that is not there.
-pub const NO_FIELD: &str = "<nil>";
-/// What the API server says when it has not evaluated all rules of a schema: what else is wrong stands beside it.
+/// The API server's text in the place of a field or an error that is not there.
+pub(crate) const NO_FIELD: &str = "<nil>";
+/// The API server's remark that it has not evaluated all rules of a schema. Its other errors stand beside it.
 const UNCHECKED: &str = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
 
-/// Whether etcd, or its client in the API server, does not take an object of that size. The API server calls it its own
-/// failure.
+/// Whether the object is too large for etcd, or for its client in the API server, which answers with a code of its own
+/// failures.
 fn is_too_large(status: &Status) -> bool {
     let message = &status.message;
     status.code >= 500
@@ -128,10 +122,9 @@ fn is_too_large(status: &Status) -> bool {
             || message.contains("trying to send message larger than max"))
 }
 
-/// Whether the eviction of a pod is refused because more than one disruption budget selects it, which the API server
-/// calls its own failure, with code 500.
-#[must_use]
-pub fn has_several_budgets(status: &Status) -> bool {
+/// Whether the eviction of a pod is refused because more than one disruption budget selects it. The API server answers with
+/// code 500.
+pub(crate) fn has_several_budgets(status: &Status) -> bool {
     status.code == 500 && status.message.contains("more than one PodDisruptionBudget")
 }
 

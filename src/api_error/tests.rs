@@ -193,7 +193,7 @@ fn an_answer_without_words_has_those_of_its_reason() {
 fn what_tells_of_the_api_server_s_workings_alone_is_not_repeated() {
     let unchecked = "<nil>: Invalid value: null: some validation rules were not checked because the object was invalid; \
                      correct the existing errors to complete validation";
-    for (said, told) in [
+    for (answer, shown) in [
         (
             format!("g is invalid: [spec.size: Required value, {unchecked}]"),
             "g is invalid: [spec.size: Required value]",
@@ -208,13 +208,13 @@ fn what_tells_of_the_api_server_s_workings_alone_is_not_repeated() {
         ),
         ("no".to_owned(), "no"),
     ] {
-        assert_eq!(message(&error(&json!({"code": 422, "message": said}))), told);
+        assert_eq!(message(&error(&json!({"code": 422, "message": answer}))), shown);
     }
-    for said in [
+    for answer in [
         "etcdserver: request is too large",
         "rpc error: code = ResourceExhausted desc = trying to send message larger than max (2100000 vs. 2097152)",
     ] {
-        let error = error(&json!({"code": 500, "message": said}));
+        let error = error(&json!({"code": 500, "message": answer}));
         assert_eq!(
             (message(&error).as_ref(), classify(&error)),
             ("the object is larger than etcd takes", Class::Invalid)

@@ -1,5 +1,7 @@
-//! The commands beside `run`: each is a program of its own that ends.
+//! The commands beside `run`. Each has its options, and a function `run` that prints to standard output and returns the
+//! exit code.
 
 pub mod check;
+pub mod crds;
 pub mod groups;
 pub mod validate;

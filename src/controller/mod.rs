@@ -1,31 +1,24 @@
-//! The controllers: one folder a kind, each gather → plan (pure) → apply → status.
+//! The controllers: a folder for each kind, each gather → plan (pure) → apply → status.
 
-pub mod caches;
-pub mod context;
+mod context;
 mod desired;
-mod elections;
-mod ensure;
-mod first_seen;
-pub mod manager;
+mod manager;
+mod metadata;
 mod metrics;
-mod objects;
-pub mod pacing;
-pub mod partition;
-pub mod partition_set;
-pub mod pods;
+mod partition;
+mod partition_set;
+mod per_object;
+mod ready_timers;
 mod refusals;
 mod repairs;
-pub mod settings;
+mod services;
+mod settings;
+mod status_pacing;
+mod status_writer;
 mod trouble;
-mod unwritten;
 mod write_error;
+mod writer;
 
-pub use caches::Caches;
-pub use context::Context;
-pub use elections::KnownPartitions;
-pub use manager::Manager;
-pub use metrics::ControllerMetrics;
-pub use settings::{Images, Settings};
-
-/// Name under which the controller writes: `metadata.managedFields[].manager` of its objects.
-pub const FIELD_MANAGER: &str = "atomix-controller";
+pub use self::manager::{Manager, Options};
+pub use self::metrics::ControllerMetrics;
+pub use self::settings::{FIELD_MANAGER, Settings};

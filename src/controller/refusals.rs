@@ -1,5 +1,5 @@
 //! When to try again what the API server refuses until something changes that no watch shows: a policy, a right, a quota,
-//! an object of somebody else's that is in the way.
+//! an object of another owner that has the name.
 //!
 //! The more writes are refused, the more rarely each is tried. The first object that is no longer refused shows that the
 //! cause is gone: the others of its namespace that were refused for the same reason are then tried at once.
@@ -18,21 +18,21 @@ const EACH: Duration = Duration::from_millis(200);
 
 /// Why an object is refused, and how many writes a try of it costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub(super) struct Refusal {
     /// The reason that its conditions give.
-    pub reason: &'static str,
+    pub(super) reason: &'static str,
     /// Writes that are refused.
-    pub writes: u32,
+    pub(super) writes: u32,
 }
 
 /// Objects of one kind that were refused when they were last tried.
 #[derive(Debug, Default)]
-pub struct Refusals(Mutex<HashMap<ObjectKey, Refusal>>);
+pub(super) struct Refusals(Mutex<HashMap<ObjectKey, Refusal>>);
 
 impl Refusals {
     /// Records how a try of an object has ended. Returns how long to wait before the next if it was refused; else asks
     /// `trigger` for those that may have been refused for what is gone now.
-    pub fn record(&self, key: &ObjectKey, refusal: Option<Refusal>, trigger: &Trigger) -> Option<Duration> {
+    pub(super) fn record(&self, key: &ObjectKey, refusal: Option<Refusal>, trigger: &Trigger) -> Option<Duration> {
         let Some(refusal) = refusal else {
             self.clear(key).into_iter().for_each(|other| trigger.now(other));
             return None;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::time::Instant;
 
-use super::FIELD_MANAGER;
+use super::settings::FIELD_MANAGER;
 use crate::api::names::ObjectKey;
 
 /// Repairs of one object that may follow each other at once.
@@ -20,64 +20,44 @@ const MOST: usize = 20_000;
 /// Repairs that have succeeded lately, by kind and key. One that the API server refused does not count, and neither does
 /// a write because something else is wanted of the object.
 #[derive(Debug, Default)]
-pub struct Repairs(Mutex<HashMap<(&'static str, ObjectKey), Recent>>);
+pub(super) struct Repairs(Mutex<HashMap<(&'static str, ObjectKey), Recent>>);
 
-/// Repairs of one object that are counted still, and since when.
+/// Repairs of one object.
 #[derive(Clone, Copy, Debug)]
 struct Recent {
     /// Hash of what was wanted of the object.
     wish: u64,
-    count: u32,
-    since: Instant,
-}
-
-impl Recent {
-    /// What is left of it at `now`: each interval takes one away.
-    fn at(self, now: Instant) -> Self {
-        let passed = now.saturating_duration_since(self.since).as_secs() / INTERVAL.as_secs();
-        let passed = u32::try_from(passed).unwrap_or(u32::MAX);
-        Self { count: self.count.saturating_sub(passed), since: self.since + INTERVAL.saturating_mul(passed), ..self }
-    }
+    /// When none of them counts any more: each does for an interval, one after the other.
+    until: Instant,
 }
 
 impl Repairs {
-    /// Whether an object may be put right once more. `wish` is a hash of what is wanted of it.
-    ///
-    /// # Errors
-    /// How long to wait, if it may not yet.
-    pub fn allow(&self, kind: &'static str, key: &ObjectKey, wish: u64, now: Instant) -> Result<(), Duration> {
+    /// Whether an object may be put right once more, or how long to wait. `wish` is a hash of what is wanted of it.
+    pub(super) fn allow(&self, kind: &'static str, key: &ObjectKey, wish: u64, now: Instant) -> Result<(), Duration> {
         let repairs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(recent) = repairs.get(&(kind, key.clone())).map(|recent| recent.at(now)) else { return Ok(()) };
-        if recent.count < BURST || recent.wish != wish {
-            Ok(())
-        } else {
-            Err((recent.since + INTERVAL).saturating_duration_since(now))
-        }
+        let recent = repairs.get(&(kind, key.clone())).filter(|recent| recent.wish == wish);
+        let full = INTERVAL * (BURST - 1);
+        let wait = recent.map(|recent| recent.until.saturating_duration_since(now).saturating_sub(full));
+        wait.filter(|wait| !wait.is_zero()).map_or(Ok(()), Err)
     }
 
     /// Counts that an object was put right, or brought to what is wanted of it by now.
-    pub fn record(&self, kind: &'static str, key: &ObjectKey, wish: u64, now: Instant) {
+    pub(super) fn record(&self, kind: &'static str, key: &ObjectKey, wish: u64, now: Instant) {
         let mut repairs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if repairs.len() >= MOST {
-            repairs.retain(|_, recent| recent.at(now).count > 0);
+            repairs.retain(|_, recent| recent.until > now);
         }
         if repairs.len() >= MOST {
             repairs.clear();
         }
-        let recent = repairs.entry((kind, key.clone())).or_insert(Recent { wish, count: 0, since: now });
-        let left = recent.at(now);
-        let since = if left.count == 0 { now } else { left.since };
-        *recent = if left.wish == wish {
-            Recent { count: left.count + 1, since, ..left }
-        } else {
-            Recent { wish, count: 0, since: now }
-        };
+        let recent = repairs.entry((kind, key.clone())).or_insert(Recent { wish, until: now });
+        let until = if recent.wish == wish { recent.until.max(now) + INTERVAL } else { now };
+        *recent = Recent { wish, until };
     }
 }
 
 /// The program that changed an object last, other than this controller, and other than its status.
-#[must_use]
-pub fn last_foreign_manager(meta: &ObjectMeta) -> Option<&str> {
+pub(super) fn last_foreign_manager(meta: &ObjectMeta) -> Option<&str> {
     let entries = meta.managed_fields.iter().flatten();
     let others = entries.filter(|entry| {
         entry.manager.as_deref() != Some(FIELD_MANAGER) && entry.subresource.as_deref().unwrap_or_default().is_empty()

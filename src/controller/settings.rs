@@ -1,6 +1,11 @@
-//! What the controller is told at its start and the reconcilers build from.
+//! The settings of the operator that the reconcilers build from.
+
+use std::collections::BTreeMap;
 
 use crate::api::{Protocol, TemplateSpec};
+
+/// Name under which the controller writes: `metadata.managedFields[].manager` of its objects.
+pub const FIELD_MANAGER: &str = "atomix-controller";
 
 /// Settings of this controller that show in the objects it makes.
 #[derive(Clone, Debug)]
@@ -12,20 +17,9 @@ pub struct Settings {
     /// DNS domain of the cluster.
     pub cluster_domain: String,
     /// Images of the nodes where a set names none.
-    pub images: Images,
+    pub images: BTreeMap<Protocol, String>,
     /// Whether to write core/v1 Endpoints beside the EndpointSlices.
     pub legacy_endpoints: bool,
-}
-
-/// Default image of each protocol's nodes.
-#[derive(Clone, Debug)]
-pub struct Images {
-    /// Of Raft nodes.
-    pub raft: String,
-    /// Of primary-backup nodes.
-    pub backup: String,
-    /// Of distributed log nodes.
-    pub log: String,
 }
 
 impl Settings {
@@ -52,11 +46,7 @@ impl Settings {
     pub fn image<'a>(&'a self, spec: &'a TemplateSpec, protocol: Protocol) -> &'a str {
         match spec.image.as_deref() {
             Some(image) if !image.is_empty() => image,
-            _ => match protocol {
-                Protocol::Raft => &self.images.raft,
-                Protocol::Backup => &self.images.backup,
-                Protocol::Log => &self.images.log,
-            },
+            _ => self.images.get(&protocol).map_or(protocol.facts().default_image, String::as_str),
         }
     }
 }
@@ -78,7 +68,7 @@ pub(crate) fn fixture() -> Settings {
         name: "atx".to_owned(),
         namespace: "ops".to_owned(),
         cluster_domain: "example.org".to_owned(),
-        images: Images { raft: "r:1".to_owned(), backup: "b:1".to_owned(), log: "l".to_owned() },
+        images: Protocol::ALL.into_iter().zip(["r:1", "b:1", "l"].map(str::to_owned)).collect(),
         legacy_endpoints: true,
     }
 }

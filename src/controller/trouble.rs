@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::partition::identity::NotAPartition;
-use super::write_error::Error;
+use super::write_error::{Cause, Error};
 use crate::api::conditions::{self, READY};
 use crate::api_error::{self, Class};
 use crate::rules::{Violation, violation};
 
-/// Reason of trouble that nobody is told of: all of it is on its way out.
-const NAMESPACE_ENDS: &str = "NamespaceTerminating";
+/// Reason of trouble that is not reported: all objects are on their way out.
+const NAMESPACE_TERMINATING: &str = "NamespaceTerminating";
 /// Reason of a pod that is to be replaced and cannot be.
 const EVICTION_REFUSED: &str = "EvictionRefused";
 /// Reason of trouble that the next attempt may well not have.
@@ -22,52 +21,47 @@ pub(super) const NAMED: usize = 8;
 
 /// One obstacle.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
+pub(super) struct Trouble {
     /// Whether it needs help from outside, as opposed to passing by itself.
-    pub stalled: bool,
+    pub(super) stalled: bool,
     /// One word in CamelCase.
-    pub reason: &'static str,
+    pub(super) reason: &'static str,
     /// A sentence for people.
-    pub message: String,
+    pub(super) message: String,
     /// When to try again, if that is known.
-    pub again: Option<Duration>,
-    /// Whether it ends by a change that no watch shows: of a policy, a right, a quota, an object of somebody else's.
-    pub unseen: bool,
+    pub(super) again: Option<Duration>,
+    /// Whether it ends by a change that no watch shows: of a policy, a right, a quota, an object of another owner.
+    pub(super) unseen: bool,
 }
 
 impl Trouble {
     /// An obstacle of which nothing is known but what it is.
-    #[must_use]
-    pub fn new(stalled: bool, reason: &'static str, message: String) -> Self {
+    pub(super) fn new(stalled: bool, reason: &'static str, message: String) -> Self {
         Self { stalled, reason, message, again: None, unseen: false }
     }
 
-    /// Whether nobody needs to hear of it: the namespace is going, with everything in it.
-    #[must_use]
-    pub fn is_silent(&self) -> bool {
-        self.reason == NAMESPACE_ENDS
+    /// Whether it is not reported: the namespace is being deleted, with everything in it.
+    pub(super) fn is_silent(&self) -> bool {
+        self.reason == NAMESPACE_TERMINATING
     }
 
-    /// Whether it is worth telling only when it comes again: a conflict, an API server that is busy.
-    #[must_use]
-    pub fn is_fleeting(&self) -> bool {
+    /// Whether it is worth reporting only when it comes again: a conflict, an API server that is busy.
+    pub(super) fn is_transient(&self) -> bool {
         self.reason == API_ERROR
     }
 
     /// Whether conditions say so already.
-    #[must_use]
-    pub fn is_shown(&self, conditions: &[Condition]) -> bool {
+    pub(super) fn is_shown(&self, conditions: &[Condition]) -> bool {
         let ready = conditions::find(conditions, READY);
         ready.is_some_and(|ready| ready.message.contains(&self.message))
     }
 
     /// An eviction that failed. `budgets` are the disruption budgets of the pod, if it has more than it may.
-    #[must_use]
-    pub fn of_eviction(pod: &str, error: &kube::Error, budgets: &[String]) -> Self {
+    pub(super) fn of_eviction(pod: &str, error: &kube::Error, budgets: &[String]) -> Self {
         let words = api_error::message(error);
         let class = api_error::classify(error);
         let (stalled, reason, message) = match class {
-            Class::NamespaceTerminating => (false, NAMESPACE_ENDS, words.into_owned()),
+            Class::NamespaceTerminating => (false, NAMESPACE_TERMINATING, words.into_owned()),
             Class::Denied | Class::Invalid | Class::Quota => {
                 let named = budgets.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
                 let named = if named.is_empty() { String::new() } else { format!(" They are {named}: delete one") };
@@ -83,9 +77,9 @@ impl Trouble {
         Self { unseen, ..Self::new(stalled, reason, message) }
     }
 
-    /// The obstacle that a person should hear of first, with all others that need help as it does, or that have the same
+    /// The obstacle that is reported first, with all others that need help as it does, or that have the same
     /// reason: what has to be done can be done for all at once.
-    pub fn first(troubles: Vec<Self>) -> Option<Self> {
+    pub(super) fn first(troubles: Vec<Self>) -> Option<Self> {
         let mut troubles = troubles;
         troubles.sort_by_key(|trouble| !trouble.stalled);
         let mut troubles = troubles.into_iter();
@@ -115,38 +109,26 @@ impl Trouble {
 
 impl From<Error> for Trouble {
     fn from(error: Error) -> Self {
-        let again = if let Error::Contested { again, .. } = &error { Some(*again) } else { None };
-        let unseen = matches!(
-            error,
-            Error::Collision { .. }
-                | Error::Invalid { .. }
-                | Error::Denied { .. }
-                | Error::Quota { .. }
-                | Error::Blocked { .. }
-        );
-        let (stalled, reason) = match &error {
-            Error::Collision { .. } => (true, "NameCollision"),
-            Error::Invalid { kind, .. } if kind == "StatefulSet" => (true, "InvalidPodTemplate"),
-            Error::Invalid { .. } | Error::Denied { .. } => (true, "Refused"),
-            Error::Deleting { .. } => (false, "WaitingForDeletion"),
-            Error::Quota { .. } => (false, "QuotaExceeded"),
-            Error::NamespaceEnds => (false, NAMESPACE_ENDS),
-            Error::Contested { .. } => (true, "Contested"),
-            Error::Blocked { .. } | Error::Failed { .. } => (false, API_ERROR),
+        let message = error.to_string();
+        let (stalled, reason, unseen) = match error.cause {
+            Cause::Collision(_) => (true, "NameCollision", true),
+            Cause::Invalid(_) if error.kind == "StatefulSet" => (true, "InvalidPodTemplate", true),
+            Cause::Invalid(_) | Cause::Denied(_) => (true, "Refused", true),
+            Cause::Deleting => (false, "WaitingForDeletion", false),
+            Cause::Quota(_) => (false, "QuotaExceeded", true),
+            Cause::NamespaceTerminating => (false, NAMESPACE_TERMINATING, false),
+            Cause::Contested { .. } => (true, "Contested", false),
+            Cause::Blocked(_) => (false, API_ERROR, true),
+            Cause::Failed(_) => (false, API_ERROR, false),
         };
-        Self { again, unseen, ..Self::new(stalled, reason, error.to_string()) }
+        let again = if let Cause::Contested { again, .. } = error.cause { Some(again) } else { None };
+        Self { again, unseen, ..Self::new(stalled, reason, message) }
     }
 }
 
 impl From<Vec<Violation>> for Trouble {
     fn from(violations: Vec<Violation>) -> Self {
         Self::new(true, "InvalidSpec", violation::join(&violations))
-    }
-}
-
-impl From<NotAPartition> for Trouble {
-    fn from(error: NotAPartition) -> Self {
-        Self::new(true, "InvalidName", error.to_string())
     }
 }
 
@@ -180,10 +162,10 @@ mod tests {
         let error = kube::Error::Api(Box::new(
             serde_json::from_value(serde_json::json!({"code": 500, "message": words})).unwrap(),
         ));
-        let told = Trouble::of_eviction("w-1-2", &error, &["theirs".to_owned(), "w-1-pdb".to_owned()]);
-        assert!(told.stalled && told.unseen);
+        let of_pod = Trouble::of_eviction("w-1-2", &error, &["theirs".to_owned(), "w-1-pdb".to_owned()]);
+        assert!(of_pod.stalled && of_pod.unseen);
         assert_eq!(
-            told.message,
+            of_pod.message,
             format!(
                 "outdated pod w-1-2 is not replaced: its eviction is refused: {words} They are \"theirs\", \"w-1-pdb\": delete one"
             )

@@ -6,104 +6,67 @@ use crate::api_error::{self, Class};
 
 /// Why an object is not as it should be.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum Error {
-    /// An object of that name exists and belongs to somebody else.
-    #[error("{kind} {name:?} exists and {owner}: it is left alone; delete or rename it")]
-    Collision {
-        /// Kind of the object.
-        kind: String,
-        /// Name of the object.
-        name: String,
-        /// Whose it is.
-        owner: String,
-    },
+#[error("{kind} {name:?} {cause}")]
+pub(super) struct Error {
+    pub(super) kind: &'static str,
+    pub(super) name: String,
+    pub(super) cause: Cause,
+}
+
+/// What stands in the way.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum Cause {
+    /// An object of that name exists, and has another owner: how, for people.
+    #[error("exists and {0}: it is left alone; delete or rename it")]
+    Collision(String),
     /// The object, or a former one of that name, is being deleted.
-    #[error("{kind} {name:?} is being deleted")]
-    Deleting {
-        /// Kind of the object.
-        kind: String,
-        /// Name of the object.
-        name: String,
-    },
+    #[error("is being deleted")]
+    Deleting,
     /// The API server finds the object invalid.
-    #[error("{kind} {name:?} is refused by the API server: {message}")]
-    Invalid {
-        /// Kind of the object.
-        kind: String,
-        /// Name of the object.
-        name: String,
-        /// What the API server says.
-        message: String,
-    },
-    /// A policy or a webhook of the cluster denies the write.
-    #[error("{kind} {name:?} is refused: {message}")]
-    Denied {
-        /// Kind of the object.
-        kind: String,
-        /// Name of the object.
-        name: String,
-        /// What the API server says: which policy, and its words.
-        message: String,
-    },
-    /// A quota of the namespace forbids it.
-    #[error("{kind} {name:?} is refused: {message}")]
-    Quota {
-        /// Kind of the object.
-        kind: String,
-        /// Name of the object.
-        name: String,
-        /// What the API server says: which quota, and how much of it is used.
-        message: String,
-    },
-    /// The namespace is being deleted, and nothing may be made in it any more.
-    #[error("the namespace is being deleted")]
-    NamespaceEnds,
+    #[error("is refused by the API server: {0}")]
+    Invalid(String),
+    /// A policy or a webhook of the cluster denies the write. The message names it.
+    #[error("is refused: {0}")]
+    Denied(String),
+    /// A quota of the namespace forbids it. The message names it, and how much of it is used.
+    #[error("is refused: {0}")]
+    Quota(String),
+    /// The namespace is being deleted, and nothing can be created in it.
+    #[error("is not written: the namespace is being deleted")]
+    NamespaceTerminating,
     /// Another program changes the object again and again.
-    #[error(
-        "{kind} {name:?} is changed again and again by {by:?}: it is put right a few times a minute until that ends"
-    )]
+    #[error("is changed again and again by {by:?}: it is put right a few times a minute until that ends")]
     Contested {
-        /// Kind of the object.
-        kind: String,
-        /// Name of the object.
-        name: String,
         /// The field manager that was last seen to change it.
         by: String,
         /// When it is put right again.
         again: Duration,
     },
-    /// The controller lacks a right, or a webhook of the cluster fails: as a rule, somebody has to see to it.
-    #[error("{kind} {name:?} could not be brought up to date: {message}")]
-    Blocked {
-        /// Kind of the object.
-        kind: String,
-        /// Name of the object.
-        name: String,
-        /// What the API server says.
-        message: String,
-    },
+    /// The controller lacks a right, or a webhook of the cluster fails: as a rule, it takes an administrator.
+    #[error("could not be brought up to date: {0}")]
+    Blocked(String),
     /// Any other failure, which may pass: a conflict, an API server that is away.
-    #[error("{kind} {name:?} could not be brought up to date: {message}")]
-    Failed {
-        /// Kind of the object.
-        kind: String,
-        /// Name of the object.
-        name: String,
-        /// What went wrong.
-        message: String,
-    },
+    #[error("could not be brought up to date: {0}")]
+    Failed(String),
 }
 
-/// What a failed write of an object means.
-pub(super) fn failed(kind: &str, name: &str, error: &kube::Error) -> Error {
-    let (kind, name, message) = (kind.to_owned(), name.to_owned(), api_error::message(error).into_owned());
-    match api_error::classify(error) {
-        Class::Invalid => Error::Invalid { kind, name, message },
-        Class::Denied => Error::Denied { kind, name, message },
-        Class::NamespaceTerminating => Error::NamespaceEnds,
-        Class::Quota => Error::Quota { kind, name, message },
-        Class::Forbidden | Class::WebhookFailed => Error::Blocked { kind, name, message },
-        _ => Error::Failed { kind, name, message },
+impl Error {
+    /// What a failed write of an object means.
+    pub(super) fn of(kind: &'static str, name: &str, error: &kube::Error) -> Self {
+        let message = api_error::message(error).into_owned();
+        let cause = match api_error::classify(error) {
+            Class::Invalid => Cause::Invalid(message),
+            Class::Denied => Cause::Denied(message),
+            Class::NamespaceTerminating => Cause::NamespaceTerminating,
+            Class::Quota => Cause::Quota(message),
+            Class::Forbidden | Class::WebhookFailed => Cause::Blocked(message),
+            _ => Cause::Failed(message),
+        };
+        Self { kind, name: name.to_owned(), cause }
+    }
+
+    pub(super) fn is_collision(&self) -> bool {
+        matches!(self.cause, Cause::Collision(_))
     }
 }
 
@@ -114,21 +77,21 @@ mod tests {
     use super::*;
 
     fn of(status: serde_json::Value) -> Error {
-        failed("Service", "g-1", &kube::Error::Api(Box::new(serde_json::from_value(status).unwrap())))
+        Error::of("Service", "g-1", &kube::Error::Api(Box::new(serde_json::from_value(status).unwrap())))
     }
 
     #[test]
     fn what_the_api_server_refuses_is_told_apart_by_what_helps() {
         let ending = json!({"code": 403, "message": "forbidden", "reason": "Forbidden",
             "details": {"causes": [{"reason": "NamespaceTerminating", "message": "m", "field": "metadata.namespace"}]}});
-        assert!(matches!(of(ending), Error::NamespaceEnds));
+        assert!(matches!(of(ending).cause, Cause::NamespaceTerminating));
         let quota =
             json!({"code": 403, "message": "services \"g-1\" is forbidden: exceeded quota: q", "reason": "Forbidden"});
-        assert!(matches!(of(quota), Error::Quota { .. }));
-        assert!(matches!(of(json!({"code": 403, "reason": "Forbidden", "message": "no"})), Error::Blocked { .. }));
+        assert!(matches!(of(quota).cause, Cause::Quota(_)));
+        assert!(matches!(of(json!({"code": 403, "reason": "Forbidden", "message": "no"})).cause, Cause::Blocked(_)));
         let away = of(json!({"code": 500, "reason": "InternalError", "message": "away"}));
-        assert!(matches!(away, Error::Failed { .. }));
+        assert!(matches!(away.cause, Cause::Failed(_)));
         assert_eq!(away.to_string(), r#"Service "g-1" could not be brought up to date: away"#);
-        assert!(matches!(of(json!({"code": 422, "reason": "Invalid", "message": "bad"})), Error::Invalid { .. }));
+        assert!(matches!(of(json!({"code": 422, "reason": "Invalid", "message": "bad"})).cause, Cause::Invalid(_)));
     }
 }

@@ -9,8 +9,7 @@ use tonic::Status;
 use super::proto::controller::{PartitionElectionResponse, PrimaryTerm};
 use super::{ids, status};
 use crate::api::names::{self, ObjectKey};
-use crate::primary::candidacies::{End, Told};
-use crate::primary::{Entered, Error, Hub};
+use crate::primary::{CandidateStream, End, Error, Hub, Update};
 use crate::rules::Violation;
 use crate::scope::Scope;
 
@@ -66,14 +65,16 @@ impl Elections {
 }
 
 /// The next message of a stream; with the last one, what is left of the candidacy goes.
-async fn follow(entered: Option<Entered>) -> Option<(Result<PartitionElectionResponse, Status>, Option<Entered>)> {
-    let mut entered = entered?;
-    Some(match entered.next().await {
-        Some(Told::Term(term)) => {
+async fn follow(
+    stream: Option<CandidateStream>,
+) -> Option<(Result<PartitionElectionResponse, Status>, Option<CandidateStream>)> {
+    let mut stream = stream?;
+    Some(match stream.next().await {
+        Some(Update::Term(term)) => {
             let term = PrimaryTerm { term: term.number, primary: term.primary, candidates: term.candidates };
-            (Ok(PartitionElectionResponse { term: Some(term) }), Some(entered))
+            (Ok(PartitionElectionResponse { term: Some(term) }), Some(stream))
         }
-        Some(Told::End(end)) => (Err(ended(end)), None),
+        Some(Update::End(end)) => (Err(ended(end)), None),
         None => (Err(ended(End::Stopping)), None),
     })
 }

@@ -17,7 +17,7 @@ use tonic_health::server::{HealthReporter, HealthService};
 use super::Service;
 use super::proto::controller::controller_service_server::ControllerServiceServer;
 use crate::runtime::readiness::Readiness;
-use crate::store::sets::Standing;
+use crate::store::sets::Freshness;
 
 /// The server as a whole, by gRPC's definition of health.
 const SERVER: &str = "";
@@ -49,7 +49,7 @@ impl Reporter {
     }
 
     /// Reports whether the process was ready and whether reads are current (`reads`), until `draining` is cancelled.
-    pub async fn run(self, readiness: Readiness, mut reads: watch::Receiver<Standing>, draining: CancellationToken) {
+    pub async fn run(self, readiness: Readiness, mut reads: watch::Receiver<Freshness>, draining: CancellationToken) {
         let report = async {
             while !readiness.report().ready {
                 sleep(LOOK).await;
@@ -57,7 +57,7 @@ impl Reporter {
             self.set(SERVER, true).await;
             let mut known = None;
             loop {
-                let current = reads.borrow_and_update().is_current();
+                let current = reads.borrow_and_update().is_fresh();
                 if known != Some(current) {
                     known = Some(current);
                     self.set(API, current).await;

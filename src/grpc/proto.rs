@@ -27,4 +27,4 @@ pub mod protocols {
 }
 
 /// All of it as a `FileDescriptorSet`, for reflection.
-pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+pub use crate::api::protocol::DESCRIPTORS;

@@ -12,7 +12,7 @@ use super::proto::controller::{
     DeletePartitionGroupResponse, GetPartitionGroupsRequest, GetPartitionGroupsResponse, PartitionElectionRequest,
     PartitionElectionResponse,
 };
-use super::{Access, Elections, Groups, deadline, ids, status};
+use super::{Access, Elections, Groups, ids, status};
 use crate::api::names::{self, ObjectKey};
 
 /// The service of one replica.
@@ -57,10 +57,9 @@ impl ControllerService for Service {
         request: Request<GetPartitionGroupsRequest>,
     ) -> Result<Response<GetPartitionGroupsResponse>, Status> {
         let caller = self.access.caller(request.metadata()).await?;
-        let deadline = deadline::of(request.metadata().as_ref());
         let key = ids::group(request.into_inner().id)?;
         self.access.check(&caller, Verb::Get, &key).await?;
-        let groups = self.groups.get(key, deadline).await?;
+        let groups = self.groups.get(key).await?;
         Ok(Response::new(GetPartitionGroupsResponse { groups }))
     }
 

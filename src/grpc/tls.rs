@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
-use rustls::server::WebPkiClientVerifier;
 use rustls::sign::SingleCertAndKey;
 use rustls::version::{TLS12, TLS13};
 use tokio::sync::watch;
@@ -19,15 +18,6 @@ use crate::tls::source::{Pair, Roots, Source, keep};
 
 /// gRPC is HTTP/2.
 const ALPN: &[u8] = b"h2";
-
-/// Why TLS cannot be served with what was found.
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error(transparent)]
-    Tls(#[from] rustls::Error),
-    #[error(transparent)]
-    Clients(#[from] rustls::server::VerifierBuilderError),
-}
 
 /// Where the certificates are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,15 +89,16 @@ async fn update(
     }
 }
 
-fn configure(pair: &Pair, clients: Option<&Roots>, provider: &Arc<CryptoProvider>) -> Result<ServerConfig, Error> {
+fn configure(
+    pair: &Pair,
+    clients: Option<&Roots>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<ServerConfig, rustls::Error> {
     let builder =
         ServerConfig::builder_with_provider(Arc::clone(provider)).with_protocol_versions(&[&TLS13, &TLS12])?;
     let builder = match clients {
         None => builder.with_no_client_auth(),
-        Some(Roots { store, .. }) => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(store), Arc::clone(provider));
-            builder.with_client_cert_verifier(verifier.build()?)
-        }
+        Some(roots) => builder.with_client_cert_verifier(Arc::clone(&roots.verifier)),
     };
     let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from((*pair.key).clone())));
     config.alpn_protocols = vec![ALPN.to_vec()];

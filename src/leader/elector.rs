@@ -1,52 +1,39 @@
-//! Standing for election, leading, and handing over.
+//! Campaigning for the Lease, leading under it, and giving it back.
 
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
-use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::election::{self, Action, Observed};
 use super::fence::Fence;
+use super::observed::{Action, remaining};
+use super::watched::Watched;
 use super::{RENEW_DEADLINE, RETRY, record};
 use crate::api_error::{Class, classify};
+use crate::calls::within;
 use crate::leader::metrics::LeaderMetrics;
 use crate::replicas::ReplicaId;
 
-/// How long a leader that was told to stop lets its controllers finish what they have begun. What is broken off is done
-/// by the next leader, which is not to wait for long.
+/// How long the controllers of a leader that stops may finish what they have begun. The next leader does what is left.
 const FINISH: Duration = Duration::from_millis(500);
 /// Longest that giving the Lease back may take. The process drains meanwhile, so a slow API server has time.
 const RELEASE: Duration = Duration::from_secs(5);
-
-/// How long a renewal waits for an answer: a connection that leads nowhere must not cost the whole time.
+/// Longest wait for the answer to one renewal: a dead connection must not cost the whole time.
 const ATTEMPT: Duration = Duration::from_secs(RENEW_DEADLINE.as_secs() / 2);
 
 /// One term of leadership.
 #[derive(Clone, Debug)]
 pub struct Term {
     /// Guards what is written.
-    pub fence: Fence,
-    /// Cancelled when the term is to end in an orderly way: what was begun may be finished. A term that is lost ends
-    /// without.
-    pub ending: CancellationToken,
-}
-
-/// Why the Lease could not be written.
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error("writing the Lease: {0}")]
-    Write(#[from] kube::Error),
-    #[error("the API server does not answer")]
-    Timeout,
+    pub(crate) fence: Fence,
+    /// Cancelled when the process stops: the work may finish what it has begun. A term that is lost is aborted instead.
+    pub(crate) ending: CancellationToken,
 }
 
 /// Why a term has ended.
@@ -54,14 +41,14 @@ enum Error {
 enum End {
     /// The process stops.
     Stopped,
-    /// Another holds the Lease, or it could not be renewed in time.
+    /// Another replica holds the Lease, or it could not be renewed in time.
     Lost(&'static str),
-    /// The controllers have ended before they were told to.
-    Ended,
+    /// The work has ended before its term.
+    WorkEnded,
 }
 
-/// A replica's part in the election.
-pub struct Elector {
+/// A replica's part in the leader election.
+pub(crate) struct Elector {
     leases: Api<Lease>,
     namespace: String,
     name: String,
@@ -76,8 +63,8 @@ struct Held {
     renewed: Instant,
 }
 
-/// What the leader does. It ends with this value, that is to say also when the elector ends by a panic: nobody would
-/// renew the Lease that it works under.
+/// The work of a leader. Dropping this value ends it, so that a panic of the elector, after which the Lease would not be
+/// renewed, ends it too.
 struct Work {
     task: JoinHandle<()>,
     fence: Fence,
@@ -90,12 +77,9 @@ impl Drop for Work {
     }
 }
 
-type Looks<'a> = Pin<&'a mut (dyn Stream<Item = watcher::Result<Option<Lease>>> + Send)>;
-
 impl Elector {
-    /// Stands for the Lease `name` in `namespace`, in the name of the pod `pod` and of this very process.
-    #[must_use]
-    pub fn new(
+    /// Campaigns for the Lease `name` in `namespace`, as the process `id` in the pod `pod`.
+    pub(crate) fn new(
         client: Client,
         namespace: &str,
         name: &str,
@@ -114,18 +98,16 @@ impl Elector {
     /// Starts the leader's work with `lead` whenever this replica leads, and ends it with the term, until `stop`; then
     /// the Lease is given back, so that the next replica need not wait. Errors are logged and tried again.
     ///
-    /// Returns early if the work ends before its term: then the Lease is given back as well, since who holds it must
-    /// reconcile.
-    pub async fn run(self, stop: CancellationToken, lead: impl Fn(Term) -> JoinHandle<()>) {
-        // Also asks with the field selector without which a right to one name is none to watch it.
-        let mut looks = pin!(watcher::watch_object(self.leases.clone(), &self.name).default_backoff());
-        let mut observed = Observed::default();
-        if stop.run_until_cancelled(self.first_look(looks.as_mut(), &mut observed)).await.is_none() {
+    /// Returns early if the work ends before its term. The Lease is given back then too: its holder has to reconcile.
+    pub(crate) async fn run(self, stop: CancellationToken, lead: impl Fn(Term) -> JoinHandle<()>) {
+        let mut watched = Watched::new(self.leases.clone(), &self.name);
+        let first_state = async { while !watched.next().await {} };
+        if stop.run_until_cancelled(first_state).await.is_none() {
             return;
         }
         loop {
-            let Some(held) = stop.run_until_cancelled(self.stand(looks.as_mut(), &mut observed)).await else {
-                // The answer may not have been waited for by which this replica got it.
+            let Some(held) = stop.run_until_cancelled(self.campaign(&mut watched)).await else {
+                // The request may have succeeded whose answer was not waited for.
                 return self.release(None).await;
             };
             let fence = Fence::new(held.renewed);
@@ -133,7 +115,7 @@ impl Elector {
             tracing::info!(identity = self.identity, lease = self.name, "leading: this replica reconciles");
             self.metrics.leader.set(1);
             let mut work = Work { task: lead(term.clone()), fence: fence.clone() };
-            let (end, held) = self.hold(held, &fence, &mut work.task, looks.as_mut(), &mut observed, &stop).await;
+            let (end, lease) = self.hold(held, &mut work, &mut watched, &stop).await;
             if end == End::Stopped {
                 term.ending.cancel();
                 if !work.task.is_finished() && timeout(FINISH, &mut work.task).await.is_err() {
@@ -143,53 +125,41 @@ impl Elector {
             fence.close();
             if !work.task.is_finished() {
                 work.task.abort();
-                // What it was cancelled with is of no interest, only that it is over before the next term begins.
+                // The next term begins after the work of this one has ended.
                 drop((&mut work.task).await);
             }
             self.metrics.leader.set(0);
             tracing::info!(identity = self.identity, ?end, "no longer leading");
-            match end {
-                End::Stopped | End::Ended => return self.release(Some(held.lease)).await,
-                End::Lost(_) => {}
+            if !matches!(end, End::Lost(_)) {
+                return self.release(Some(lease)).await;
             }
-        }
-    }
-
-    async fn first_look(&self, mut looks: Looks<'_>, observed: &mut Observed) {
-        while !self.look(looks.as_mut(), observed).await {}
-    }
-
-    /// Waits for news of the Lease. Returns whether there are any.
-    async fn look(&self, mut looks: Looks<'_>, observed: &mut Observed) -> bool {
-        match looks.next().await {
-            Some(Ok(lease)) => {
-                observed.see(lease, Instant::now());
-                true
-            }
-            Some(Err(error)) => {
-                tracing::warn!(%error, lease = self.name, "watching the Lease");
-                false
-            }
-            // The watch never ends by itself.
-            None => std::future::pending().await,
         }
     }
 
     /// Waits until this replica holds the Lease.
-    async fn stand(&self, mut looks: Looks<'_>, observed: &mut Observed) -> Held {
+    async fn campaign(&self, watched: &mut Watched) -> Held {
         let mut not_before = Instant::now();
         loop {
             let now = Instant::now();
-            let next = match observed.decide(&self.identity, now) {
+            let next = match watched.observed.decide(&self.identity, now) {
                 Action::Wait(until) => until,
                 action if now >= not_before => {
-                    let known = observed.version();
-                    match timeout(RENEW_DEADLINE, self.write(action)).await.unwrap_or(Err(Error::Timeout)) {
+                    let known = watched.observed.version();
+                    match within(RENEW_DEADLINE, self.write(action)).await {
                         Ok(lease) => {
-                            observed.take(Some(lease.clone()), known, now);
+                            watched.observed.take(Some(lease.clone()), known, now);
                             return Held { lease, renewed: now };
                         }
-                        Err(error) => self.failed(&error, observed).await,
+                        // Another replica has been quicker.
+                        Err(error) if is_outdated(&error) => {
+                            let known = watched.observed.version();
+                            if let Ok(lease) = within(RETRY, self.leases.get_opt(&self.name)).await {
+                                watched.observed.take(lease, known, Instant::now());
+                            }
+                        }
+                        Err(error) => {
+                            tracing::warn!(%error, lease = self.name, "campaigning for the Lease; trying again");
+                        }
                     }
                     not_before = now + RETRY;
                     continue;
@@ -198,22 +168,20 @@ impl Elector {
             };
             tokio::select! {
                 () = sleep_until(next) => {}
-                _ = self.look(looks.as_mut(), observed) => {}
+                _ = watched.next() => {}
             }
         }
     }
 
-    async fn write(&self, action: Action) -> Result<Lease, Error> {
-        let now = Timestamp::now();
-        let written = match action {
-            Action::Take(lease) => self.put(record::taken(*lease, &self.identity, now)).await,
-            _ => self.create(now).await,
-        };
-        written.map_err(Error::Write)
+    async fn write(&self, action: Action) -> kube::Result<Lease> {
+        match action {
+            Action::Take(lease) => self.put(record::taken(*lease, &self.identity, Timestamp::now())).await,
+            _ => self.create().await,
+        }
     }
 
-    async fn create(&self, now: Timestamp) -> kube::Result<Lease> {
-        let lease = record::new(&self.namespace, &self.name, &self.identity, now);
+    async fn create(&self) -> kube::Result<Lease> {
+        let lease = record::new(&self.namespace, &self.name, &self.identity, Timestamp::now());
         self.leases.create(&PostParams::default(), &lease).await
     }
 
@@ -221,113 +189,88 @@ impl Elector {
         self.leases.replace(&self.name, &PostParams::default(), &lease).await
     }
 
-    /// After a write that failed: looks at what is there, if another has been quicker.
-    async fn failed(&self, error: &Error, observed: &mut Observed) {
-        if let Error::Write(error) = error
-            && is_outdated(error)
-        {
-            let known = observed.version();
-            if let Ok(Ok(lease)) = timeout(RETRY, self.leases.get_opt(&self.name)).await {
-                observed.take(lease, known, Instant::now());
-            }
-            return;
-        }
-        tracing::warn!(%error, lease = self.name, "standing for election; trying again");
-    }
-
-    /// Keeps the Lease for as long as possible.
+    /// Renews the Lease until the term ends. Returns why it has ended, and the Lease.
     async fn hold(
         &self,
         mut held: Held,
-        fence: &Fence,
-        work: &mut JoinHandle<()>,
-        mut looks: Looks<'_>,
-        observed: &mut Observed,
+        work: &mut Work,
+        watched: &mut Watched,
         stop: &CancellationToken,
-    ) -> (End, Held) {
+    ) -> (End, Lease) {
         let mut renewal = interval_at(held.renewed + RETRY, RETRY);
         renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let end = loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break End::Stopped,
-                _ = &mut *work => break End::Ended,
+                _ = &mut work.task => break End::WorkEnded,
                 _ = renewal.tick() => {
-                    let (begun, known) = (Instant::now(), observed.version());
-                    let Some(left) = election::attempt(held.renewed, begun) else {
+                    let (begun, known) = (Instant::now(), watched.observed.version());
+                    let Some(left) = remaining(held.renewed, begun) else {
                         break End::Lost("it could not be renewed in time");
                     };
-                    let renewed = timeout(left.min(ATTEMPT), self.renew(held.lease.clone()));
+                    // The attempt after one that was not answered uses another connection.
+                    let renewed = Box::pin(within(left.min(ATTEMPT), self.renew(held.lease.clone())));
                     match stop.run_until_cancelled(renewed).await {
                         None => break End::Stopped,
-                        Some(Ok(Ok(Some(lease)))) => {
-                            observed.take(Some(lease.clone()), known, begun);
+                        Some(Ok(Some(lease))) => {
+                            watched.observed.take(Some(lease.clone()), known, begun);
                             held = Held { lease, renewed: begun };
-                            fence.renew(begun);
+                            work.fence.renew(begun);
                         }
-                        Some(Ok(Ok(None))) => break End::Lost("another replica holds the Lease"),
-                        Some(Ok(Err(error))) => {
+                        Some(Ok(None)) => break End::Lost("another replica holds the Lease"),
+                        Some(Err(error)) => {
                             tracing::warn!(%error, lease = self.name, "renewing the Lease; trying again");
-                        }
-                        // The next attempt goes by another connection; it finds out if it is too late.
-                        Some(Err(_)) => {
-                            tracing::warn!(lease = self.name, "renewing the Lease: no answer; trying again");
                         }
                     }
                 }
-                _ = self.look(looks.as_mut(), observed) => {
-                    if observed.holder().is_some_and(|holder| holder != self.identity) {
+                _ = watched.next() => {
+                    if watched.observed.holder().is_some_and(|holder| holder != self.identity) {
                         break End::Lost("another replica holds the Lease");
                     }
                 }
             }
         };
-        (end, held)
+        (end, held.lease)
     }
 
-    /// Renews the Lease; none if another holds it. What somebody else has changed in it, or that it was deleted, is no
-    /// reason to lose it: nobody may take it before it has expired.
+    /// Renews the Lease; none if another replica holds it. A foreign change of the Lease, or its deletion, is no reason
+    /// to lose it: no other replica may take it before it has expired.
     async fn renew(&self, lease: Lease) -> kube::Result<Option<Lease>> {
-        match self.put(record::renewed(lease, Timestamp::now())).await {
-            Err(error) if is_outdated(&error) => {}
-            result => return result.map(Some),
+        let renewed = self.update_own(Some(lease), |lease| record::renewed(lease, Timestamp::now())).await?;
+        if renewed.is_some() {
+            return Ok(renewed);
+        }
+        match self.create().await {
+            Err(error) if is_outdated(&error) => Ok(None),
+            result => result.map(Some),
+        }
+    }
+
+    /// Gives the Lease back. If that fails, the next replica waits until it has expired.
+    async fn release(&self, lease: Option<Lease>) {
+        let released = self.update_own(lease, |lease| record::released(lease, Timestamp::now()));
+        if let Err(error) = within(RELEASE, released).await {
+            tracing::warn!(%error, lease = self.name, "the Lease was not given back");
+        }
+    }
+
+    /// Changes `lease`, or the Lease as the API server has it if this replica holds that one. None if it does not.
+    async fn update_own(&self, lease: Option<Lease>, change: impl Fn(Lease) -> Lease) -> kube::Result<Option<Lease>> {
+        if let Some(lease) = lease {
+            match self.put(change(lease)).await {
+                Err(error) if is_outdated(&error) => {}
+                result => return result.map(Some),
+            }
         }
         match self.leases.get_opt(&self.name).await? {
-            None => self.create(Timestamp::now()).await.map(Some),
-            Some(lease) if record::holder(&lease) == Some(&*self.identity) => {
-                self.put(record::renewed(lease, Timestamp::now())).await.map(Some)
-            }
-            Some(_) => Ok(None),
-        }
-    }
-
-    /// Gives the Lease back, as it was last seen if this replica surely has it. If that fails, the next replica waits
-    /// until it has expired.
-    async fn release(&self, lease: Option<Lease>) {
-        let release = async {
-            if let Some(lease) = lease {
-                match self.put(record::released(lease, Timestamp::now())).await {
-                    // The answer to the last renewal was not waited for.
-                    Err(error) if classify(&error) == Class::Conflict => {}
-                    result => return result.map(drop),
-                }
-            }
-            match self.leases.get_opt(&self.name).await? {
-                Some(lease) if record::holder(&lease) == Some(&*self.identity) => {
-                    self.put(record::released(lease, Timestamp::now())).await.map(drop)
-                }
-                _ => Ok(()),
-            }
-        };
-        match timeout(RELEASE, release).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, lease = self.name, "the Lease was not given back"),
-            Err(_) => tracing::warn!(lease = self.name, "the Lease was not given back: no answer"),
+            Some(lease) if record::holder(&lease) == Some(&*self.identity) => self.put(change(lease)).await.map(Some),
+            _ => Ok(None),
         }
     }
 }
 
-/// Whether a write failed because the Lease is not, or no more, as it was known.
+/// Whether a write failed because the Lease has changed since it was seen.
 fn is_outdated(error: &kube::Error) -> bool {
     matches!(classify(error), Class::Conflict | Class::AlreadyExists | Class::Gone)
 }

@@ -1,9 +1,9 @@
-//! The guard in the client that the controllers write through: no write begins when the Lease is not surely held, and
-//! none goes on for longer than it surely is.
+//! The guard in the client that the controllers write through: no write begins or goes on when another replica may hold
+//! the Lease.
 //!
-//! What may still slip out, because it was with the network when this process was stopped, is harmless: creations have
-//! fixed names, and every other write names the version or the identity of what it changes. Only an Event has a name of
-//! its own: the one that is being recorded then may come late, and tells when it happened.
+//! A write that the network delivers after this process was stopped is harmless: creations have fixed names, and every
+//! other write names the version or the identity of what it changes. Only an Event has a name of its own: one may arrive
+//! late, with the time at which it happened.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -20,28 +20,27 @@ use tower::service_fn;
 use super::{LEASE, RENEW_DEADLINE};
 use crate::api_error::NotLeading;
 
-/// What is left of a Lease when the last request under it has to have ended: for the time that it takes an API server
-/// to notice that nobody waits for the answer any more.
+/// Time between the end of the last request under a Lease and the end of the Lease: an API server takes a while to notice
+/// that a client has given up.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// The time for which one term of leadership surely lasts. Clones share it; it never opens again once it was closed.
+/// Admits writes while a term of leadership surely lasts. Clones share it. A closed fence stays closed.
 #[derive(Clone, Debug)]
-pub struct Fence(Arc<Mutex<Option<Instant>>>);
+pub(crate) struct Fence(Arc<Mutex<Option<Instant>>>);
 
 impl Fence {
     /// A fence for a term whose Lease was written by a request that began at `renewed`.
-    #[must_use]
-    pub fn new(renewed: Instant) -> Self {
+    pub(crate) fn new(renewed: Instant) -> Self {
         Self(Arc::new(Mutex::new(Some(renewed))))
     }
 
-    /// Says that the Lease was renewed by a request that began at `renewed`.
-    pub fn renew(&self, renewed: Instant) {
+    /// Records that the Lease was renewed by a request that began at `renewed`.
+    pub(super) fn renew(&self, renewed: Instant) {
         self.update(|last| last.map(|last| last.max(renewed)));
     }
 
     /// Ends the term for good.
-    pub fn close(&self) {
+    pub(super) fn close(&self) {
         self.update(|_| None);
     }
 
@@ -49,15 +48,14 @@ impl Fence {
     ///
     /// # Errors
     /// [`NotLeading`] if it must not begin.
-    pub fn admit(&self, now: Instant) -> Result<Instant, NotLeading> {
+    fn admit(&self, now: Instant) -> Result<Instant, NotLeading> {
         let renewed = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let renewed = renewed.filter(|renewed| now < *renewed + RENEW_DEADLINE);
         renewed.map(|renewed| renewed + LEASE.saturating_sub(MARGIN)).ok_or(NotLeading)
     }
 
-    /// `client`, with which nothing can be written but within the term. Reads are not held back.
-    #[must_use]
-    pub fn guard(&self, client: &Client) -> Client {
+    /// `client`, but for writes outside the term, which fail. Reads are not held back.
+    pub(crate) fn guard(&self, client: &Client) -> Client {
         let (fence, inner) = (self.clone(), client.clone());
         let service = service_fn(move |request: Request<Body>| {
             let (fence, inner) = (fence.clone(), inner.clone());
@@ -74,8 +72,8 @@ impl Fence {
         let until = self.admit(Instant::now()).map_err(|_| not_leading())?;
         let (mut call, mut late) = (pin!(call), pin!(sleep_until(until)));
         poll_fn(|context| {
-            // Asked first, and of the clock: after the whole process was stopped for a while, a request that was not
-            // sent yet must not be.
+            // The clock is read before the request is polled: after the whole process was stopped for a while, a request
+            // that was not sent yet must not be.
             if Instant::now() >= until || late.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Err(not_leading()));
             }
@@ -124,7 +122,6 @@ mod tests {
         let fence = Fence::new(Instant::now());
         let (go, mut gone) = tokio::sync::oneshot::channel::<()>();
         let mut call = pin!(fence.bound(async {
-            // Woken by the same turn in which the time is found to have passed.
             let _ = (&mut gone).await;
             panic!("sent")
         }));

@@ -4,9 +4,8 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use crate::runtime::metrics::{Registrar, Subsystem};
 
-/// Metrics of the leader election among replicas.
 #[derive(Debug)]
-pub struct LeaderMetrics {
+pub(crate) struct LeaderMetrics {
     pub(super) leader: Gauge,
 }
 

@@ -1,24 +1,24 @@
-//! Leader election: of several replicas one reconciles, the others stand by with warm caches.
+//! Leader election among the replicas of the controller: one reconciles, the others have warm caches.
 //!
-//! By a coordination/v1 Lease, with client-go's timing. Losing it never ends the process, which also answers the
-//! webhooks: the controllers stop, their queues are dropped, and the replica stands again. What the controllers write
-//! goes through a client that the term's own [`Fence`] guards.
+//! The leader holds a coordination/v1 Lease, with the timing of client-go. Losing it does not end the process, which also
+//! serves the webhooks: the controllers stop, their queues are dropped, and the replica campaigns again. The controllers
+//! write through a client that the [`Fence`] of their term guards.
 
-mod election;
 mod elector;
 mod fence;
 mod metrics;
+mod observed;
 mod record;
+mod watched;
 
 use std::time::Duration;
 
-pub use elector::{Elector, Term};
-pub use fence::Fence;
-pub use metrics::LeaderMetrics;
+pub(crate) use elector::{Elector, Term};
+pub(crate) use fence::Fence;
 
-/// How long a Lease is valid after it was renewed: nobody else takes it before.
-pub const LEASE: Duration = Duration::from_secs(15);
+/// How long a Lease is valid after it was renewed: no other replica takes it before.
+const LEASE: Duration = Duration::from_secs(15);
 /// How long a leader goes on without having renewed its Lease.
-pub const RENEW_DEADLINE: Duration = Duration::from_secs(10);
-/// How often a leader renews its Lease, and how long anyone waits after a failed attempt.
-pub const RETRY: Duration = Duration::from_secs(2);
+const RENEW_DEADLINE: Duration = Duration::from_secs(10);
+/// How often a leader renews its Lease, and the wait after a write that failed.
+const RETRY: Duration = Duration::from_secs(2);

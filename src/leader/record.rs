@@ -1,4 +1,4 @@
-//! What a Lease says, and what is written into it.
+//! The contents of a Lease.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::LEASE;
 
-/// Longest time for which a Lease is believed: more was not written by a controller, and must not stop all of them.
+/// Longest duration of a Lease that counts: a longer one was not written by a controller and must not stop all of them.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Who holds a Lease, if anybody does.
+/// The holder of a Lease, if it has one.
 pub(super) fn holder(lease: &Lease) -> Option<&str> {
     let spec = lease.spec.as_ref()?;
     spec.holder_identity.as_deref().filter(|holder| !holder.is_empty())
 }
 
-/// For how long the holder has promised to need no renewal. It is the holder's own word that counts, since replicas of
-/// another version may have another timing.
+/// How long a Lease is valid after a renewal. The Lease's own duration counts: replicas of another version may have another
+/// timing.
 pub(super) fn duration(lease: &Lease) -> Duration {
     let seconds = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds);
     let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
@@ -53,7 +53,7 @@ pub(super) fn renewed(mut lease: Lease, now: Timestamp) -> Lease {
     lease
 }
 
-/// `lease` held by nobody, so that the next holder need not wait.
+/// `lease` without a holder, so that the next one need not wait.
 pub(super) fn released(mut lease: Lease, now: Timestamp) -> Lease {
     let spec = lease.spec.get_or_insert_default();
     spec.holder_identity = Some(String::new());
@@ -79,11 +79,11 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_that_makes_no_sense_is_not_believed() {
-        for (seconds, believed) in [(None, 15), (Some(0), 15), (Some(-5), 15), (Some(7), 7), (Some(i32::MAX), 60)] {
+    fn a_duration_that_makes_no_sense_does_not_count() {
+        for (seconds, counted) in [(None, 15), (Some(0), 15), (Some(-5), 15), (Some(7), 7), (Some(i32::MAX), 60)] {
             let spec = LeaseSpec { lease_duration_seconds: seconds, ..LeaseSpec::default() };
             let lease = Lease { spec: Some(spec), ..Lease::default() };
-            assert_eq!(duration(&lease), Duration::from_secs(believed), "{seconds:?}");
+            assert_eq!(duration(&lease), Duration::from_secs(counted), "{seconds:?}");
         }
     }
 }

@@ -7,17 +7,14 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use crate::runtime::metrics::{Registrar, Subsystem};
 
-/// One label that says what came of a write.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub(super) struct ResultLabel {
+struct ResultLabel {
     /// `written`, `conflict` or `error`.
-    pub(super) result: &'static str,
+    result: &'static str,
 }
 
-/// Metrics of the elections of primaries.
 #[derive(Debug)]
-pub struct PrimaryMetrics {
-    /// Candidates whose streams this replica has.
+pub(crate) struct PrimaryMetrics {
     pub(super) candidates: Gauge,
     writes: Family<ResultLabel, Counter>,
 }

@@ -1,21 +1,28 @@
-//! Which of a partition's nodes is the primary: what nodes of the `log` and `backup` protocols ask the controller.
+//! The election of the primary of each partition among its nodes, which nodes of the `log` and `backup` protocols use.
 //!
 //! A candidacy is one stream of one member. The primary is the candidate that entered first, and a term belongs to one
-//! candidacy: whenever another becomes primary, one of the same member included, or after nobody was, the term grows by
-//! one. The record of it is `status.election` of the Partition, written on the very version that it was computed from,
-//! so that replicas of the controller cannot contradict each other; the schema of the Partition holds the same a second
-//! time. Each replica knows the candidacies whose streams it has ([`candidacies`]) and makes one record out of another
-//! ([`record`]); one task a partition writes and tells ([`task`]), and what a dead replica leaves is swept up
-//! ([`sweeper`]).
+//! candidacy: the term grows by one whenever another candidacy comes first, one of the same member included. The record
+//! is `status.election` of the Partition. It is written on the version that it was computed from, so that replicas of the
+//! controller cannot contradict each other; the schema of the Partition holds the same rules. Each replica has the
+//! candidacies of its own streams ([`candidacies`]) and computes the next record ([`record`]); one task a partition writes
+//! it and updates the streams ([`task`]); the candidacies of dead replicas are removed ([`sweeper`]).
 
-pub mod candidacies;
+mod candidacies;
+mod election;
+mod error;
 mod hub;
+mod known;
 mod metrics;
-pub mod record;
+mod record;
 mod store;
-pub mod sweeper;
-pub mod task;
+mod stream;
+mod sweeper;
+mod task;
 
-pub use hub::{Entered, Error, Hub};
-pub use metrics::PrimaryMetrics;
-pub use store::{Known, Store, View};
+pub(crate) use candidacies::{End, Update};
+pub(crate) use error::Error;
+pub(crate) use hub::Hub;
+pub(crate) use known::KnownPartitions;
+pub(crate) use store::{PartitionCache, PartitionView, Store};
+pub(crate) use stream::CandidateStream;
+pub(crate) use sweeper::Sweeper;

@@ -1,11 +1,11 @@
 //! Several replicas that read late, lose races, crash and take each other for dead, against what elections promise.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::primary::record::{is_littered, stream_of, streams};
+use crate::primary::record::{has_orphans, stream_of, streams};
 
 const SIZE: i64 = 3;
 const REPLICAS: usize = 3;
@@ -18,15 +18,15 @@ enum Event {
     Leave { at: usize, which: usize },
     /// A replica is killed, and another starts in its place.
     Crash { at: usize },
-    /// A replica is told of a state that may be some states old.
+    /// A replica processes a state that may be some states old.
     See { at: usize, behind: usize },
-    /// A replica is told of a state that may be some states old, while it is too busy to take it in.
-    Hear { at: usize, behind: usize },
-    /// A replica works out what to write.
+    /// The watch of a replica shows a state that may be some states old, while its task is too busy to process it.
+    Notice { at: usize, behind: usize },
+    /// A replica computes the next record.
     Begin { at: usize },
-    /// What it worked out arrives at the API server; the answer may be lost.
+    /// The next record arrives at the API server; the answer may be lost.
     Commit { at: usize, lost: bool },
-    /// A replica loses the API server, of which the others may know before it does, or has it again.
+    /// A replica loses the API server, or reaches it again.
     Cut { at: usize, off: bool },
     /// A replica takes the candidacies of another, which may live, for those of a dead one.
     Suspect { at: usize, other: usize },
@@ -39,7 +39,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         2 => (at.clone(), 0..4_usize).prop_map(|(at, which)| Event::Leave { at, which }),
         1 => at.clone().prop_map(|at| Event::Crash { at }),
         4 => (at.clone(), 0..4_usize).prop_map(|(at, behind)| Event::See { at, behind }),
-        2 => (at.clone(), 0..4_usize).prop_map(|(at, behind)| Event::Hear { at, behind }),
+        2 => (at.clone(), 0..4_usize).prop_map(|(at, behind)| Event::Notice { at, behind }),
         4 => at.clone().prop_map(|at| Event::Begin { at }),
         4 => (at.clone(), any::<bool>()).prop_map(|(at, lost)| Event::Commit { at, lost }),
         1 => (at.clone(), any::<bool>()).prop_map(|(at, off)| Event::Cut { at, off }),
@@ -52,20 +52,20 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 #[derive(Clone, Debug)]
 struct Stream {
     member: String,
-    told: Vec<Term>,
+    terms: Vec<Term>,
 }
 
 struct Replica {
     id: ReplicaId,
     candidacies: Candidacies,
-    /// The version of the record that it knows.
+    /// The version of the record that it has processed.
     known: usize,
-    ghosts: BTreeSet<StreamId>,
-    /// Whether it looks after the record: it does so only while it has a reason.
+    dead: BTreeSet<StreamId>,
+    /// Whether it has a part in the election: only while there is a reason.
     open: bool,
-    /// Whether it may enter anybody: not for long after it has lost the API server.
+    /// Whether it may enter candidates: not for long after it has lost the API server.
     may_enter: bool,
-    /// What it is about to write, and on which version.
+    /// The record that it is about to write, and on which version.
     writing: Option<(usize, ElectionStatus)>,
     streams: BTreeMap<Handle, Stream>,
 }
@@ -76,9 +76,9 @@ struct World {
     history: Vec<ElectionStatus>,
     replicas: Vec<Replica>,
     numbers: u64,
-    /// By whom streams were told that a term is led.
+    /// The primary of each term, as streams showed it.
     primaries: HashMap<i64, String>,
-    /// Streams of which each was ended, and not left.
+    /// Members whose streams were ended, and not left.
     replaced: Vec<String>,
 }
 
@@ -99,6 +99,12 @@ impl World {
         world
     }
 
+    fn after(events: &[Event]) -> Self {
+        let mut world = Self::new();
+        events.iter().for_each(|event| world.happen(event));
+        world
+    }
+
     fn replica(&mut self) -> Replica {
         self.numbers += 1;
         let id = ReplicaId::parse(&format!("{:08x}", self.numbers)).unwrap();
@@ -107,7 +113,7 @@ impl World {
             id,
             candidacies,
             known,
-            ghosts: BTreeSet::new(),
+            dead: BTreeSet::new(),
             open: false,
             may_enter: true,
             writing: None,
@@ -124,7 +130,7 @@ impl World {
                 if let Some(replaced) = replaced {
                     assert_eq!(replica.streams.remove(&replaced).unwrap().member, member);
                 }
-                replica.streams.insert(handle, Stream { member, told: Vec::new() });
+                replica.streams.insert(handle, Stream { member, terms: Vec::new() });
                 replica.open = true;
             }
             Event::Leave { at, which } => {
@@ -143,11 +149,11 @@ impl World {
                 let known = (self.history.len() - 1).saturating_sub(behind).max(self.replicas[at].known);
                 self.see(at, known);
             }
-            Event::Hear { at, behind } => {
-                let heard = (self.history.len() - 1).saturating_sub(behind);
+            Event::Notice { at, behind } => {
+                let noticed = (self.history.len() - 1).saturating_sub(behind);
                 let replica = &mut self.replicas[at];
-                if heard > replica.known {
-                    for handle in replica.candidacies.replaced(&self.history[heard]) {
+                if noticed > replica.known {
+                    for handle in replica.candidacies.end_replaced(&self.history[noticed]) {
                         self.replaced.push(replica.streams.remove(&handle).unwrap().member);
                     }
                 }
@@ -155,7 +161,7 @@ impl World {
             Event::Begin { at } => {
                 let replica = &mut self.replicas[at];
                 let (known, before) = (replica.known, &self.history[replica.known]);
-                let wanted = replica.candidacies.wanted(before, &replica.ghosts, &self.members, replica.may_enter);
+                let wanted = replica.candidacies.wanted(before, &replica.dead, &self.members, replica.may_enter);
                 replica.writing = wanted.filter(|_| replica.open).map(|wanted| (known, wanted));
                 replica.open &= replica.writing.is_some() || !replica.candidacies.is_empty();
             }
@@ -172,8 +178,8 @@ impl World {
                 let other = self.replicas[other].id;
                 let replica = &mut self.replicas[at];
                 let record = &self.history[replica.known];
-                replica.ghosts.extend(streams(record).filter(|id| id.replica == other && other != replica.id));
-                replica.open |= !replica.ghosts.is_empty();
+                replica.dead.extend(streams(record).filter(|id| id.replica == other && other != replica.id));
+                replica.open |= !replica.dead.is_empty();
             }
         }
     }
@@ -184,7 +190,7 @@ impl World {
         let id = |record: &ElectionStatus, member: &str| stream_of(record, member).unwrap();
         assert_eq!(record.primary, record.candidates.first().cloned().unwrap_or_default());
         assert_eq!(record.streams.len(), record.candidates.len());
-        // Whoever stays keeps its place before all that enter.
+        // Candidates that stay keep their places before all that enter.
         let stays = |member: &&String| stream_of(before, member) == Some(id(&record, member));
         let staying: Vec<&String> =
             before.candidates.iter().filter(|member| stream_of(&record, member) == Some(id(before, member))).collect();
@@ -203,26 +209,28 @@ impl World {
             *numbers += 1;
             *numbers
         };
-        for (handle, told) in replica.candidacies.see(&self.history[known], &self.members, replica.may_enter, fresh) {
-            match told {
-                Told::Term(term) => {
+        for (handle, update) in
+            replica.candidacies.process(&self.history[known], &self.members, replica.may_enter, fresh)
+        {
+            match update {
+                Update::Term(term) => {
                     let stream = replica.streams.get_mut(&handle).unwrap();
-                    assert!(stream.told.last().is_none_or(|last| last.number <= term.number), "{stream:?} {term:?}");
+                    assert!(stream.terms.last().is_none_or(|last| last.number <= term.number), "{stream:?} {term:?}");
                     assert!(term.number > 0 && term.candidates.contains(&stream.member));
                     let primary = self.primaries.entry(term.number).or_insert_with(|| term.primary.clone());
                     assert_eq!(*primary, term.primary, "two primaries in term {}", term.number);
-                    stream.told.push(term);
+                    stream.terms.push(term);
                 }
-                Told::End(End::Replaced) => {
+                Update::End(End::Replaced) => {
                     self.replaced.push(replica.streams.remove(&handle).unwrap().member);
                 }
-                Told::End(end) => panic!("{end:?}"),
+                Update::End(end) => panic!("{end:?}"),
             }
         }
     }
 
     /// Lets everything arrive, with nothing happening any more.
-    fn settle(&mut self) {
+    fn converge(&mut self) {
         for _ in 0..20 {
             let mut quiet = true;
             for at in 0..REPLICAS {
@@ -231,9 +239,9 @@ impl World {
                 let living: BTreeSet<ReplicaId> = self.replicas.iter().map(|replica| replica.id).collect();
                 let record = self.history.last().unwrap();
                 let replica = &mut self.replicas[at];
-                replica.ghosts = streams(record).filter(|id| !living.contains(&id.replica)).collect();
-                replica.open |= !replica.ghosts.is_empty() || is_littered(record, replica.id, &self.members);
-                let wanted = replica.candidacies.wanted(record, &replica.ghosts, &self.members, true);
+                replica.dead = streams(record).filter(|id| !living.contains(&id.replica)).collect();
+                replica.open |= !replica.dead.is_empty() || has_orphans(record, replica.id, &self.members);
+                let wanted = replica.candidacies.wanted(record, &replica.dead, &self.members, true);
                 if let Some(wanted) = wanted.filter(|_| replica.open) {
                     self.write(wanted);
                     self.see(at, self.history.len() - 1);
@@ -244,26 +252,26 @@ impl World {
                 return;
             }
         }
-        panic!("it never settles: {:#?}", self.history);
+        panic!("it does not converge: {:#?}", self.history);
     }
 
-    fn assert_settled(&self) {
+    fn assert_converged(&self) {
         let record = self.history.last().unwrap();
-        let mut standing = Vec::new();
+        let mut with_stream = Vec::new();
         for replica in &self.replicas {
-            assert!(!replica.candidacies.any_waits());
-            assert_eq!(replica.candidacies.members().len(), replica.streams.len());
+            assert!(!replica.candidacies.has_pending());
+            assert_eq!(replica.candidacies.all.len(), replica.streams.len());
             for stream in replica.streams.values() {
-                assert_eq!(stream.told.last(), Some(&Term::from(record)), "{stream:?}");
-                standing.push(stream.member.clone());
+                assert_eq!(stream.terms.last(), Some(&Term::from(record)), "{stream:?}");
+                with_stream.push(stream.member.clone());
             }
         }
-        // Neither a ghost nor a lost one.
+        // No candidate without a stream, and no stream without a candidate.
         let mut candidates = record.candidates.clone();
         candidates.sort();
-        standing.sort();
-        assert_eq!(candidates, standing);
-        // Whoever was told to go has another stream, or had one.
+        with_stream.sort();
+        assert_eq!(candidates, with_stream);
+        // A member whose stream was replaced has another one, or had one.
         assert!(self.replaced.iter().all(|member| self.members.include(member)));
     }
 }
@@ -272,20 +280,16 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens_terms_have_one_primary_and_the_living_stand_in_the_order_of_their_entry(events in events()) {
-        let mut world = World::new();
-        for event in &events {
-            world.happen(event);
-        }
-        world.settle();
-        world.assert_settled();
+    fn whatever_happens_terms_have_one_primary_and_the_candidates_with_streams_are_in_the_order_of_their_entry(events in events()) {
+        let mut world = World::after(&events);
+        world.converge();
+        world.assert_converged();
     }
 }
 
 #[test]
 fn a_candidacy_that_was_dropped_while_it_lived_enters_anew_and_last() {
-    let mut world = World::new();
-    for event in [
+    let mut world = World::after(&[
         Event::Enter { at: 0, member: 0 },
         Event::Begin { at: 0 },
         Event::Commit { at: 0, lost: false },
@@ -294,46 +298,38 @@ fn a_candidacy_that_was_dropped_while_it_lived_enters_anew_and_last() {
         Event::Suspect { at: 1, other: 0 },
         Event::Begin { at: 1 },
         Event::Commit { at: 1, lost: false },
-    ] {
-        world.happen(&event);
-    }
+    ]);
     assert_eq!(world.history.last().unwrap().candidates, ["p-1"]);
-    world.settle();
+    world.converge();
     let record = world.history.last().unwrap();
     assert_eq!((record.term, record.candidates.join(" ")), (2, "p-1 p-0".to_owned()));
 }
 
 #[test]
 fn a_candidacy_that_was_left_before_its_replica_learned_that_it_was_written_is_dropped() {
-    let mut world = World::new();
-    for event in [
+    let mut world = World::after(&[
         Event::Enter { at: 0, member: 0 },
         Event::Begin { at: 0 },
         Event::Leave { at: 0, which: 0 },
         Event::Commit { at: 0, lost: true },
         Event::Begin { at: 0 },
-    ] {
-        world.happen(&event);
-    }
+    ]);
     assert_eq!(world.history.last().unwrap().candidates, ["p-0"]);
     assert!(!world.replicas[0].open);
-    world.settle();
-    world.assert_settled();
+    world.converge();
+    world.assert_converged();
     assert!(world.history.last().unwrap().candidates.is_empty());
 }
 
 #[test]
 fn a_newer_stream_on_another_replica_ends_the_older_one() {
-    let mut world = World::new();
-    for event in [
+    let mut world = World::after(&[
         Event::Enter { at: 0, member: 0 },
         Event::Begin { at: 0 },
         Event::Commit { at: 0, lost: false },
         Event::Enter { at: 1, member: 0 },
-    ] {
-        world.happen(&event);
-    }
-    world.settle();
+    ]);
+    world.converge();
     assert_eq!(world.replaced, ["p-0"]);
     assert!(world.replicas[0].streams.is_empty());
     assert_eq!(world.history.last().unwrap().term, 2);
@@ -341,8 +337,7 @@ fn a_newer_stream_on_another_replica_ends_the_older_one() {
 
 #[test]
 fn a_stream_that_was_replaced_does_not_come_back_when_the_newer_one_leaves() {
-    let mut world = World::new();
-    for event in [
+    let mut world = World::after(&[
         Event::Enter { at: 0, member: 0 },
         Event::Begin { at: 0 },
         Event::Commit { at: 0, lost: false },
@@ -350,23 +345,20 @@ fn a_stream_that_was_replaced_does_not_come_back_when_the_newer_one_leaves() {
         Event::See { at: 1, behind: 0 },
         Event::Begin { at: 1 },
         Event::Commit { at: 1, lost: false },
-        Event::Hear { at: 0, behind: 0 },
+        Event::Notice { at: 0, behind: 0 },
         Event::Leave { at: 1, which: 0 },
         Event::Begin { at: 1 },
         Event::Commit { at: 1, lost: false },
-    ] {
-        world.happen(&event);
-    }
-    world.settle();
-    world.assert_settled();
+    ]);
+    world.converge();
+    world.assert_converged();
     assert_eq!(world.replaced, ["p-0"]);
     assert!(world.history.last().unwrap().candidates.is_empty());
 }
 
 #[test]
 fn a_stream_that_had_to_wait_does_not_replace_one_that_came_meanwhile() {
-    let mut world = World::new();
-    for event in [
+    let mut world = World::after(&[
         Event::Cut { at: 0, off: true },
         Event::Enter { at: 0, member: 0 },
         Event::See { at: 0, behind: 0 },
@@ -374,12 +366,10 @@ fn a_stream_that_had_to_wait_does_not_replace_one_that_came_meanwhile() {
         Event::Begin { at: 1 },
         Event::Commit { at: 1, lost: false },
         Event::Cut { at: 0, off: false },
-    ] {
-        world.happen(&event);
-    }
+    ]);
     assert_eq!(world.history.last().unwrap().term, 1);
-    world.settle();
-    world.assert_settled();
+    world.converge();
+    world.assert_converged();
     assert_eq!(world.replaced, ["p-0"]);
     assert!(world.replicas[0].streams.is_empty());
     assert_eq!(world.history.last().unwrap().term, 1);
@@ -387,8 +377,7 @@ fn a_stream_that_had_to_wait_does_not_replace_one_that_came_meanwhile() {
 
 #[test]
 fn a_stream_that_had_to_wait_replaces_the_one_that_it_had_found() {
-    let mut world = World::new();
-    for event in [
+    let mut world = World::after(&[
         Event::Enter { at: 1, member: 0 },
         Event::Begin { at: 1 },
         Event::Commit { at: 1, lost: false },
@@ -397,11 +386,9 @@ fn a_stream_that_had_to_wait_replaces_the_one_that_it_had_found() {
         Event::Enter { at: 0, member: 0 },
         Event::See { at: 0, behind: 0 },
         Event::Cut { at: 0, off: false },
-    ] {
-        world.happen(&event);
-    }
-    world.settle();
-    world.assert_settled();
+    ]);
+    world.converge();
+    world.assert_converged();
     assert!(world.replicas[1].streams.is_empty());
     assert_eq!(world.history.last().unwrap().term, 2);
 }

@@ -27,17 +27,17 @@ fn record(candidates: &str) -> ElectionStatus {
 }
 
 /// What replica a makes of a record, given its own candidacies and those of the dead, as term and candidates.
-fn after(before: &ElectionStatus, own: &str, ghosts: &str) -> String {
-    shown(&step(before, own, ghosts, true))
+fn after(before: &ElectionStatus, own: &str, dead: &str) -> String {
+    shown(&step(before, own, dead, true))
 }
 
-fn step(before: &ElectionStatus, own: &str, ghosts: &str, may_enter: bool) -> ElectionStatus {
+fn step(before: &ElectionStatus, own: &str, dead: &str, may_enter: bool) -> ElectionStatus {
     let own = record(own);
     let own: Vec<(&str, StreamId)> =
         own.candidates.iter().map(|member| (member.as_str(), stream_of(&own, member).unwrap())).collect();
-    let ghosts = ghosts.split_whitespace().map(id).collect();
+    let dead = dead.split_whitespace().map(id).collect();
     let members = Members { partition: "p".to_owned(), size: 3 };
-    next(before, &Change { replica: replica('a'), own: &own, may_enter, ghosts: &ghosts, members: &members })
+    next(before, &Change { replica: replica('a'), own: &own, may_enter, dead: &dead, members: &members })
 }
 
 fn shown(record: &ElectionStatus) -> String {
@@ -56,7 +56,7 @@ fn the_first_candidate_is_primary_of_the_first_term() {
 }
 
 #[test]
-fn who_enters_is_last_and_changes_no_term() {
+fn a_new_candidate_is_last_and_changes_no_term() {
     assert_eq!(after(&record("0:b1"), "2:a1", ""), "4 0:b1 2:a1");
     assert_eq!(after(&record("0:b1 2:a1"), "2:a1", ""), "4 0:b1 2:a1");
 }
@@ -83,19 +83,19 @@ fn a_vacancy_keeps_its_number_and_the_next_primary_has_the_next() {
 }
 
 #[test]
-fn what_may_not_enter_yet_replaces_nobody() {
+fn a_candidacy_that_may_not_enter_yet_replaces_none() {
     assert_eq!(shown(&step(&record("0:b1"), "0:a1 1:a2", "", false)), "4 0:b1");
     assert_eq!(shown(&step(&record("0:b1 1:a2"), "1:a2", "", false)), "4 0:b1 1:a2");
 }
 
 #[test]
-fn who_is_no_member_any_more_is_dropped() {
+fn a_candidate_that_is_no_member_any_more_is_dropped() {
     assert_eq!(after(&record("3:b1 0:b2"), "", ""), "5 0:b2");
     assert_eq!(after(&record("0:b2"), "7:a1", ""), "4 0:b2");
 }
 
 #[test]
-fn a_record_that_somebody_has_edited_leads_to_a_higher_term() {
+fn a_record_that_was_edited_leads_to_a_higher_term() {
     let sound = record("0:b1 1:b2");
     let edited = |edit: fn(&mut ElectionStatus)| {
         let mut record = sound.clone();

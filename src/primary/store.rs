@@ -1,9 +1,8 @@
-//! Reading and writing the record of an election.
+//! Reads and writes the records of elections.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kube::api::{Patch, PatchParams};
@@ -21,33 +20,28 @@ use crate::primary::metrics::PrimaryMetrics;
 use crate::scope::Scope;
 use crate::store::watch::version_of;
 
-/// Name under which elections are written.
+/// Field manager of the records.
 const FIELD_MANAGER: &str = "atomix-controller-elections";
 /// Longest that one call may take.
 const CALL: Duration = Duration::from_secs(10);
-/// Calls at the same time, of all partitions: an API server has more to do.
+/// Calls at the same time, of all partitions: they must not keep the API server busy.
 const CALLS: usize = 16;
 
-/// A Partition as elections see it.
+/// What an election needs of a Partition.
 #[derive(Clone, Debug, PartialEq)]
-pub struct View {
-    /// Unique identity of the Partition.
-    pub uid: String,
-    /// Version of the Partition, to be handed back.
-    pub resource_version: Option<String>,
-    /// The same as a number, to tell newer from older.
-    pub version: u64,
-    /// Its pods.
-    pub members: Members,
-    /// The record of its election.
-    pub record: ElectionStatus,
+pub(crate) struct PartitionView {
+    pub(super) uid: String,
+    resource_version: Option<String>,
+    /// `resource_version` as a number.
+    pub(super) version: u64,
+    pub(super) members: Members,
+    pub(super) record: ElectionStatus,
 }
 
-impl View {
-    /// Reads it off a Partition; none if it is being deleted, or another controller than `controller`
+impl PartitionView {
+    /// The view of a Partition; none if it is being deleted, or another controller than `controller`
     /// (`<namespace>.<name>`) runs it.
-    #[must_use]
-    pub fn of(partition: &Partition, controller: &str) -> Option<Self> {
+    pub(crate) fn of(partition: &Partition, controller: &str) -> Option<Self> {
         let ours = partition.annotations().get(annotations::CONTROLLER).is_some_and(|name| name == controller);
         if !ours || partition.metadata.deletion_timestamp.is_some() {
             return None;
@@ -63,53 +57,50 @@ impl View {
     }
 }
 
-/// What the watches know.
-pub trait Known: Send + Sync {
-    /// A Partition, as [`View::of`] sees it.
-    fn view(&self, key: &ObjectKey) -> Option<View>;
+/// The cached Partitions.
+pub(crate) trait PartitionCache: Send + Sync {
+    /// As [`PartitionView::of`].
+    fn view(&self, key: &ObjectKey) -> Option<PartitionView>;
 
-    /// All Partitions with a record that is `wanted`.
-    fn with_records(&self, wanted: &dyn Fn(&ObjectKey, &ElectionStatus) -> bool) -> Vec<(ObjectKey, View)>;
+    /// All Partitions whose record is `wanted`.
+    fn with_records(&self, wanted: &dyn Fn(&ObjectKey, &ElectionStatus) -> bool) -> Vec<(ObjectKey, PartitionView)>;
 }
 
-/// What came of a write.
+/// The result of a write that was answered.
 #[derive(Debug, PartialEq)]
-pub(super) enum Written {
-    /// It is written, and this is the Partition now.
-    Done(View),
+pub(super) enum WriteResult {
+    /// The Partition after the write.
+    Written(PartitionView),
     /// The Partition has changed since it was read.
     Conflict,
-    /// It is gone.
+    /// The Partition was deleted.
     Gone,
 }
 
 /// Why a record cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    /// What the API server said, or that it said nothing.
     #[error(transparent)]
     Api(#[from] kube::Error),
-    /// The schema of an older version is installed.
     #[error("the API server does not keep status.election: the CustomResourceDefinition of Partition is too old")]
     NotKept,
 }
 
 impl Error {
-    /// Whether it is the API server that is in trouble, and not this one record.
+    /// Whether the API server is away, and not this record at fault.
     pub(super) fn is_away(&self) -> bool {
         matches!(self, Self::Api(error) if classify(error).is_transient())
     }
 }
 
-/// Where the records of all elections are.
-pub struct Store {
+/// The records of all elections.
+pub(crate) struct Store {
     client: Client,
     /// `<namespace>.<name>` of this controller.
     controller: String,
     scope: Scope,
-    known: Arc<dyn Known>,
+    cache: Arc<dyn PartitionCache>,
     calls: Semaphore,
-    away: AtomicBool,
     metrics: Arc<PrimaryMetrics>,
 }
 
@@ -120,49 +111,56 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    /// Reads and writes in the name of `controller` (`<namespace>.<name>`), which looks after `scope`.
-    #[must_use]
-    pub fn new(
+    /// Reads and writes as `controller` (`<namespace>.<name>`), within `scope`.
+    pub(crate) fn new(
         client: Client,
         controller: String,
         scope: Scope,
-        known: Arc<dyn Known>,
+        cache: Arc<dyn PartitionCache>,
         metrics: Arc<PrimaryMetrics>,
     ) -> Self {
-        Self { client, controller, scope, known, calls: Semaphore::new(CALLS), away: AtomicBool::new(false), metrics }
+        Self { client, controller, scope, cache, calls: Semaphore::new(CALLS), metrics }
     }
 
-    /// What the watches know of a partition.
-    pub(super) fn known(&self, key: &ObjectKey) -> Option<View> {
-        self.known.view(key)
+    /// A partition, if the cache has it.
+    pub(super) fn cached(&self, key: &ObjectKey) -> Option<PartitionView> {
+        self.cache.view(key)
     }
 
-    /// All partitions with a record that is `wanted`, as the watches know them.
-    pub(super) fn with_records(&self, wanted: &dyn Fn(&ObjectKey, &ElectionStatus) -> bool) -> Vec<(ObjectKey, View)> {
-        self.known.with_records(wanted)
+    /// All cached partitions whose record is `wanted`.
+    pub(super) fn with_records(
+        &self,
+        wanted: &dyn Fn(&ObjectKey, &ElectionStatus) -> bool,
+    ) -> Vec<(ObjectKey, PartitionView)> {
+        self.cache.with_records(wanted)
     }
 
-    /// Asks the API server for a partition that has an election.
-    pub(super) async fn read(&self, key: &ObjectKey) -> Result<Option<View>, Error> {
+    /// Reads a partition that has an election from the API server.
+    pub(super) async fn read(&self, key: &ObjectKey) -> Result<Option<PartitionView>, Error> {
         Ok(self.bounded(self.get(key)).await?)
     }
 
-    /// Asks the API server for a partition that may not exist. Whoever asks for many of those does not hold up the
-    /// elections of others.
-    pub(super) async fn look_up(&self, key: &ObjectKey) -> Result<Option<View>, Error> {
+    /// Reads a partition that may not exist. Such reads take no permit, so that a client that asks for many does not delay
+    /// the elections of others.
+    pub(super) async fn look_up(&self, key: &ObjectKey) -> Result<Option<PartitionView>, Error> {
         Ok(within(CALL, self.get(key)).await?)
     }
 
-    async fn get(&self, key: &ObjectKey) -> kube::Result<Option<View>> {
+    async fn get(&self, key: &ObjectKey) -> kube::Result<Option<PartitionView>> {
         if !self.scope.includes(&key.namespace) {
             return Ok(None);
         }
         let partition = self.api(key).get_opt(&key.name).await?;
-        Ok(partition.and_then(|partition| View::of(&partition, &self.controller)))
+        Ok(partition.and_then(|partition| PartitionView::of(&partition, &self.controller)))
     }
 
-    /// Writes `next` in the place of the record of `view`, and of no other.
-    pub(super) async fn write(&self, key: &ObjectKey, view: &View, next: &ElectionStatus) -> Result<Written, Error> {
+    /// Writes `next` in the place of the record of `view`.
+    pub(super) async fn write(
+        &self,
+        key: &ObjectKey,
+        view: &PartitionView,
+        next: &ElectionStatus,
+    ) -> Result<WriteResult, Error> {
         let patch = json!({
             "metadata": {"uid": view.uid, "resourceVersion": view.resource_version},
             "status": {"election": difference(&view.record, next)},
@@ -171,37 +169,33 @@ impl Store {
         let api = self.api(key);
         let written = self.bounded(api.patch_status(&key.name, &params, &Patch::Merge(&patch))).await;
         let written = match written {
-            Ok(partition) => match View::of(&partition, &self.controller) {
-                Some(view) if view.record == *next => Ok(Written::Done(view)),
+            Ok(partition) => match PartitionView::of(&partition, &self.controller) {
+                Some(view) if view.record == *next => Ok(WriteResult::Written(view)),
                 Some(_) => Err(Error::NotKept),
-                None => Ok(Written::Gone),
+                None => Ok(WriteResult::Gone),
             },
             Err(error) => match classify(&error) {
-                Class::Gone => Ok(Written::Gone),
-                Class::Conflict => Ok(Written::Conflict),
+                Class::Gone => Ok(WriteResult::Gone),
+                Class::Conflict => Ok(WriteResult::Conflict),
                 _ => Err(error.into()),
             },
         };
         self.metrics.written(match &written {
-            Ok(Written::Done(_)) => "written",
+            Ok(WriteResult::Written(_)) => "written",
             Ok(_) => "conflict",
             Err(_) => "error",
         });
         written
     }
 
-    /// Waits for its turn. That the API server has gone away or come back is said once, for all partitions.
+    /// Makes a call when a permit is free.
     async fn bounded<T>(&self, call: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
-        // Never closed: without a permit there would be no bound, which is no reason not to call.
+        // Never closed.
         let _permit = self.calls.acquire().await;
         let result = within(CALL, call).await;
-        let away = result.as_ref().is_err_and(|error| classify(error).is_transient());
-        if self.away.swap(away, Ordering::Relaxed) != away {
-            if away {
-                tracing::warn!("elections cannot be read or written: terms stay as they are, trying again");
-            } else {
-                tracing::info!("elections can be read and written again");
-            }
+        if result.as_ref().is_err_and(|error| classify(error).is_transient()) {
+            // The same for all partitions: it is logged once.
+            tracing::warn!("elections cannot be read or written: terms stay as they are, trying again");
         }
         result
     }
@@ -247,9 +241,9 @@ mod tests {
             }
             serde_json::from_value(partition).unwrap()
         };
-        let view = View::of(&partition("ns.c", Value::Null), "ns.c").unwrap();
+        let view = PartitionView::of(&partition("ns.c", Value::Null), "ns.c").unwrap();
         assert_eq!((view.members.to_string().as_str(), view.record), ("p-1-0", ElectionStatus::default()));
-        assert_eq!(View::of(&partition("ns.other", Value::Null), "ns.c"), None);
-        assert_eq!(View::of(&partition("ns.c", json!("2026-01-01T00:00:00Z")), "ns.c"), None);
+        assert_eq!(PartitionView::of(&partition("ns.other", Value::Null), "ns.c"), None);
+        assert_eq!(PartitionView::of(&partition("ns.c", json!("2026-01-01T00:00:00Z")), "ns.c"), None);
     }
 }

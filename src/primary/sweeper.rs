@@ -1,4 +1,4 @@
-//! Drops the candidacies that dead replicas have left.
+//! Removes candidacies that have no stream any more.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,101 +9,99 @@ use tokio::time::sleep;
 
 use super::hub::Hub;
 use super::record::{self, StreamId};
-use super::store::View;
+use super::store::PartitionView;
 use crate::api::ElectionStatus;
 use crate::api::names::ObjectKey;
 
-/// Between two looks: often enough to see that the API server answers steadily while somebody is silent.
-const LOOK: Duration = Duration::from_millis(1500);
+/// Between two sweeps: often enough to see that the API server answers steadily while a replica is silent.
+const INTERVAL: Duration = Duration::from_millis(1500);
 
-/// Looks after the partitions of which its replica has streams, and after all while its replica leads.
+/// Sweeps the partitions of which its replica has streams, and all while its replica leads.
 #[derive(Clone, Debug)]
-pub struct Sweeper {
+pub(crate) struct Sweeper {
     hub: Arc<Hub>,
-    everywhere: Arc<AtomicBool>,
+    leading: Arc<AtomicBool>,
 }
 
-/// While this lives, the sweeper looks after all partitions.
+/// Makes the sweeper sweep all partitions until this is dropped.
 #[derive(Debug)]
-pub struct Everywhere(Arc<AtomicBool>);
+pub(crate) struct SweepAll(Arc<AtomicBool>);
 
-impl Drop for Everywhere {
+impl Drop for SweepAll {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Relaxed);
     }
 }
 
 impl Sweeper {
-    /// A sweeper of a replica that does not lead.
-    #[must_use]
-    pub fn new(hub: Arc<Hub>) -> Self {
-        Self { hub, everywhere: Arc::default() }
+    pub(crate) fn new(hub: Arc<Hub>) -> Self {
+        Self { hub, leading: Arc::default() }
     }
 
-    /// Makes it look after all partitions until the result is dropped.
-    #[must_use]
-    pub fn everywhere(&self) -> Everywhere {
-        self.everywhere.store(true, Ordering::Relaxed);
-        Everywhere(Arc::clone(&self.everywhere))
+    /// Begins to sweep all partitions.
+    pub(crate) fn sweep_all(&self) -> SweepAll {
+        self.leading.store(true, Ordering::Relaxed);
+        SweepAll(Arc::clone(&self.leading))
     }
 
     /// Sweeps, for ever.
-    pub async fn run(self) {
+    pub(crate) async fn run(self) {
         loop {
-            sleep(LOOK).await;
-            let everywhere = self.everywhere.load(Ordering::Relaxed);
-            self.sweep(everywhere).await;
-            if everywhere {
-                self.hub.presence().bury().await;
+            sleep(INTERVAL).await;
+            let leading = self.leading.load(Ordering::Relaxed);
+            self.remove_orphans();
+            self.remove_dead(leading).await;
+            if leading {
+                self.hub.presence.remove_expired().await;
             }
         }
     }
 
-    async fn sweep(&self, everywhere: bool) {
-        self.tidy();
-        let suspects: Vec<_> = self.suspects(everywhere);
+    /// Removes the candidacies of dead replicas.
+    async fn remove_dead(&self, everywhere: bool) {
+        let suspects = self.suspects(everywhere);
         if suspects.is_empty() {
             return;
         }
-        // A candidacy is written after its replica has announced itself. So what is seen of the announcements from here
-        // on tells of every replica that lived when it wrote one of these, and who entered anew since has other numbers.
-        if let Err(error) = self.hub.presence().refresh().await {
-            tracing::debug!(%error, "who lives cannot be confirmed");
+        // A replica announces itself before it writes a candidacy. So the announcements that are read from here on show
+        // each replica that lived when it wrote one of these, and a candidacy that has entered anew has another number.
+        if let Err(error) = self.hub.presence.refresh().await {
+            tracing::debug!(%error, "the announcements of replicas cannot be read");
             return;
         }
         for (key, view, ids) in suspects {
-            let dead = self.hub.presence().dead(ids.iter().map(|id| id.replica));
-            let ghosts: BTreeSet<StreamId> = ids.into_iter().filter(|id| dead.contains(&id.replica)).collect();
-            if !ghosts.is_empty() {
-                tracing::info!(partition = %key, candidacies = ghosts.len(), "dropping candidacies of dead replicas");
-                self.hub.sweep(&key, view, ghosts);
+            let dead = self.hub.presence.dead(ids.iter().map(|id| id.replica));
+            let ids: BTreeSet<StreamId> = ids.into_iter().filter(|id| dead.contains(&id.replica)).collect();
+            if !ids.is_empty() {
+                tracing::info!(partition = %key, candidacies = ids.len(), "removing candidacies of dead replicas");
+                self.hub.remove(&key, view, ids);
             }
         }
     }
 
-    /// Partitions with candidacies of replicas that have been silent for a while, and those.
-    fn suspects(&self, everywhere: bool) -> Vec<(ObjectKey, View, Vec<StreamId>)> {
-        let looked_after =
+    /// Partitions with candidacies of replicas that have been silent for a while, and those candidacies.
+    fn suspects(&self, everywhere: bool) -> Vec<(ObjectKey, PartitionView, Vec<StreamId>)> {
+        let is_swept =
             |key: &ObjectKey, record: &ElectionStatus| !record.streams.is_empty() && (everywhere || self.hub.has(key));
-        let suspects = self.hub.store().with_records(&looked_after).into_iter().filter_map(|(key, view)| {
+        let suspects = self.hub.store.with_records(&is_swept).into_iter().filter_map(|(key, view)| {
             let ids: Vec<StreamId> = record::streams(&view.record).collect();
-            let silent = self.hub.presence().silent(ids.iter().map(|id| id.replica));
+            let silent = self.hub.presence.silent(ids.iter().map(|id| id.replica));
             let ids: Vec<StreamId> = ids.into_iter().filter(|id| silent.contains(&id.replica)).collect();
             (!ids.is_empty()).then_some((key, view, ids))
         });
         suspects.collect()
     }
 
-    /// Clears away what should be in no record and that nobody's stream will ever correct. It takes no proof: what the
-    /// watch has not told yet is for the API server to say, which takes no change of an old version.
-    fn tidy(&self) {
+    /// Removes the candidacies of this replica that have no stream, and edits of the record. An outdated cache does no
+    /// harm: the API server refuses a write on an old version.
+    fn remove_orphans(&self) {
         let idle = |key: &ObjectKey, record: &ElectionStatus| {
             *record != ElectionStatus { term: record.term, ..ElectionStatus::default() } && !self.hub.has(key)
         };
-        for (key, view) in self.hub.store().with_records(&idle) {
-            if record::is_littered(&view.record, self.hub.presence().id(), &view.members) {
-                tracing::info!(partition = %key, "dropping candidacies without a stream");
-                self.hub.sweep(&key, view, BTreeSet::new());
+        for (key, view) in self.hub.store.with_records(&idle) {
+            if record::has_orphans(&view.record, self.hub.presence.id(), &view.members) {
+                tracing::info!(partition = %key, "removing candidacies without a stream");
+                self.hub.remove(&key, view, BTreeSet::new());
             }
         }
     }

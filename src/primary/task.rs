@@ -1,4 +1,4 @@
-//! The task of one partition: writes what its candidacies ask for, and tells their streams what came of it.
+//! The task of one partition: writes the record that its candidacies ask for, and sends their streams the result.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,83 +6,64 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::candidacies::End;
+use super::election::Inbox;
 use super::hub::Hub;
-use super::store::{View, Written};
+use super::store::{PartitionView, WriteResult};
 use crate::api::ElectionStatus;
 use crate::api::names::ObjectKey;
+use crate::backoff::Backoff;
+use crate::throttle::Throttle;
 
 /// First and longest wait after a call that failed.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// Wait after a call that failed while the process stops.
-const LAST_PAUSE: Duration = Duration::from_millis(250);
-/// How often it is looked whether those that wait may enter.
-const LOOK: Duration = Duration::from_secs(1);
-/// Between two writes of a partition whose members come and go without a rest, and how many may follow each other
-/// without it.
-const REST: (Duration, u32) = (Duration::from_millis(100), 10);
+const LAST_RETRY: Duration = Duration::from_millis(250);
+/// Between two checks whether pending candidacies may enter.
+const CHECK: Duration = Duration::from_secs(1);
+/// Writes of one partition that may follow each other, and the interval of more: members that come and go must not keep
+/// the API server busy.
+const WRITES: (u32, Duration) = (10, Duration::from_millis(100));
 
-/// Holds back a partition that would be written again and again: whoever may enter an election must not be able to
-/// keep the API server busy.
-#[derive(Debug)]
-struct Pace(Instant);
-
-impl Pace {
-    /// How long to wait before the next write.
-    fn wait(&self, now: Instant) -> Option<Duration> {
-        let burst = REST.0 * REST.1.saturating_sub(1);
-        self.0.checked_duration_since(now + burst).filter(|wait| !wait.is_zero())
-    }
-
-    fn take(&mut self, now: Instant) {
-        self.0 = self.0.max(now) + REST.0;
-    }
-
-    /// Whether all is as if nothing had ever been written.
-    fn has_rested(&self, now: Instant) -> bool {
-        self.0 <= now
-    }
-}
-
-/// What is to be done next.
+/// What the task does next.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Next {
-    /// To write this record.
+pub(super) enum Step {
+    /// Writes this record.
     Write(ElectionStatus),
-    /// To wait until something changes.
+    /// Waits for a change.
     Wait,
-    /// To look again in a while, or when something changes.
-    Look,
-    /// Nothing any more.
+    /// Waits for a change, but not for long.
+    WaitAWhile,
+    /// Ends.
     Close,
 }
 
-/// Ends the streams if the task is cut off, by a panic for instance: nobody would tell them anything.
-struct Closing<'a>(&'a Hub, &'a ObjectKey);
+/// Ends the streams if the task panics: they would get no updates.
+struct CloseOnDrop<'a>(&'a Hub, &'a ObjectKey);
 
-impl Drop for Closing<'_> {
+impl Drop for CloseOnDrop<'_> {
     fn drop(&mut self) {
         self.0.close(self.1, End::Stopping);
     }
 }
 
-/// Looks after a partition, of which `view` is known, until it has neither streams here nor anything to be written.
-pub(super) async fn run(hub: Arc<Hub>, key: ObjectKey, mut view: View) {
-    let closing = Closing(&hub, &key);
-    let (mut pause, mut pace) = (PAUSE.0, Pace(Instant::now()));
-    while let Some(wake) = hub.wake(&key) {
-        let news = hub.news(&key);
-        if let Some(seen) = hub.seen(&key).filter(|seen| seen.version > view.version) {
-            view = seen;
+/// Runs the election of a partition, of which `view` is known, until it has neither streams here nor anything to write.
+pub(super) async fn run(hub: Arc<Hub>, key: ObjectKey, mut view: PartitionView) {
+    let close = CloseOnDrop(&hub, &key);
+    let mut backoff = Backoff::new(RETRY.0, RETRY.1);
+    let mut throttle = Throttle::new(WRITES.0, WRITES.1, Instant::now());
+    while let Some(Inbox { wake, changed, view: found }) = hub.take_inbox(&key) {
+        if let Some(found) = found.filter(|found| found.version > view.version) {
+            view = found;
         }
-        let known = match hub.store().known(&key) {
-            // The watch may not have shown it yet; whether it is gone, the API server knows.
-            None if news => hub.store().read(&key).await,
-            known => Ok(known.or_else(|| Some(view.clone()))),
+        let current = match hub.store.cached(&key) {
+            // The partition may be gone, or so new that the watch has not shown it.
+            None if changed => hub.store.read(&key).await,
+            cached => Ok(cached.or_else(|| Some(view.clone()))),
         };
-        match known {
-            Ok(Some(known)) if known.uid == view.uid || known.version < view.version => {
-                if known.version > view.version {
-                    view = known;
+        match current {
+            Ok(Some(current)) if current.uid == view.uid || current.version < view.version => {
+                if current.version > view.version {
+                    view = current;
                 }
             }
             Ok(_) => {
@@ -91,40 +72,40 @@ pub(super) async fn run(hub: Arc<Hub>, key: ObjectKey, mut view: View) {
             }
             Err(_) => {
                 hub.changed(&key);
-                pause = wait(&hub, pause).await;
+                wait(&hub, &mut backoff).await;
                 continue;
             }
         }
         let now = Instant::now();
-        match hub.settle(&key, &view, pace.has_rested(now)) {
-            Next::Close => break,
-            Next::Wait => wake.notified().await,
-            Next::Look => drop(timeout(LOOK, wake.notified()).await),
-            // What happens meanwhile is written with it.
-            Next::Write(record) => match pace.wait(now) {
+        match hub.process(&key, &view, throttle.is_idle(now)) {
+            Step::Close => break,
+            Step::Wait => wake.notified().await,
+            Step::WaitAWhile => drop(timeout(CHECK, wake.notified()).await),
+            Step::Write(record) => match throttle.wait(now) {
+                // One write covers the changes of the meantime.
                 Some(rest) => sleep(rest).await,
                 None => match write(&hub, &key, &mut view, &record).await {
                     Ok(true) => {
-                        pause = PAUSE.0;
-                        pace.take(now);
+                        backoff.reset();
+                        throttle.record(now);
                     }
                     Ok(false) => {
                         hub.close(&key, End::Deleted);
                         break;
                     }
-                    Err(()) => pause = wait(&hub, pause).await,
+                    Err(()) => wait(&hub, &mut backoff).await,
                 },
             },
         }
     }
-    // The slot is gone; another may have taken its place.
-    std::mem::forget(closing);
+    // The election is closed; another one may have begun.
+    std::mem::forget(close);
 }
 
-/// Writes a record, or finds out what has come in between. Returns whether the partition is still there.
-async fn write(hub: &Hub, key: &ObjectKey, view: &mut View, record: &ElectionStatus) -> Result<bool, ()> {
-    match hub.store().write(key, view, record).await {
-        Ok(Written::Done(written)) => {
+/// Writes a record, or reads the one that was written meanwhile. Returns whether the partition still exists.
+async fn write(hub: &Hub, key: &ObjectKey, view: &mut PartitionView, record: &ElectionStatus) -> Result<bool, ()> {
+    match hub.store.write(key, view, record).await {
+        Ok(WriteResult::Written(written)) => {
             if written.record.primary != view.record.primary || written.record.term != view.record.term {
                 let ElectionStatus { term, primary, .. } = &written.record;
                 tracing::info!(partition = %key, term, primary, "primary changed");
@@ -132,8 +113,8 @@ async fn write(hub: &Hub, key: &ObjectKey, view: &mut View, record: &ElectionSta
             *view = written;
             Ok(true)
         }
-        Ok(Written::Gone) => Ok(false),
-        Ok(Written::Conflict) => match hub.store().read(key).await {
+        Ok(WriteResult::Gone) => Ok(false),
+        Ok(WriteResult::Conflict) => match hub.store.read(key).await {
             Ok(Some(read)) if read.uid == view.uid => {
                 *view = read;
                 Ok(true)
@@ -150,34 +131,11 @@ async fn write(hub: &Hub, key: &ObjectKey, view: &mut View, record: &ElectionSta
     }
 }
 
-/// Waits for an API server that does not answer; when the process stops there are only seconds left to withdraw.
-async fn wait(hub: &Hub, pause: Duration) -> Duration {
-    let stopping = hub.stopping();
-    if stopping.is_cancelled() {
-        sleep(LAST_PAUSE).await;
+/// Waits after a call that failed. A process that stops has only seconds left to remove its candidacies.
+async fn wait(hub: &Hub, backoff: &mut Backoff) {
+    if hub.stopping.is_cancelled() {
+        sleep(LAST_RETRY).await;
     } else {
-        stopping.run_until_cancelled(sleep(pause)).await;
-    }
-    PAUSE.1.min(pause * 2)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn some_writes_may_follow_each_other_and_then_each_has_to_wait_for_its_turn() {
-        let start = Instant::now();
-        let mut pace = Pace(start);
-        for _ in 0..REST.1 {
-            assert_eq!(pace.wait(start), None);
-            pace.take(start);
-        }
-        assert_eq!(pace.wait(start), Some(REST.0));
-        assert_eq!(pace.wait(start + REST.0), None);
-        pace.take(start + REST.0);
-        assert!(pace.wait(start + REST.0).is_some());
-        assert!(!pace.has_rested(start + REST.0 * REST.1));
-        assert!(pace.has_rested(start + REST.0 * (REST.1 + 1)));
+        hub.stopping.run_until_cancelled(sleep(backoff.pause())).await;
     }
 }

@@ -4,13 +4,12 @@ use std::fmt;
 
 use ring::rand::{SecureRandom, SystemRandom};
 
-/// Without random numbers, replicas could not be told from each other.
+/// The system gives no random numbers, without which replicas could have the same identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the system gives no random numbers")]
 pub struct NoRandomness;
 
-/// Tells one process of the controller from every other, an earlier one of the same pod included: eight hexadecimal
-/// digits.
+/// Identifies one process of the controller, also among earlier processes of the same pod: eight hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplicaId(u32);
 
@@ -18,22 +17,15 @@ impl ReplicaId {
     /// A new identity.
     ///
     /// # Errors
-    /// [`NoRandomness`] if the system has none to give.
-    pub fn random() -> Result<Self, NoRandomness> {
+    /// [`NoRandomness`].
+    pub(crate) fn random() -> Result<Self, NoRandomness> {
         let mut bytes = [0; 4];
         SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomness)?;
         Ok(Self(u32::from_be_bytes(bytes)))
     }
 
     /// Reads what [`Display`](fmt::Display) writes.
-    ///
-    /// ```
-    /// use atomix_controller::replicas::ReplicaId;
-    /// assert!(ReplicaId::parse("00c0ffee").is_some_and(|id| id.to_string() == "00c0ffee"));
-    /// assert!(["", "c0ffee", "00C0FFEE", "+0c0ffee", "00c0ffee0"].into_iter().all(|text| ReplicaId::parse(text).is_none()));
-    /// ```
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         (text.len() == 8 && digits).then(|| u32::from_str_radix(text, 16).ok().map(Self)).flatten()
     }
@@ -42,5 +34,18 @@ impl ReplicaId {
 impl fmt::Display for ReplicaId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:08x}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_is_read_as_it_is_written_and_in_no_other_form() {
+        assert!(ReplicaId::parse("00c0ffee").is_some_and(|id| id.to_string() == "00c0ffee"));
+        for other in ["", "c0ffee", "00C0FFEE", "+0c0ffee", "00c0ffee0"] {
+            assert_eq!(ReplicaId::parse(other), None, "{other}");
+        }
     }
 }

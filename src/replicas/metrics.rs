@@ -1,12 +1,11 @@
-//! Metrics of the presence of replicas.
+//! Metrics of the liveness of replicas.
 
 use prometheus_client::metrics::gauge::Gauge;
 
 use crate::runtime::metrics::{Registrar, Subsystem};
 
-/// Metrics of the presence of replicas.
 #[derive(Debug)]
-pub struct ReplicasMetrics {
+pub(crate) struct ReplicasMetrics {
     pub(super) live: Gauge,
 }
 

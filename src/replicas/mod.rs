@@ -1,16 +1,14 @@
 //! Which replicas of the controller live.
 //!
-//! Every replica announces itself in one annotation of its own on a Lease that all of them share, every
-//! [`RENEWAL`](registry::RENEWAL), and takes the annotation away when it stops in order. One Lease and not one for each,
-//! because the names of a Deployment's pods are not known beforehand: the right to change Leases of any name would be a
-//! right over everybody's leader election. What holds the Lease is nobody.
+//! Every replica announces itself in an annotation of its own on a Lease that all of them share, every
+//! [`RENEWAL`](liveness::RENEWAL), and removes the annotation when it stops. They share one Lease because the names of a
+//! Deployment's pods are not known beforehand: the right to change Leases of any name would reach the leader elections of
+//! all others. The Lease has no holder.
 
 mod id;
+mod liveness;
 mod metrics;
 mod presence;
-mod registry;
 
-pub use id::{NoRandomness, ReplicaId};
-pub use metrics::ReplicasMetrics;
-pub use presence::{Others, Presence};
-pub use registry::{Announcement, DEAD_AFTER, RENEWAL};
+pub(crate) use id::{NoRandomness, ReplicaId};
+pub(crate) use presence::Presence;

@@ -1,12 +1,10 @@
-//! This replica's own announcement, and the watch for those of the others.
+//! The announcement of this replica, and the watch for those of the others.
 
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use futures::StreamExt;
-use futures::future::{BoxFuture, FutureExt};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
@@ -14,31 +12,17 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use serde_json::{Map, Value, json};
-use tokio::sync::watch;
+use tokio::sync::SetOnce;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::ReplicaId;
-use super::registry::{Announcement, CALL, RENEWAL, RETRY, Registry, annotation};
+use super::liveness::{CALL, Liveness, RENEWAL, RETRY, annotation};
 use crate::api_error::{Class, classify};
 use crate::calls::within;
 use crate::replicas::metrics::ReplicasMetrics;
 use crate::runtime::tasks::Supervisor;
-
-/// Least time between two announcements, when there is something to say.
-const SOON: Duration = Duration::from_millis(500);
-
-/// Whoever can tell what other replicas say.
-pub trait Others: Send + Sync {
-    /// As [`Presence::others_say`].
-    fn others_say<'a>(&'a self, key: &'a str) -> BoxFuture<'a, kube::Result<bool>>;
-}
-
-impl Others for Presence {
-    fn others_say<'a>(&'a self, key: &'a str) -> BoxFuture<'a, kube::Result<bool>> {
-        self.others_say(key).boxed()
-    }
-}
+use crate::store::OLDER_STORE;
 
 /// A replica among the others.
 #[derive(Debug)]
@@ -48,20 +32,16 @@ pub struct Presence {
     lease: String,
     pod: String,
     id: ReplicaId,
-    registry: Mutex<Registry>,
-    announced: watch::Sender<bool>,
-    /// What is announced beside.
-    more: watch::Sender<Map<String, Value>>,
+    liveness: Mutex<Liveness>,
+    announced: SetOnce<()>,
     supervisor: Supervisor,
     metrics: Arc<ReplicasMetrics>,
 }
 
 impl Presence {
     /// The replica `id`, in pod `pod`, of the controller called `controller` in `namespace`. The Lease is
-    /// `<controller>-replicas`. `supervisor` ends
-    /// the process when the store was restored from a backup.
-    #[must_use]
-    pub fn new(
+    /// `<controller>-replicas`.
+    pub(crate) fn new(
         client: Client,
         namespace: &str,
         controller: &str,
@@ -75,171 +55,141 @@ impl Presence {
             lease: format!("{controller}-replicas"),
             pod: pod.to_owned(),
             id,
-            registry: Mutex::new(Registry::new(id)),
-            announced: watch::Sender::new(false),
-            more: watch::Sender::new(Map::new()),
+            liveness: Mutex::new(Liveness::new(id)),
+            announced: SetOnce::new(),
             supervisor,
             metrics,
         }
     }
 
-    /// This replica.
-    #[must_use]
-    pub fn id(&self) -> ReplicaId {
+    pub(crate) fn id(&self) -> ReplicaId {
         self.id
     }
 
-    /// Returns when this replica has announced itself for the first time.
-    pub async fn announced(&self) {
-        // The sender is a field of this very object.
-        drop(self.announced.subscribe().wait_for(|announced| *announced).await);
+    /// Waits for the first announcement of this replica.
+    pub(crate) async fn announced(&self) {
+        self.announced.wait().await;
     }
 
-    /// Tells the others something soon, and with every announcement from now on.
-    pub fn say(&self, key: &str, value: Value) {
-        self.more.send_if_modified(|more| more.insert(key.to_owned(), value.clone()) != Some(value));
+    /// Whether the other replicas can know that this one lives.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.liveness().is_fresh(Instant::now())
     }
 
-    /// Whether every replica that lives, this one included, has said something about `key` that is as wanted.
-    #[must_use]
-    pub fn all_say(&self, key: &str, wanted: impl Fn(&Value) -> bool) -> bool {
-        let said = self.registry().said(key, Instant::now());
-        said.contains_key(&self.id) && said.values().all(|said| said.as_ref().is_some_and(&wanted))
+    /// Those of `ids` that have been silent for a while.
+    pub(crate) fn silent(&self, ids: impl IntoIterator<Item = ReplicaId>) -> BTreeSet<ReplicaId> {
+        let (mut liveness, now) = (self.liveness(), Instant::now());
+        let mut is_silent = |id: &ReplicaId| {
+            liveness.observe(*id, now);
+            liveness.is_silent(*id, now)
+        };
+        ids.into_iter().filter(|id| is_silent(id)).collect()
     }
 
-    /// Whether another replica that lives says anything about `key` by now.
+    /// Those of `ids`, which are silent, that are dead. Call [`refresh`](Self::refresh) just before, and at least every two
+    /// seconds since they fell silent.
+    pub(crate) fn dead(&self, ids: impl IntoIterator<Item = ReplicaId>) -> BTreeSet<ReplicaId> {
+        let (liveness, now) = (self.liveness(), Instant::now());
+        ids.into_iter().filter(|id| liveness.is_surely_dead(*id, now)).collect()
+    }
+
+    /// Reads the Lease: afterwards every announcement counts that was made before this call, also those that the watch has
+    /// not shown.
     ///
     /// # Errors
     /// Those of the API server.
-    pub async fn others_say(&self, key: &str) -> kube::Result<bool> {
-        self.refresh().await?;
-        Ok(self.registry().others_say(key, Instant::now()))
-    }
-
-    /// Whether the others can know that this replica lives.
-    #[must_use]
-    pub fn is_fresh(&self) -> bool {
-        self.registry().is_fresh(Instant::now())
-    }
-
-    /// Those of `ids` of which nothing has been heard for a while.
-    #[must_use]
-    pub fn silent(&self, ids: impl IntoIterator<Item = ReplicaId>) -> BTreeSet<ReplicaId> {
-        let (mut registry, now) = (self.registry(), Instant::now());
-        ids.into_iter().filter(|id| registry.is_silent(*id, now)).collect()
-    }
-
-    /// Those of `ids` that are dead, which is known only if [`refresh`](Self::refresh) has just been called, and every
-    /// two seconds at least since they fell silent.
-    #[must_use]
-    pub fn dead(&self, ids: impl IntoIterator<Item = ReplicaId>) -> BTreeSet<ReplicaId> {
-        let (mut registry, now) = (self.registry(), Instant::now());
-        ids.into_iter().filter(|id| registry.is_surely_dead(*id, now)).collect()
-    }
-
-    /// Asks the API server itself for what the watch may still be about to tell. Who seems dead after that has not
-    /// announced itself before it did what the caller has already seen of it.
-    ///
-    /// # Errors
-    /// Those of the API server.
-    pub async fn refresh(&self) -> kube::Result<()> {
-        let (asked, known) = (Instant::now(), self.registry().version());
-        let lease = within(CALL, self.leases.get_opt(&self.lease)).await?;
-        let (mut registry, now) = (self.registry(), Instant::now());
-        if let Some(lease) = lease {
-            self.learn(registry.take(&lease, known, now));
+    pub(crate) async fn refresh(&self) -> kube::Result<()> {
+        let (begun, known) = (Instant::now(), self.liveness().version());
+        if let Some(lease) = within(CALL, self.leases.get_opt(&self.lease)).await? {
+            self.take(&lease, known);
         }
-        registry.answered(asked, now);
+        self.liveness().answered(begun, Instant::now());
         Ok(())
     }
 
-    /// Removes the announcements of replicas that have been dead for long, if there are any. That nobody has come back
-    /// meanwhile is for the API server to see.
-    pub async fn bury(&self) {
-        let remains = self.registry().remains(Instant::now());
-        if remains.is_empty() {
+    /// Whether another replica lives, by a read of the Lease.
+    ///
+    /// # Errors
+    /// Those of the API server.
+    pub(crate) async fn others_live(&self) -> kube::Result<bool> {
+        self.refresh().await?;
+        let others_live = self.liveness().living(Instant::now()).any(|id| id != self.id);
+        Ok(others_live)
+    }
+
+    /// Removes the announcements of replicas that have been dead for long, unless the Lease has changed meanwhile.
+    pub(crate) async fn remove_expired(&self) {
+        let (expired, version) = {
+            let liveness = self.liveness();
+            (liveness.expired(Instant::now()), liveness.version().to_string())
+        };
+        if expired.is_empty() {
             return;
         }
-        let buried = async {
-            let known = self.registry().version();
-            let Some(lease) = self.leases.get_opt(&self.lease).await? else { return Ok(()) };
-            self.registry().take(&lease, known, Instant::now());
-            let remains = self.registry().remains(Instant::now());
-            let gone: Map<String, Value> = remains.iter().map(|id| (annotation(*id), Value::Null)).collect();
-            let version = lease.metadata.resource_version;
-            self.patch(&json!({"metadata": {"resourceVersion": version, "annotations": gone}})).await
-        };
-        match within(CALL, buried).await {
-            Ok(()) => tracing::info!(replicas = remains.len(), "dead replicas are named no more"),
-            // Somebody has announced itself: another time.
+        let gone: Map<String, Value> = expired.iter().map(|id| (annotation(*id), Value::Null)).collect();
+        let patch = json!({"metadata": {"resourceVersion": version, "annotations": gone}});
+        match within(CALL, self.patch(&patch)).await {
+            Ok(()) => tracing::info!(replicas = expired.len(), "announcements of dead replicas removed"),
             Err(error) if classify(&error) == Class::Conflict => {}
-            Err(error) => tracing::warn!(%error, lease = self.lease, "dead replicas not removed"),
+            Err(error) => tracing::warn!(%error, lease = self.lease, "announcements of dead replicas not removed"),
         }
     }
 
-    /// Announces this replica and watches the others until `end`; then the announcement is taken back.
-    pub async fn run(self: Arc<Self>, end: CancellationToken) {
+    /// Announces this replica and watches the others until `end`; then the announcement is removed.
+    pub(crate) async fn run(self: Arc<Self>, end: CancellationToken) {
         end.run_until_cancelled(Box::pin(self.keep())).await;
         let gone = json!({"metadata": {"annotations": {annotation(self.id): null}}});
         if let Err(error) = within(CALL, self.patch(&gone)).await {
-            tracing::warn!(%error, lease = self.lease, "this replica's announcement was not taken back");
+            tracing::warn!(%error, lease = self.lease, "this replica's announcement was not removed");
         }
     }
 
     async fn keep(&self) {
-        // Also asks with the field selector without which a right to one name is none to watch it.
-        let mut looks = pin!(watcher::watch_object(self.leases.clone(), &self.lease).default_backoff());
-        let (mut next, mut failing) = (Instant::now(), false);
-        let (mut more, mut last) = (self.more.subscribe(), Instant::now());
+        // The watch names the field selector without which a right to one name does not allow it.
+        let mut states = pin!(watcher::watch_object(self.leases.clone(), &self.lease).default_backoff());
+        let mut next = Instant::now();
         loop {
             tokio::select! {
                 () = sleep_until(next) => {
                     let begun = Instant::now();
-                    last = begun;
                     match within(CALL, self.announce()).await {
                         Ok(()) => {
-                            self.registry().renewed(begun);
-                            self.announced.send_replace(true);
-                            (next, failing) = (begun + RENEWAL, false);
+                            self.liveness().announced(begun);
+                            // It is set once.
+                            drop(self.announced.set(()));
+                            next = begun + RENEWAL;
                         }
                         Err(error) => {
-                            if !failing {
-                                tracing::warn!(%error, lease = self.lease, "this replica cannot announce itself; trying again");
-                            }
-                            (next, failing) = (Instant::now() + RETRY, true);
+                            tracing::warn!(%error, lease = self.lease, "this replica cannot announce itself; trying again");
+                            next = Instant::now() + RETRY;
                         }
                     }
-                    self.count();
                 }
-                Ok(()) = more.changed() => next = next.min((last + SOON).max(Instant::now())),
-                look = looks.next() => match look {
-                    Some(Ok(Some(lease))) => {
-                        self.registry().see(&lease, Instant::now());
-                        if self.registry().is_missing() {
+                state = states.next() => match state {
+                    Some(Ok(lease)) => {
+                        let deleted = lease.is_none();
+                        if let Some(lease) = lease {
+                            self.liveness().see(&lease, Instant::now());
+                        }
+                        if deleted || self.liveness().is_missing() {
                             next = next.min(Instant::now() + RETRY);
                         }
-                        self.count();
                     }
-                    // Somebody has deleted it: it is made anew.
-                    Some(Ok(None)) => next = next.min(Instant::now() + RETRY),
                     Some(Err(error)) => tracing::debug!(%error, lease = self.lease, "watching the replicas"),
                     // The watch never ends by itself.
                     None => std::future::pending().await,
                 },
             }
+            let living = self.liveness().living(Instant::now()).count();
+            self.metrics.live.set(i64::try_from(living).unwrap_or(i64::MAX));
         }
     }
 
-    /// Says that this replica lives.
+    /// Writes the announcement of this replica.
     async fn announce(&self) -> kube::Result<()> {
-        let announcement = Announcement {
-            pod: self.pod.clone(),
-            renewed: Timestamp::now().to_string(),
-            more: self.more.borrow().clone(),
-        };
-        let text = serde_json::to_string(&announcement).map_err(kube::Error::SerdeError)?;
-        let metadata = json!({"annotations": {annotation(self.id): text}});
-        match self.patch(&json!({"metadata": metadata})).await {
+        // For people, and so that each announcement is another one.
+        let text = json!({"pod": self.pod, "renewed": Timestamp::now().to_string()}).to_string();
+        match self.patch(&json!({"metadata": {"annotations": {annotation(self.id): text}}})).await {
             Err(error) if classify(&error) == Class::Gone => {}
             result => return result,
         }
@@ -249,37 +199,31 @@ impl Presence {
             annotations: Some([(annotation(self.id), text)].into()),
             ..ObjectMeta::default()
         };
-        let known = self.registry().version();
+        let known = self.liveness().version();
         let lease = self.leases.create(&PostParams::default(), &Lease { metadata, spec: None }).await?;
-        self.learn(self.registry().take(&lease, known, Instant::now()));
+        self.take(&lease, known);
         Ok(())
     }
 
     async fn patch(&self, patch: &Value) -> kube::Result<()> {
-        let known = self.registry().version();
+        let known = self.liveness().version();
         let lease = self.leases.patch(&self.lease, &PatchParams::default(), &Patch::Merge(patch)).await?;
-        self.learn(self.registry().take(&lease, known, Instant::now()));
+        self.take(&lease, known);
         Ok(())
     }
 
-    /// Ends the process if the store was `restored`. A watch goes on from a version that the store has yet to reach, and
-    /// the API server tells it nothing until then, neither an error nor an end; caches that are made anew one by one
-    /// would have children go and come while their owners are still those of before. A new process lists everything.
-    fn learn(&self, restored: bool) {
+    /// Takes in the answer to a call that began when `known` was the newest version. Ends the process if the store was
+    /// restored from a backup: a watch goes on from a version that the store has yet to reach, and the API server reports
+    /// neither changes nor an error until then. A new process lists everything.
+    fn take(&self, lease: &Lease, known: u64) {
+        let restored = self.liveness().take(lease, known, Instant::now());
         if restored {
-            let why =
-                "found a store that is older than before, as after a backup was restored: all has to be read anew";
-            self.supervisor.fail("presence", why.to_owned());
+            self.supervisor.fail("presence", OLDER_STORE.to_owned());
         }
     }
 
-    fn count(&self) {
-        let living = self.registry().living(Instant::now());
-        self.metrics.live.set(i64::try_from(living).unwrap_or(i64::MAX));
-    }
-
-    // A poisoned lock means that a reader or writer panicked between two consistent states.
-    fn registry(&self) -> MutexGuard<'_, Registry> {
-        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    // A poisoned lock means that a thread panicked between two consistent states.
+    fn liveness(&self) -> MutexGuard<'_, Liveness> {
+        self.liveness.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

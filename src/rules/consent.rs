@@ -8,7 +8,7 @@ use crate::api::labels::annotations;
 /// The consent to shrink a set to `count` partitions, given at a generation of the set.
 ///
 /// Every change of a set's spec raises its generation, so a consent that names the generation before the change allows
-/// that change and no later one, and nothing has to remember that it was used. Annotating a set does not raise its
+/// that change and no later one, and its use is recorded nowhere. Annotating a set does not raise its
 /// generation, so a consent may be given before the change or with it.
 ///
 /// ```
@@ -46,7 +46,7 @@ impl Consent {
     }
 
     /// Whether it may be the consent to a set of `count` partitions that has this generation now: a reconciler sees the
-    /// set after the update, and after later ones, which may want some of the partitions again.
+    /// set after the update, and after later ones, which may add some of the partitions again.
     #[must_use]
     pub fn covers(self, count: i64, generation: Option<i64>) -> bool {
         self.count <= count && generation.is_some_and(|now| self.generation <= now)

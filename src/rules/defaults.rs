@@ -1,28 +1,41 @@
-//! Defaults: what a PartitionSet is taken to say where its user said nothing.
+//! Defaults: the values of fields that a PartitionSet leaves out.
 //!
 //! Only absent fields are filled, and of two names of one field the one that was left alone follows the other. Nothing
-//! that a user wrote is touched otherwise, so applying a manifest again changes nothing.
+//! that a user wrote is changed otherwise, so applying a manifest again changes nothing.
 
-use serde_json::json;
+use std::fmt::{Debug, Display};
+
+use serde_json::{Value, json};
 
 use super::edit::Edit;
 use super::violation::Violation;
-use crate::api::{DEFAULT_COUNT, PartitionSetSpec, TemplateSpec};
+use crate::api::{DEFAULT_COUNT, PartitionSetSpec};
 
-const TEMPLATE: &str = "spec.template.spec";
 const RETENTION: &str = "/spec/persistentVolumeClaimRetentionPolicy";
+/// Pointers of fields that have two names, the alias second.
+const SIZE: [&str; 2] = ["/spec/template/spec/size", "/spec/partitionSize"];
+const PULL_POLICY: [&str; 2] = ["/spec/template/spec/imagePullPolicy", "/spec/template/spec/pullPolicy"];
 
-/// Fills what is absent in `spec`, in place, and says what it filled, parents first. `old` is the spec before an update.
+/// Fills what is absent in `spec`, in place, and returns what it filled, parents first. `old` is the spec before an update.
 ///
-/// # Errors
-/// Conflicts between two names of one field, which no default can settle. What can be filled is filled all the same.
+/// The violations are conflicts between two names of one field, which no default can settle. What can be filled is filled
+/// all the same.
 pub fn fill(spec: &mut PartitionSetSpec, old: Option<&PartitionSetSpec>) -> (Vec<Edit>, Vec<Violation>) {
     let mut filled = Vec::new();
     let mut violations = Vec::new();
     number(&mut spec.partitions, "/spec/partitions", &mut filled);
     number(&mut spec.max_unavailable_partitions, "/spec/maxUnavailablePartitions", &mut filled);
-    size(spec, old, &mut filled, &mut violations);
-    pull_policy(&mut spec.template.spec, old.map(|old| &old.template.spec), TEMPLATE, &mut filled, &mut violations);
+
+    let template = &mut spec.template.spec;
+    let old_template = old.map(|old| &old.template.spec);
+    let before = old.map(|old| [&old.template.spec.size, &old.partition_size]);
+    violations.extend(aliases([&mut template.size, &mut spec.partition_size], before, SIZE, &mut filled));
+    number(&mut template.size, SIZE[0], &mut filled);
+    number(&mut spec.partition_size, SIZE[1], &mut filled);
+
+    let before = old_template.map(|old| [&old.image_pull_policy, &old.pull_policy]);
+    let policies = [&mut template.image_pull_policy, &mut template.pull_policy];
+    violations.extend(aliases(policies, before, PULL_POLICY, &mut filled));
     retention(spec, &mut filled);
     (filled, violations)
 }
@@ -34,61 +47,32 @@ fn number(field: &mut Option<i64>, pointer: &'static str, filled: &mut Vec<Edit>
     }
 }
 
-fn size(
-    spec: &mut PartitionSetSpec,
-    old: Option<&PartitionSetSpec>,
+/// Kubernetes' rule for a field that has two names: the one that is absent, or that an update left alone, follows the
+/// other.
+fn aliases<T: Clone + PartialEq + Debug + Display + Into<Value>>(
+    [first, second]: [&mut Option<T>; 2],
+    old: Option<[&Option<T>; 2]>,
+    pointers: [&'static str; 2],
     filled: &mut Vec<Edit>,
-    violations: &mut Vec<Violation>,
-) {
-    let before = old.map(|old| (old.template.spec.size, old.partition_size));
-    let given = (spec.template.spec.size, spec.partition_size);
-    match doubled(given, before) {
-        Doubled::Same => {
-            number(&mut spec.template.spec.size, "/spec/template/spec/size", filled);
-            number(&mut spec.partition_size, "/spec/partitionSize", filled);
-        }
-        Doubled::FirstFollows(size) => {
-            spec.template.spec.size = Some(size);
-            filled.push(Edit::set("/spec/template/spec/size", size));
-        }
-        Doubled::SecondFollows(size) => {
-            spec.partition_size = Some(size);
-            filled.push(Edit::set("/spec/partitionSize", size));
-        }
-        Doubled::Conflict { first, second } => violations.push(Violation::invalid(
-            "spec.partitionSize",
-            &second,
-            format!("must be equal to {TEMPLATE}.size ({first}), of which it is another name: set one of the two"),
-        )),
+) -> Option<Violation> {
+    if first == second {
+        return None;
     }
-}
-
-fn pull_policy(
-    spec: &mut TemplateSpec,
-    old: Option<&TemplateSpec>,
-    path: &str,
-    filled: &mut Vec<Edit>,
-    violations: &mut Vec<Violation>,
-) {
-    let before = old.map(|old| (old.image_pull_policy.clone(), old.pull_policy.clone()));
-    match doubled((spec.image_pull_policy.clone(), spec.pull_policy.clone()), before) {
-        Doubled::Same => {}
-        Doubled::FirstFollows(policy) => {
-            filled.push(Edit::set("/spec/template/spec/imagePullPolicy", policy.as_str()));
-            spec.image_pull_policy = Some(policy);
+    // A name that was absent before is written by the update, as is one whose value changed.
+    let is_written = |new: &Option<T>, old: Option<&Option<T>>| new.is_some() && old != Some(new);
+    let written = (is_written(first, old.map(|[first, _]| first)), is_written(second, old.map(|[_, second]| second)));
+    let (from, to, pointer) = match (&first, &second, written) {
+        (_, None, _) | (Some(_), _, (true, false)) => (first, second, pointers[1]),
+        (None, ..) | (.., (false, true)) => (second, first, pointers[0]),
+        (Some(value), Some(alias), _) => {
+            let [field, path] = pointers.map(|pointer| pointer.trim_start_matches('/').replace('/', "."));
+            let detail = format!("must be equal to {field} ({value}), of which it is another name: set one of the two");
+            return Some(Violation::invalid(path, alias, detail));
         }
-        Doubled::SecondFollows(policy) => {
-            filled.push(Edit::set("/spec/template/spec/pullPolicy", policy.as_str()));
-            spec.pull_policy = Some(policy);
-        }
-        Doubled::Conflict { first, second } => violations.push(Violation::invalid(
-            format!("{path}.pullPolicy"),
-            &second,
-            format!(
-                "must be equal to {path}.imagePullPolicy ({first}), of which it is another name: set one of the two"
-            ),
-        )),
-    }
+    };
+    to.clone_from(from);
+    filled.extend(from.clone().map(|value| Edit::set(pointer, value)));
+    None
 }
 
 fn retention(spec: &mut PartitionSetSpec, filled: &mut Vec<Edit>) {
@@ -107,40 +91,6 @@ fn retention(spec: &mut PartitionSetSpec, filled: &mut Vec<Edit>) {
     }
     if absent.1 {
         filled.push(Edit::set("/spec/persistentVolumeClaimRetentionPolicy/whenScaled", RETAIN));
-    }
-}
-
-/// What becomes of a field that has two names.
-#[derive(Debug, PartialEq)]
-enum Doubled<T> {
-    /// Both say the same, or nothing.
-    Same,
-    /// The first takes the value of the second.
-    FirstFollows(T),
-    /// The second takes the value of the first.
-    SecondFollows(T),
-    /// Both were given, and differ.
-    Conflict { first: T, second: T },
-}
-
-/// Kubernetes' rule for a field that has two names: the one that is absent, or that an update left alone, follows.
-fn doubled<T: Clone + PartialEq>(given: (Option<T>, Option<T>), old: Option<(Option<T>, Option<T>)>) -> Doubled<T> {
-    match given {
-        (None, None) => Doubled::Same,
-        (None, Some(second)) => Doubled::FirstFollows(second),
-        (Some(first), None) => Doubled::SecondFollows(first),
-        (Some(first), Some(second)) if first == second => Doubled::Same,
-        (Some(first), Some(second)) => {
-            let (old_first, old_second) = old.unwrap_or_default();
-            // A name that was absent before was written by somebody now, as was one whose value changed.
-            let wrote_first = old_first.as_ref() != Some(&first);
-            let wrote_second = old_second.as_ref() != Some(&second);
-            match (wrote_first, wrote_second) {
-                (true, false) => Doubled::SecondFollows(first),
-                (false, true) => Doubled::FirstFollows(second),
-                _ => Doubled::Conflict { first, second },
-            }
-        }
     }
 }
 

@@ -1,8 +1,12 @@
-//! Durations as people write them (`5s`, `500ms`, `1m30s`) and as protobuf JSON has them (`"5s"`, `"0.5s"`).
+//! Durations as users write them (`5s`, `500ms`, `1m30s`) and as protobuf JSON has them (`"5s"`, `"0.5s"`).
+
+use std::time::Duration;
+
+use super::parse_error::ParseError;
 
 /// Longest duration in seconds that a `google.protobuf.Duration` can hold.
 pub const MAX_SECONDS: u128 = 315_576_000_000;
-/// What a duration beyond that is told.
+/// Message about a longer duration.
 pub const TOO_LONG: &str = "must be at most 87660000h, the longest duration that nodes can be told";
 /// More nanoseconds than any duration has: those of one that is too long.
 const OVER: u128 = MAX_SECONDS * 1_000_000_000 + 1;
@@ -17,49 +21,39 @@ const UNITS: [(&str, u128); 8] = [
     ("h", 3_600_000_000_000),
 ];
 
-/// Why a text is no duration that can be had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unreadable {
-    /// It has not the syntax of a duration.
-    Syntax,
-    /// It is longer than protobuf can say.
-    TooLong,
-}
-
 /// Nanoseconds of a duration in Go's notation: decimal numbers with a unit each, without a sign. `None` if [`read`]
 /// refuses it.
-///
-/// ```
-/// use atomix_controller::rules::duration::parse;
-/// assert_eq!(parse("1m30s"), Some(90_000_000_000));
-/// assert_eq!(parse("5"), None);
-/// ```
 #[must_use]
 pub fn parse(text: &str) -> Option<u128> {
     read(text).ok()
 }
 
+/// A duration that fits into 64 bits of nanoseconds, see [`parse`].
+pub fn parse_std(text: &str) -> Option<Duration> {
+    parse(text).and_then(|nanos| u64::try_from(nanos).ok()).map(Duration::from_nanos)
+}
+
 /// Nanoseconds of a duration, see [`parse`].
 ///
 /// # Errors
-/// If it is none, or longer than protobuf can say.
-pub fn read(text: &str) -> Result<u128, Unreadable> {
+/// If the syntax is wrong, or it is longer than protobuf can represent.
+pub fn read(text: &str) -> Result<u128, ParseError> {
     if text.is_empty() {
-        return Err(Unreadable::Syntax);
+        return Err(ParseError::Syntax);
     }
     let mut rest = text;
     let mut nanos: u128 = 0;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or(Unreadable::Syntax)?;
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or(ParseError::Syntax)?;
         let (number, tail) = rest.split_at(digits);
         let unit_end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(unit_end);
-        let (_, scale) = UNITS.iter().find(|(name, _)| *name == unit).ok_or(Unreadable::Syntax)?;
-        let part = scaled(number, *scale).ok_or(Unreadable::Syntax)?;
+        let (_, scale) = UNITS.iter().find(|(name, _)| *name == unit).ok_or(ParseError::Syntax)?;
+        let part = scaled(number, *scale).ok_or(ParseError::Syntax)?;
         nanos = nanos.saturating_add(part).min(OVER);
         rest = tail;
     }
-    if nanos < OVER { Ok(nanos) } else { Err(Unreadable::TooLong) }
+    if nanos < OVER { Ok(nanos) } else { Err(ParseError::TooLarge) }
 }
 
 /// Nanoseconds of a number of units, at most [`OVER`]; what is finer is cut off. None if it is no number.
@@ -75,10 +69,6 @@ fn scaled(number: &str, scale: u128) -> Option<u128> {
 }
 
 /// The form that every generation of nodes reads: decimal seconds without needless zeros, and `s`.
-///
-/// ```
-/// assert_eq!(atomix_controller::rules::duration::protobuf_json(500_000_000), "0.5s");
-/// ```
 #[must_use]
 pub fn protobuf_json(nanos: u128) -> String {
     let (seconds, fraction) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
@@ -89,18 +79,13 @@ pub fn protobuf_json(nanos: u128) -> String {
     format!("{seconds}.{}s", fraction.trim_end_matches('0'))
 }
 
-/// The form that people like to read: `5s`, `500ms`, `1us`, `1ns`, and never a fraction unless it takes one.
-///
-/// ```
-/// assert_eq!(atomix_controller::rules::duration::readable(500_000_000), "500ms");
-/// ```
+/// The form for people: `5s`, `500ms`, `1us`, `1ns`, with a fraction only if necessary.
 #[must_use]
 pub fn readable(nanos: u128) -> String {
     let unit = [("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000)]
         .into_iter()
         .find(|(_, scale)| nanos.is_multiple_of(*scale));
     match unit {
-        // Of what is longer than a second, a person wants the seconds.
         Some((unit, scale)) if unit == "s" || nanos < 1_000_000_000 => format!("{}{unit}", nanos / scale),
         None if nanos < 1_000_000_000 => format!("{nanos}ns"),
         _ => protobuf_json(nanos),
@@ -130,15 +115,15 @@ mod tests {
     #[test]
     fn anything_else_is_not_a_duration() {
         for text in ["", "5", "s", "5 s", "-5s", "5sec", "1.2.3s", ".s", "5S", "١s", "1e3s", "99999999999999hs"] {
-            assert_eq!(read(text), Err(Unreadable::Syntax), "{text}");
+            assert_eq!(read(text), Err(ParseError::Syntax), "{text}");
         }
     }
 
     #[test]
-    fn what_protobuf_cannot_say_is_too_long() {
+    fn what_protobuf_cannot_represent_is_too_long() {
         assert_eq!(parse("87660000h"), Some(MAX_SECONDS * 1_000_000_000));
         for text in ["87660000h1ns", "87660000.1h", "9999999999999h", &format!("{}s", "9".repeat(60))] {
-            assert_eq!(read(text), Err(Unreadable::TooLong), "{text}");
+            assert_eq!(read(text), Err(ParseError::TooLarge), "{text}");
         }
         // What is finer than a nanosecond does not count, however long it is.
         assert_eq!(parse(&format!("1.{}s", "0".repeat(60))), Some(1_000_000_000));

@@ -6,12 +6,12 @@ use serde_json::{Map, Value};
 use super::shape;
 use super::violation::Violation;
 
-/// Name of a JSON value's type as the API server's messages have it.
+/// Name of a JSON value's type in the API server's messages.
 pub(super) fn type_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
-        // The API server has integers of 64 bits with a sign, and takes a larger one for another number.
+        // Integers of the API server have 64 bits and a sign; a larger one is a number.
         Value::Number(number) if !number.is_i64() => "number",
         Value::Number(_) => "integer",
         Value::String(_) => "string",
@@ -20,8 +20,8 @@ pub(super) fn type_of(value: &Value) -> &'static str {
     }
 }
 
-/// The fields of one object of a manifest, and where it stands. A mistyped field reads as absent and is reported;
-/// `null` is absent, as the API server treats it in our schemas.
+/// The fields of one object of a manifest, and its path. A mistyped field reads as absent and is reported; `null` is
+/// absent, as in the CRD schemas.
 pub(super) struct Fields<'a> {
     path: String,
     map: Option<&'a Map<String, Value>>,
@@ -95,7 +95,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Like [`Self::typed`] for a field of a template, whose schema asks for more than reading it does.
+    /// Like [`Self::typed`] for a field of a template, whose schema requires more than its Rust type.
     pub(super) fn shaped<T: DeserializeOwned>(&self, key: &str, violations: &mut Vec<Violation>) -> Option<T> {
         if let Some(value) = self.get(key) {
             shape::check(key, value, &self.path(key), violations);

@@ -1,4 +1,4 @@
-//! The verdicts: one function for each thing that is asked, used by every caller.
+//! The verdicts on sets and partitions, one function for each request.
 
 use serde_json::Value;
 
@@ -18,19 +18,18 @@ pub type PartitionsOf<'a> = &'a dyn Fn(&str) -> Option<i64>;
 pub struct SetVerdict {
     /// The set with its defaults.
     pub set: SetObject,
-    /// What admission changes: absent fields are filled in, `null`s go, and numbers become quantities. To be made in
-    /// this order.
+    /// The edits of admission, in order: absent fields are filled in, `null`s are removed, and numbers become quantities.
     pub edits: Vec<Edit>,
-    /// Everything that forbids it; none if it is legal.
+    /// Every violation; none if the set is valid.
     pub violations: Vec<Violation>,
-    /// What is legal and unwise.
+    /// What is valid and unwise.
     pub warnings: Vec<String>,
 }
 
 /// Judges a PartitionSet as JSON that is created, or updated from `old`.
 ///
-/// What was wrong before an update and is unchanged is not held against it, and a set that is being deleted is neither
-/// defaulted nor judged, or its finalizers could never go.
+/// An update is not refused for what was wrong before and is unchanged. A set that is being deleted is neither defaulted
+/// nor validated, or its finalizers could never be removed.
 #[must_use]
 pub fn partition_set(new: &Value, old: Option<&Value>, partitions_of: PartitionsOf<'_>) -> SetVerdict {
     let (object, mut edits) = normalise(new);
@@ -112,8 +111,7 @@ pub fn partition(new: &Value, old: Option<&Value>) -> Vec<Violation> {
 #[must_use]
 pub fn stored_partition(spec: &PartitionSpec) -> Vec<Violation> {
     let mut violations = Vec::new();
-    validate::template(&spec.template, "spec", &mut violations);
-    validate::retention_policy(spec.persistent_volume_claim_retention_policy.as_ref(), &mut violations);
+    validate::partition(&spec.template, spec.persistent_volume_claim_retention_policy.as_ref(), &mut violations);
     violations
 }
 
@@ -124,8 +122,7 @@ fn partition_spec(object: &Value) -> (TemplateSpec, Vec<Violation>) {
     };
     let spec = read::template_spec(&fields, &mut violations);
     let policy = read::claim_retention_policy(&fields, &mut violations);
-    validate::template(&spec, "spec", &mut violations);
-    validate::retention_policy(policy.as_ref(), &mut violations);
+    validate::partition(&spec, policy.as_ref(), &mut violations);
     (spec, violations)
 }
 

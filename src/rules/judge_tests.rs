@@ -69,7 +69,7 @@ fn all_violations_are_reported_at_once() {
             "spec.partitions: Invalid value: 0: must be greater than or equal to 1",
             "spec.template.spec.size: Invalid value: -1: must be greater than or equal to 1",
             r#"spec.template.spec.protocol: Unsupported value: "paxos": supported values: "raft", "backup", "log""#,
-            r#"spec.template.spec.config.electionTimout: Unsupported value: "electionTimout": supported values: "electionTimeout", "heartbeatInterval", "memberGroupStrategy", "storage", "compaction""#,
+            r#"spec.template.spec.config.electionTimout: Unsupported value: "electionTimout": supported values: "electionTimeout", "heartbeatInterval", "storage", "compaction", "memberGroupStrategy""#,
         ]
     );
 }

@@ -2,41 +2,29 @@
 
 use std::collections::BTreeMap;
 
+use super::report::Report;
 use super::syntax;
-use super::violation::Violation;
 
-/// Violations of a map of labels.
-pub(super) fn labels(labels: &BTreeMap<String, String>, path: &str, violations: &mut Vec<Violation>) {
-    for (key, value) in labels {
-        qualified_name(key, path, violations);
-        for wrong in syntax::label_value(value) {
-            violations.push(Violation::invalid(format!("{path}[{key}]"), value, wrong));
-        }
-    }
-}
-
-/// Most bytes that Kubernetes takes in all annotations of an object together.
+/// Most bytes that Kubernetes accepts in all annotations of an object together.
 pub(super) const MAX_ANNOTATIONS: usize = 256 * 1024;
 
-/// Violations of a map of annotations that may have so many bytes, all of them together.
-pub(super) fn annotations(
-    annotations: &BTreeMap<String, String>,
-    max: usize,
-    path: &str,
-    violations: &mut Vec<Violation>,
-) {
-    for key in annotations.keys() {
-        // Annotation keys may have upper case letters in their prefix.
-        qualified_name(&key.to_ascii_lowercase(), path, violations);
-    }
-    if annotations.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() > max {
-        violations.push(Violation::too_long(path, max));
+/// Reports on a map of labels.
+pub(super) fn labels(labels: &BTreeMap<String, String>, report: &mut Report<'_>) {
+    for (key, value) in labels {
+        report.each(key, syntax::qualified_name(key));
+        report.item(key).each(value, syntax::label_value(value));
     }
 }
 
-fn qualified_name(key: &str, path: &str, violations: &mut Vec<Violation>) {
-    for wrong in syntax::qualified_name(key) {
-        violations.push(Violation::invalid(path, &key, wrong));
+/// Reports on a map of annotations, which have at most `max` bytes together.
+pub(super) fn annotations(annotations: &BTreeMap<String, String>, max: usize, report: &mut Report<'_>) {
+    for key in annotations.keys() {
+        // Annotation keys may have upper case letters in their prefix.
+        let key = key.to_ascii_lowercase();
+        report.each(&key, syntax::qualified_name(&key));
+    }
+    if annotations.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() > max {
+        report.too_long(max);
     }
 }
 
@@ -45,17 +33,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_are_judged_by_key_and_value() {
-        let judge = |key: &str, value: &str| {
-            let mut violations = Vec::new();
-            labels(&BTreeMap::from([(key.to_owned(), value.to_owned())]), "l", &mut violations);
+    fn labels_are_valid_by_key_and_value() {
+        let count = |key: &str, value: &str| {
+            let (missing, mut violations) = (Default::default(), Vec::new());
+            let map = BTreeMap::from([(key.to_owned(), value.to_owned())]);
+            labels(&map, &mut Report::new("l", &missing, &mut violations));
             violations.len()
         };
         for (key, value) in [("a", ""), ("example.com/Tier_1", "x.Y-z_0"), ("a", &"v".repeat(63))] {
-            assert_eq!(judge(key, value), 0, "{key}={value}");
+            assert_eq!(count(key, value), 0, "{key}={value}");
         }
         for (key, value) in [("a/b/c", "x"), ("Example.com/x", "x"), ("a", "-x"), ("a", &"v".repeat(64))] {
-            assert_eq!(judge(key, value), 1, "{key}={value}");
+            assert_eq!(count(key, value), 1, "{key}={value}");
         }
     }
 }

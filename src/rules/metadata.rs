@@ -1,18 +1,19 @@
-//! The metadata of a set, which the API server judges by itself: for the commands that do not ask one.
+//! The metadata of a set, which the API server validates by itself: for commands without one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 use super::fields::Fields;
+use super::report::Report;
 use super::violation::Violation;
 use super::{labels, syntax};
 
 const OWNERS: &str = "metadata.ownerReferences";
 
-/// What the API server would find wrong with the metadata of an object, but for what depends on its kind.
+/// Violations in the metadata of an object, but for rules that depend on its kind.
 #[must_use]
 pub fn metadata(object: &Value) -> Vec<Violation> {
     let mut violations = Vec::new();
@@ -30,10 +31,11 @@ pub fn metadata(object: &Value) -> Vec<Violation> {
         violations.extend(wrong.map(|wrong| Violation::invalid("metadata.namespace", &namespace, wrong)));
     }
     if let Some(map) = texts_of("labels", &metadata, &mut violations) {
-        labels::labels(&map, "metadata.labels", &mut violations);
+        labels::labels(&map, &mut Report::new("metadata.labels", &HashSet::new(), &mut violations));
     }
     if let Some(map) = texts_of("annotations", &metadata, &mut violations) {
-        labels::annotations(&map, labels::MAX_ANNOTATIONS, "metadata.annotations", &mut violations);
+        let (missing, max) = (HashSet::new(), labels::MAX_ANNOTATIONS);
+        labels::annotations(&map, max, &mut Report::new("metadata.annotations", &missing, &mut violations));
     }
     written_by_the_api_server(&metadata, &mut violations);
     for finalizer in metadata.typed::<Vec<String>>("finalizers", &mut violations).unwrap_or_default() {
@@ -45,13 +47,13 @@ pub fn metadata(object: &Value) -> Vec<Violation> {
     violations
 }
 
-/// A map of texts. Here, and nowhere below `spec`, a `null` is an empty text.
+/// A map of texts. Here, unlike below `spec`, a `null` is an empty text.
 fn texts_of(key: &str, metadata: &Fields<'_>, violations: &mut Vec<Violation>) -> Option<BTreeMap<String, String>> {
     let map: BTreeMap<String, Option<String>> = metadata.typed(key, violations)?;
     Some(map.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect())
 }
 
-/// Fields whose values count for nothing, and that have to be of their types nevertheless.
+/// Fields whose values are ignored, and whose types are not.
 fn written_by_the_api_server(metadata: &Fields<'_>, violations: &mut Vec<Violation>) {
     for field in ["uid", "resourceVersion", "selfLink"] {
         metadata.text(field, violations);

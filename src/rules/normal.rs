@@ -1,4 +1,4 @@
-//! What a manifest may say in another way than the schema does, brought to the schema's way before it is judged.
+//! Normalises a manifest to the form of the schema before it is validated.
 //!
 //! A `null` means that the field is absent. The API server drops it from what is created, replaced or patched, and not
 //! from what is applied by server-side apply, which it then refuses. A quantity may be a number with a fraction in the
@@ -23,7 +23,7 @@ const CHOICES: [&str; 5] = [
     "/spec/template/spec/ipFamilyPolicy",
 ];
 
-/// The set in the schema's way, and the changes that this takes.
+/// The set in the form of the schema, and the edits for it.
 pub(super) fn normalise(set: &Value) -> (Cow<'_, Value>, Vec<Edit>) {
     let mut edits = Vec::new();
     if let Some(spec) = set.pointer(SPEC) {

@@ -1,6 +1,11 @@
 //! Resource quantities: the syntax of `k8s.io/apimachinery/pkg/api/resource`, and the one form of a value that the API
-//! server stores. Children are rendered in that form, so that a stored object equals the wanted one.
+//! server stores. Child objects are rendered in that form.
 
+use super::parse_error::ParseError;
+
+/// Message about a quantity that is too large.
+pub(super) const TOO_LARGE: &str =
+    "must be less than 2^63: Kubernetes would take 9223372036854775807 in its place without a word";
 /// Billionths per unit: the smallest step that Kubernetes keeps.
 const NANO: i128 = 1_000_000_000;
 /// Decimal digits of a billionth.
@@ -24,28 +29,6 @@ pub struct Quantity {
     form: Form,
 }
 
-/// Why a text is no quantity that can be had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unreadable {
-    /// It has not the syntax of a quantity.
-    Syntax,
-    /// It is more than Kubernetes can hold.
-    TooLarge,
-}
-
-impl Unreadable {
-    /// What is wrong, in the words of a message that says `otherwise` of what is no quantity at all.
-    #[must_use]
-    pub const fn words(self, otherwise: &'static str) -> &'static str {
-        match self {
-            Self::Syntax => otherwise,
-            Self::TooLarge => {
-                "must be less than 2^63: Kubernetes would take 9223372036854775807 in its place without a word"
-            }
-        }
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Form {
     Binary,
@@ -64,7 +47,7 @@ impl Quantity {
     ///
     /// # Errors
     /// If it has not the syntax of a quantity, or is more than Kubernetes can hold.
-    pub fn read(text: &str) -> Result<Self, Unreadable> {
+    pub fn read(text: &str) -> Result<Self, ParseError> {
         let (negative, unsigned) = match text.as_bytes().first() {
             Some(b'-') => (true, &text[1..]),
             Some(b'+') => (false, &text[1..]),
@@ -74,9 +57,9 @@ impl Quantity {
         let (number, suffix) = unsigned.split_at(end);
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         if whole.is_empty() && fraction.is_empty() || fraction.contains('.') {
-            return Err(Unreadable::Syntax);
+            return Err(ParseError::Syntax);
         }
-        let (form, scale) = scale(suffix).ok_or(Unreadable::Syntax)?;
+        let (form, scale) = scale(suffix).ok_or(ParseError::Syntax)?;
         let nanos = match scale {
             Scale::Power(exponent) => decimal_nanos(whole, fraction, exponent),
             Scale::Times(factor) => binary_nanos(whole, fraction, factor),
@@ -85,7 +68,7 @@ impl Quantity {
             Some(nanos) => Ok(Self { nanos: if negative { -nanos } else { nanos }, form }),
             // The least that there can be: every caller refuses what is less than zero.
             None if negative => Ok(Self { nanos: -MAX_NANOS, form }),
-            None => Err(Unreadable::TooLarge),
+            None => Err(ParseError::TooLarge),
         }
     }
 
@@ -138,12 +121,6 @@ impl Quantity {
     }
 
     /// The form in which the API server stores it.
-    ///
-    /// ```
-    /// use atomix_controller::rules::quantity::Quantity;
-    /// assert_eq!(Quantity::parse("1.5Gi").unwrap().canonical(), "1536Mi");
-    /// assert_eq!(Quantity::parse("1000m").unwrap().canonical(), "1");
-    /// ```
     #[must_use]
     pub fn canonical(self) -> String {
         let small = self.nanos.abs() < 1024 * NANO;
@@ -269,14 +246,14 @@ mod tests {
     #[test]
     fn anything_else_is_not_a_quantity() {
         for text in ["", "Gi", "1Gb", "1 Gi", "1.2.3", "--1", "e3", "1e", "1KiB", "1ki", ".", "1e1.5", "é"] {
-            assert_eq!(Quantity::read(text), Err(Unreadable::Syntax), "{text}");
+            assert_eq!(Quantity::read(text), Err(ParseError::Syntax), "{text}");
         }
     }
 
     #[test]
     fn what_is_beyond_kubernetes_is_too_large_and_what_is_fine_is_rounded() {
         for text in ["9223372036854775808", "8Ei", "1e99", "99999999E", "1e99999999999", &"9".repeat(60)] {
-            assert_eq!(Quantity::read(text), Err(Unreadable::TooLarge), "{text}");
+            assert_eq!(Quantity::read(text), Err(ParseError::TooLarge), "{text}");
         }
         for (text, canonical) in [
             ("9223372036854775807", "9223372036854775807"),

@@ -15,18 +15,18 @@ const GENERATED: &str = "xxxxx";
 /// Longest prefix of a generated name that the API server keeps.
 const MAX_GENERATE_NAME: usize = 58;
 
-/// What the rules look at in a PartitionSet, wherever it came from.
+/// The parts of a PartitionSet that rules depend on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SetObject {
-    /// Name, or what it will look like if the API server has yet to generate it.
+    /// Name, or an example of it if the API server has yet to generate it.
     pub name: String,
     /// Whether the name is yet to be generated.
     pub generated: bool,
-    /// Number of the spec, which the API server raises with each change of it; none of what is not stored yet.
+    /// Generation of the spec; none if the set is not stored yet.
     pub generation: Option<i64>,
     /// Annotations of the set itself.
     pub annotations: BTreeMap<String, String>,
-    /// Whether it is on its way out.
+    /// Whether it is being deleted.
     pub deleting: bool,
     /// The spec, with mistyped fields absent.
     pub spec: PartitionSetSpec,
@@ -37,7 +37,7 @@ impl SetObject {
     pub(super) fn read(object: &Value, violations: &mut Vec<Violation>) -> Self {
         let root = Fields::root(object);
         let mut set = Self::default();
-        // The API server has validated the metadata's types before it asks anyone.
+        // The API server validates the metadata's types before it calls webhooks.
         if let Some(metadata) = root.object("metadata", &mut Vec::new()) {
             let ignored = &mut Vec::new();
             set.name = metadata.text("name", ignored).unwrap_or_default();

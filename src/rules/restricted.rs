@@ -1,7 +1,7 @@
 //! What the "restricted" Pod Security Standard of Kubernetes, and "baseline" which it includes, refuse in the pods of a
-//! set. A namespace may enforce it; which one does is for the API server to know.
+//! set. The API server knows which namespaces enforce it.
 //!
-//! These are the rules of the newest version of the standard. What no set can have is not looked at: volumes, ports,
+//! These are the rules of the newest version of the standard. What no set can have is not checked: volumes, ports,
 //! namespaces and probes of the host, its processes on Windows, and an unmasked `/proc`.
 
 use k8s_openapi::api::core::v1::{Capabilities, PodSecurityContext, SELinuxOptions, SecurityContext};
@@ -32,7 +32,7 @@ const SYSCTLS: [&str; 12] = [
 ];
 
 /// Warnings for a `PartitionSet` as JSON that is created, or whose template is changed from that of `old`, in a namespace
-/// that enforces the standard: none if it takes the pods.
+/// that enforces the standard; none if the pods comply.
 #[must_use]
 pub fn restricted(new: &Value, old: Option<&Value>) -> Vec<String> {
     let read = |set| SetObject::read(set, &mut Vec::new());

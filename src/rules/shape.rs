@@ -1,5 +1,5 @@
-//! What the schemas ask for inside the fields of Kubernetes' own types, and reading them does not: `k8s-openapi` takes a
-//! missing field for an empty one, and any number for a quantity. The API server refuses both when it checks the
+//! Requirements of the schemas inside the fields of Kubernetes' own types that their Rust types lack: `k8s-openapi` reads a
+//! missing field as an empty one, and any number as a quantity. The API server refuses both when it checks the
 //! schema, which is after the mutating webhook: a missing field is reported here, a number is written as a text.
 //!
 //! `shape.txt` lists both. It is not derived from the schema when the program runs, because the whole schema with its
@@ -13,9 +13,9 @@ use super::violation::Violation;
 /// A line for each place in a template: its path, in which `[]` is each item of a list and `{}` each value of a map, and
 /// the names of the fields that are required there, or [`QUANTITY`].
 const SHAPE: &str = include_str!("shape.txt");
-/// Says that there is a quantity at a place.
+/// Marks a quantity.
 const QUANTITY: &str = "(quantity)";
-/// Largest number that the API server takes for an integer, whatever its notation.
+/// Largest number that the API server accepts as an integer in any notation.
 const MAX_INTEGER: f64 = 9_007_199_254_740_991.0;
 
 /// One step into a value.
@@ -25,7 +25,7 @@ enum Step<'a> {
     Key(&'a str),
 }
 
-/// Reports what is missing in field `key` of a template, which stands at `path`.
+/// Reports what is missing in field `key` of a template, at `path`.
 pub(super) fn check(key: &str, value: &Value, path: &str, violations: &mut Vec<Violation>) {
     for (place, required) in lines() {
         let (first, steps) = place.split_once('/').unwrap_or((place, ""));
@@ -41,8 +41,8 @@ pub(super) fn check(key: &str, value: &Value, path: &str, violations: &mut Vec<V
     }
 }
 
-/// Numbers that the schema does not take for quantities, and pods do, in a template that stands at the pointer `path`:
-/// the edits that write them as texts.
+/// Edits that write numbers as texts, in a template at the pointer `path`: pods accept them as quantities, and the schema
+/// does not.
 pub(super) fn fractions(template: &Value, path: &str, edits: &mut Vec<Edit>) {
     for (place, _) in lines().filter(|(_, required)| *required == QUANTITY) {
         each(template, place, path, json_pointer, &mut |path, value| {
@@ -60,7 +60,7 @@ fn lines() -> impl Iterator<Item = (&'static str, &'static str)> {
     SHAPE.lines().filter_map(|line| line.split_once(' '))
 }
 
-/// Calls `found` for each value at the place `steps` within `value`, which stands at `path`.
+/// Calls `found` for each value at the place `steps` within `value`, which is at `path`.
 fn each(value: &Value, steps: &str, path: &str, join: fn(&str, &Step) -> String, found: &mut impl FnMut(&str, &Value)) {
     if steps.is_empty() {
         return found(path, value);
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
     use crate::api::crds;
 
-    /// Where the schema of a set's `template.spec` stands in its CRD.
+    /// Pointer of the schema of a set's `template.spec` in its CRD.
     const TEMPLATE: &str =
         "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/template/properties/spec/properties";
 

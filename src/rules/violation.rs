@@ -15,7 +15,7 @@ pub enum Reason {
     NotSupported,
     /// The value names something that is not there.
     NotFound,
-    /// The same value is there twice.
+    /// The value is a duplicate.
     Duplicate,
     /// The value is well-formed, and not allowed here.
     Forbidden,
@@ -93,7 +93,7 @@ impl Violation {
     }
 
     /// The value is not one of `supported`.
-    pub fn not_supported(field: impl Into<String>, value: &str, supported: &[&str]) -> Self {
+    pub fn not_supported(field: impl Into<String>, value: &str, supported: &[impl fmt::Debug]) -> Self {
         let list: Vec<String> = supported.iter().map(|name| format!("{name:?}")).collect();
         let detail = format!("supported values: {}", list.join(", "));
         Self { reason: Reason::NotSupported, field: field.into(), value: Some(shown(&value)), detail }
@@ -104,12 +104,12 @@ impl Violation {
         Self { reason: Reason::NotFound, field: field.into(), value: Some(shown(&value)), detail: detail.into() }
     }
 
-    /// The value stands twice.
+    /// The value is a duplicate.
     pub fn duplicate(field: impl Into<String>, value: &str) -> Self {
         Self { reason: Reason::Duplicate, field: field.into(), value: Some(shown(&value)), detail: String::new() }
     }
 
-    /// What the field says is not allowed here.
+    /// The field is not allowed here.
     pub fn forbidden(field: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { reason: Reason::Forbidden, field: field.into(), value: None, detail: detail.into() }
     }
@@ -144,8 +144,8 @@ impl Violation {
         self
     }
 
-    /// Whether both say the same of the same field, wherever in a list it stands: what was wrong before an update and
-    /// is unchanged is not held against it.
+    /// Whether both are the same violation of the same field, at any index of a list: an update is not refused for what
+    /// was wrong before and is unchanged.
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
         self.reason == other.reason

@@ -1,8 +1,9 @@
-//! What is legal and unwise: warnings that kubectl prints beside its answer.
+//! Warnings about what is valid and unwise; kubectl prints them.
 
 use super::pod;
 use super::read::SetObject;
 use crate::api::labels::{self, annotations};
+use crate::api::protocol::Facts;
 use crate::api::{DEFAULT_COUNT, Protocol, TemplateSpec, names};
 
 /// From this many partitions on, a DNS answer with all of them nears the 64 KiB that fit.
@@ -34,7 +35,7 @@ pub(super) fn set(new: &SetObject, old: Option<&SetObject>) -> Vec<String> {
     warnings
 }
 
-/// What a shrink removes. It speaks of `old`: partitions that go are not brought to the new template first.
+/// The partitions that a shrink removes, with the template of `old`: they are not rolled to the new one first.
 fn removal(old: &SetObject, from: i64, to: i64) -> String {
     let removed = from - to;
     let (verb, owner) = if removed == 1 { ("is", "its") } else { ("are", "their") };
@@ -61,25 +62,26 @@ fn removal(old: &SetObject, from: i64, to: i64) -> String {
 
 fn template(spec: &TemplateSpec, warnings: &mut Vec<String>) {
     let size = spec.size.unwrap_or(DEFAULT_COUNT);
-    match Protocol::parse(&spec.protocol) {
-        Some(Protocol::Raft) if size <= 2 => warnings.push(format!(
-            "spec.template.spec.size: a Raft partition of {size} cannot lose a pod, nor be rolled, without losing its quorum, and nodes keep their state in memory; use 3 or more"
-        )),
-        Some(Protocol::Raft) if size % 2 == 0 => warnings.push(format!(
-            "spec.template.spec.size: a Raft partition of {size} tolerates no more failures than one of {}",
+    let Some(protocol) = Protocol::parse(&spec.protocol) else { return };
+    let (name, Facts { title, needs_majority, is_published, .. }) = (protocol.as_str(), protocol.facts());
+    if *needs_majority && size <= 2 {
+        warnings.push(format!(
+            "spec.template.spec.size: a {title} partition of {size} cannot lose a pod, nor be rolled, without losing its quorum, and nodes keep their state in memory; use 3 or more"
+        ));
+    } else if *needs_majority && size % 2 == 0 {
+        warnings.push(format!(
+            "spec.template.spec.size: a {title} partition of {size} tolerates no more failures than one of {}",
             size - 1
-        )),
-        Some(protocol @ (Protocol::Backup | Protocol::Log)) if spec.image.as_deref().unwrap_or_default().is_empty() => {
-            warnings.push(format!(
-                "spec.template.spec.image: the default image of the {0} protocol is not known to be published; set an image here, or the controller's --{0}-image",
-                protocol.as_str()
-            ));
-        }
-        _ => {}
+        ));
+    }
+    if !is_published && spec.image.as_deref().unwrap_or_default().is_empty() {
+        warnings.push(format!(
+            "spec.template.spec.image: the default image of the {name} protocol is not known to be published; set an image here, or the controller's --{name}-image"
+        ));
     }
 }
 
-/// A default of a whole structure goes with all that is in it when the structure is set.
+/// Defaults of whole structures, which a set replaces when it sets the structure.
 fn replaced_defaults(spec: &TemplateSpec, warnings: &mut Vec<String>) {
     let spreads = spec.topology_spread_constraints.as_ref().is_some_and(|constraints| !constraints.is_empty());
     let apart = spec.affinity.as_ref().is_none_or(|affinity| affinity.pod_anti_affinity.is_some());

@@ -1,7 +1,7 @@
 //! The registry of the process's metrics, in the `OpenMetrics` text format.
 //!
 //! Each subsystem has a struct of its own metrics, which it registers where it declares them. Every label takes its
-//! values from a fixed list, so that nothing that a client sends can add a series.
+//! values from a fixed list, so that no client can add a series.
 
 use std::fmt;
 use std::panic;
@@ -16,7 +16,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{self, Unit};
 
 /// Media type of [`Registry::render`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Prefix of the names of all metrics.
 const PREFIX: &str = "atomix";
@@ -36,21 +36,21 @@ pub struct Registrar<'a>(&'a mut registry::Registry);
 
 impl Registrar<'_> {
     /// A counter, a gauge, or a family of either. The text format appends `_total` to the name of a counter.
-    pub fn metric<M: registry::Metric + Clone + Default>(&mut self, name: &str, help: &str) -> M {
+    pub(crate) fn metric<M: registry::Metric + Clone + Default>(&mut self, name: &str, help: &str) -> M {
         let metric = M::default();
         self.0.register(name, help, metric.clone());
         metric
     }
 
     /// A gauge of seconds since 1970. The text format appends `_seconds` to its name.
-    pub fn timestamp<M: registry::Metric + Clone + Default>(&mut self, name: &str, help: &str) -> M {
+    pub(crate) fn timestamp<M: registry::Metric + Clone + Default>(&mut self, name: &str, help: &str) -> M {
         let metric = M::default();
         self.0.register_with_unit(name, help, Unit::Seconds, metric.clone());
         metric
     }
 
     /// Histograms of seconds, with 16 buckets as `buckets` makes them. The text format appends `_seconds` to the name.
-    pub fn durations<L>(&mut self, name: &str, help: &str, buckets: fn() -> Histogram) -> Histograms<L>
+    pub(crate) fn durations<L>(&mut self, name: &str, help: &str, buckets: fn() -> Histogram) -> Histograms<L>
     where
         L: EncodeLabelSet + Clone + Eq + std::hash::Hash + fmt::Debug + Send + Sync + 'static,
     {
@@ -62,14 +62,12 @@ impl Registrar<'_> {
 
 /// Buckets from 50 µs to 1.6 s: a request that is answered from memory takes microseconds, a stalled machine up to the
 /// API server's deadline.
-#[must_use]
-pub fn request_buckets() -> Histogram {
+pub(crate) fn request_buckets() -> Histogram {
     Histogram::new(exponential_buckets(0.000_05, 2.0, 16))
 }
 
 /// Buckets from 1 ms to 33 s: a reconciliation is some API calls.
-#[must_use]
-pub fn reconcile_buckets() -> Histogram {
+pub(crate) fn reconcile_buckets() -> Histogram {
     Histogram::new(exponential_buckets(0.001, 2.0, 16))
 }
 
@@ -79,8 +77,7 @@ pub struct Registry(Arc<Mutex<registry::Registry>>);
 
 impl Registry {
     /// The metrics of a subsystem, registered; to be called once for each.
-    #[must_use]
-    pub fn register<S: Subsystem>(&self) -> Arc<S> {
+    pub(crate) fn register<S: Subsystem>(&self) -> Arc<S> {
         let mut registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::new(S::register(&mut Registrar(registry.sub_registry_with_prefix(PREFIX))))
     }
@@ -89,34 +86,29 @@ impl Registry {
     ///
     /// # Errors
     /// Only if a metric cannot be written as text.
-    pub fn render(&self) -> Result<String, fmt::Error> {
+    pub(crate) fn render(&self) -> Result<String, fmt::Error> {
         let mut buffer = String::new();
         text::encode(&mut buffer, &self.0.lock().unwrap_or_else(PoisonError::into_inner))?;
         Ok(buffer)
     }
 }
 
-/// One label that says why something failed.
+/// The label of a failure.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct ReasonLabel {
-    /// One of a few words that the code names.
-    pub reason: &'static str,
+    pub(crate) reason: &'static str,
 }
 
-/// One label that says which task.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub struct TaskLabel {
-    /// Name of a task, one that the code names.
-    pub task: &'static str,
+pub(super) struct TaskLabel {
+    pub(super) task: &'static str,
 }
 
 /// Metrics of the process as such.
 #[derive(Debug)]
 pub struct ProcessMetrics {
-    /// Panics anywhere in the process.
     panics: Counter,
-    /// Tasks that have panicked, or ended before they were told to.
-    pub task_failures: Family<TaskLabel, Counter>,
+    pub(super) task_failures: Family<TaskLabel, Counter>,
 }
 
 impl Subsystem for ProcessMetrics {
@@ -134,7 +126,7 @@ impl Subsystem for ProcessMetrics {
 
 impl ProcessMetrics {
     /// Counts every panic of the process from now on, before the hook that is installed already reports it.
-    pub fn count_panics(&self) {
+    pub(crate) fn count_panics(&self) {
         let panics = self.panics.clone();
         let report = panic::take_hook();
         panic::set_hook(Box::new(move |info| {

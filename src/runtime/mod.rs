@@ -1,11 +1,10 @@
-//! What every part of the process is given: the client, its tasks and the stages in which they stop, its metrics, and
-//! what readiness waits for.
+//! The surroundings of every part of the process: client, tasks with the stages in which they stop, metrics, readiness.
 
-pub mod metrics;
-pub mod readiness;
+pub(crate) mod metrics;
+pub(crate) mod readiness;
 pub mod repeats;
-pub mod shutdown;
-pub mod tasks;
+pub(crate) mod shutdown;
+pub(crate) mod tasks;
 
 use kube::Client;
 
@@ -14,29 +13,24 @@ use self::readiness::Readiness;
 use self::shutdown::{Shutdown, Stage};
 use self::tasks::{Supervisor, Tasks};
 
-/// What every part of the process is given. Clones share everything.
+/// The surroundings of every part of the process. Clones share everything.
 #[derive(Clone)]
 pub struct Runtime {
     /// Client with the controller's own rights.
-    pub client: Client,
-    /// Where each subsystem registers its metrics.
-    pub registry: Registry,
-    /// What `/readyz` waits for.
-    pub readiness: Readiness,
-    /// The tasks of the process, by the stage in which they stop.
-    pub shutdown: Shutdown,
+    pub(crate) client: Client,
+    pub(crate) registry: Registry,
+    pub(crate) readiness: Readiness,
+    pub(crate) shutdown: Shutdown,
 }
 
 impl Runtime {
     /// Tasks that stop in `stage`.
-    #[must_use]
-    pub fn tasks(&self, stage: Stage) -> &Tasks {
+    pub(crate) fn tasks(&self, stage: Stage) -> &Tasks {
         self.shutdown.tasks(stage)
     }
 
-    /// Observes tasks that no stage ends.
-    #[must_use]
-    pub fn supervisor(&self) -> &Supervisor {
+    /// The supervisor, for tasks that no stage ends.
+    pub(crate) fn supervisor(&self) -> &Supervisor {
         self.shutdown.supervisor()
     }
 }

@@ -1,7 +1,6 @@
-//! Whether the process lives and is ready, and its metrics, over plain HTTP.
+//! Liveness, readiness and metrics over plain HTTP.
 //!
-//! Ready is a fact, not a flag: each part of the process holds a named gate until it has done what readiness waits
-//! for, or a check that looks at the thing itself.
+//! Each part of the process adds a named gate, which it opens when it is ready, or a check that is made at every probe.
 
 use std::fmt::{Display, Write as _};
 use std::future::Future;
@@ -19,10 +18,10 @@ use tokio::net::TcpListener;
 
 use super::metrics::{self, Registry};
 
-/// For how long a check counts.
+/// How long a check counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counts {
-    /// Until everything was ready for the first time. Afterwards a failure shows in `/readyz?verbose` only, because no
+    /// Until the process was ready for the first time. Afterwards a failure shows in `/readyz?verbose` only, because no
     /// other replica would do better and the same Service carries the Atomix API.
     UntilReady,
     /// As long as the process runs: another replica would do better.
@@ -44,7 +43,7 @@ struct Inner {
     draining: AtomicBool,
 }
 
-/// What readiness waits for. Clones share one list.
+/// The gates and checks of the process. Clones share them.
 #[derive(Clone, Default)]
 pub struct Readiness(Arc<Inner>);
 
@@ -58,18 +57,17 @@ impl Gate {
         Self(Arc::new(ArcSwapOption::from_pointee("not yet".to_owned())))
     }
 
-    /// Says that what readiness waited for has come.
-    pub fn open(&self) {
+    pub(crate) fn open(&self) {
         self.0.store(None);
     }
 
-    /// Says why a gate that is still closed has not been opened.
-    pub fn explain(&self, why: &dyn Display) {
+    /// Sets the reason why the gate is still closed, if it is.
+    pub(crate) fn explain(&self, why: &dyn Display) {
         self.0.rcu(|known| known.as_ref().map(|_| Arc::new(format!("not yet: {why}"))));
     }
 }
 
-/// Something is alive for as long as this value is: move it into the task in question.
+/// A part of the process is alive until this is dropped: move it into the task in question.
 #[derive(Debug)]
 pub struct Alive(Arc<AtomicBool>);
 
@@ -79,25 +77,22 @@ impl Drop for Alive {
     }
 }
 
-/// What `/readyz` answers.
+/// The answer of `/readyz`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// Whether the process should get requests.
-    pub ready: bool,
-    /// The names of the checks and what is wrong with them, in the order in which they were added.
-    pub checks: Vec<(String, Result<(), String>)>,
+    pub(crate) ready: bool,
+    /// The name and the result of each check, in the order in which they were added.
+    checks: Vec<(String, Result<(), String>)>,
 }
 
 impl Readiness {
-    /// Not ready, since nothing says yet what to wait for.
-    #[must_use]
-    pub fn new() -> Self {
+    /// Not ready before the first check is added.
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Adds a gate that the first readiness waits for.
-    #[must_use]
-    pub fn gate(&self, name: impl Into<String>) -> Gate {
+    pub(crate) fn gate(&self, name: impl Into<String>) -> Gate {
         let gate = Gate::closed();
         let seen = gate.clone();
         self.check(name, Counts::UntilReady, move || seen.0.load().as_deref().map_or(Ok(()), |why| Err(why.clone())));
@@ -105,8 +100,7 @@ impl Readiness {
     }
 
     /// Adds a check that fails for good once the returned value is dropped.
-    #[must_use]
-    pub fn alive(&self, name: impl Into<String>) -> Alive {
+    pub(crate) fn alive(&self, name: impl Into<String>) -> Alive {
         let alive = Arc::new(AtomicBool::new(true));
         let seen = Arc::clone(&alive);
         self.check(name, Counts::Always, move || {
@@ -115,8 +109,8 @@ impl Readiness {
         Alive(alive)
     }
 
-    /// Adds a check that is made at every probe; it must be quick. The error says what is wrong.
-    pub fn check(
+    /// Adds a check that is made at every probe; it must be quick. Its error is the reason why it fails.
+    pub(crate) fn check(
         &self,
         name: impl Into<String>,
         counts: Counts,
@@ -126,14 +120,13 @@ impl Readiness {
         self.0.checks.write().unwrap_or_else(PoisonError::into_inner).push(named);
     }
 
-    /// Says that the process is about to stop: never ready again.
-    pub fn drain(&self) {
+    /// Makes the process unready for good, because it stops.
+    pub(crate) fn drain(&self) {
         self.0.draining.store(true, Ordering::Release);
     }
 
     /// Makes all checks.
-    #[must_use]
-    pub fn report(&self) -> Report {
+    pub(crate) fn report(&self) -> Report {
         let inner = &self.0;
         let was_ready = inner.was_ready.load(Ordering::Acquire);
         let mut ready = true;
@@ -143,7 +136,6 @@ impl Readiness {
             ready &= result.is_ok() || (was_ready && *counts == Counts::UntilReady);
             checks.push((name.clone(), result));
         }
-        // Before anything was added, nobody knows what to wait for.
         ready &= !checks.is_empty();
         if ready && !was_ready {
             inner.was_ready.store(true, Ordering::Release);
@@ -183,7 +175,7 @@ struct Served {
 }
 
 /// The routes `/livez`, `/readyz` and `/metrics`.
-pub fn router(readiness: Readiness, registry: Registry) -> Router {
+fn router(readiness: Readiness, registry: Registry) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
@@ -211,7 +203,7 @@ async fn scrape(State(served): State<Served>) -> Response {
 ///
 /// # Errors
 /// If the listener fails for good.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     readiness: Readiness,
     registry: Registry,
@@ -237,7 +229,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn readiness_names_what_it_waits_for() {
+    async fn readiness_names_what_is_not_ready() {
         let readiness = Readiness::new();
         let sets = readiness.gate("caches: partitionsets");
         let partitions = readiness.gate("caches: partitions");
@@ -278,7 +270,7 @@ mod tests {
     #[tokio::test]
     async fn draining_is_not_ready_and_alive() {
         let readiness = Readiness::new();
-        assert!(!readiness.report().ready, "nothing is known of what to wait for");
+        assert!(!readiness.report().ready, "no check was added");
         readiness.gate("all").open();
         assert!(readiness.report().ready);
         readiness.drain();

@@ -1,4 +1,5 @@
-//! What lasts is logged when it begins and when it changes: a warning that says the same as one a moment ago is left out.
+//! Leaves out warnings that repeat those of a moment ago, so that a lasting condition is logged when it begins and when it
+//! changes.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -10,11 +11,10 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata};
 use tracing_subscriber::layer::{Context, Filter};
 
-/// How long after the last of the same warnings the next is logged again. Whatever is tried again is tried at least once
-/// a minute.
+/// How long after the last of the same warnings the next is logged again: longer than the longest wait of any retry.
 const OVER: Duration = Duration::from_secs(150);
 /// Warnings that are remembered.
-const MOST: usize = 1024;
+const MAX_REMEMBERED: usize = 1024;
 
 /// Lets a warning or an error pass that differs from those of the last minutes, and every event of another level.
 #[derive(Debug, Default)]
@@ -24,10 +24,10 @@ impl Repeats {
     /// Records that an event has happened at `now`. Returns whether it is the first of its kind for a while.
     fn is_new(&self, event: u64, now: Instant) -> bool {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() >= MOST {
+        if seen.len() >= MAX_REMEMBERED {
             seen.retain(|_, at| now.saturating_duration_since(*at) < OVER);
         }
-        if seen.len() >= MOST {
+        if seen.len() >= MAX_REMEMBERED {
             seen.clear();
         }
         seen.insert(event, now).is_none_or(|at| now.saturating_duration_since(at) >= OVER)
@@ -44,7 +44,7 @@ impl<S> Filter<S> for Repeats {
     }
 }
 
-/// A hash of all that an event says.
+/// A hash of the target and all fields of an event.
 fn hash(event: &Event<'_>) -> u64 {
     struct Fields(DefaultHasher);
     impl Visit for Fields {
@@ -107,11 +107,11 @@ mod tests {
     }
 
     #[test]
-    fn what_happens_again_after_a_while_is_logged_again() {
+    fn a_warning_that_comes_again_after_a_while_is_logged_again() {
         let (repeats, start) = (Repeats::default(), Instant::now());
         let at = |seconds| repeats.is_new(1, start + Duration::from_secs(seconds));
         assert_eq!([at(0), at(60), at(120), at(240), at(400)], [true, false, false, false, true]);
         assert!((2..5000).all(|event| repeats.is_new(event, start)));
-        assert!(repeats.0.lock().unwrap().len() <= MOST);
+        assert!(repeats.0.lock().unwrap().len() <= MAX_REMEMBERED);
     }
 }

@@ -2,12 +2,12 @@
 
 use super::tasks::{Supervisor, Tasks};
 
-/// When a task is told to stop. A stage begins when all tasks of the stage before have ended.
+/// When a task stops. A stage begins when all tasks of the stage before have ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// As soon as the process is to stop: the servers, which answer for some seconds more, and what only a leader does.
+    /// As soon as the process is to stop: the servers, which answer for some seconds more, and the work of a leader.
     Drain,
-    /// When the servers have ended: what they need to answer, such as watches and certificates.
+    /// When the servers have ended: what they need, such as watches and certificates.
     Serve,
     /// At the very end: health and metrics.
     Probe,
@@ -22,15 +22,13 @@ pub struct Shutdown {
 }
 
 impl Shutdown {
-    /// No tasks yet. The first stage begins when `supervisor` says that the process is to stop.
-    #[must_use]
-    pub fn new(supervisor: &Supervisor) -> Self {
+    /// No tasks yet. The first stage begins when `supervisor` stops the process.
+    pub(crate) fn new(supervisor: &Supervisor) -> Self {
         Self { drain: supervisor.tasks(), serve: supervisor.later_tasks(), probe: supervisor.later_tasks() }
     }
 
     /// Tasks that stop in `stage`.
-    #[must_use]
-    pub fn tasks(&self, stage: Stage) -> &Tasks {
+    pub(crate) fn tasks(&self, stage: Stage) -> &Tasks {
         match stage {
             Stage::Drain => &self.drain,
             Stage::Serve => &self.serve,
@@ -38,14 +36,12 @@ impl Shutdown {
         }
     }
 
-    /// Observes all of them.
-    #[must_use]
-    pub fn supervisor(&self) -> &Supervisor {
+    pub(crate) fn supervisor(&self) -> &Supervisor {
         self.drain.supervisor()
     }
 
     /// Goes through the stages; returns when all tasks have ended.
-    pub async fn run(&self) {
+    pub(crate) async fn run(&self) {
         for tasks in [&self.drain, &self.serve, &self.probe] {
             tasks.stop().await;
         }

@@ -1,12 +1,12 @@
-//! Background tasks: each has a name, and none ends unnoticed.
+//! Supervised background tasks.
 //!
-//! A process of which one task has ended looks alive and is not: a cache without its watch stands still, a leader
-//! without its queue holds the Lease and reconciles nothing. So a task that panics, or that ends before it was told to,
-//! is logged and counted under its name, and the process stops in its usual order and ends with an error. Kubernetes
-//! starts it again; another replica takes over meanwhile.
+//! A process that has lost a task looks alive and is not: a cache without its watch does not change, a leader without its
+//! queue holds the Lease and reconciles nothing. So a task that panics, or that ends before it is stopped, is logged and
+//! counted under its name, and the process stops in its usual order and ends with an error. Kubernetes restarts it; another
+//! replica takes over meanwhile.
 //!
-//! A panic of one reconciliation, one request, one connection or one partition's election is no failure of a task: it
-//! is caught where it happens, and counted in `atomix_panics_total`.
+//! A panic of one reconciliation, request, connection or election of a partition is no failure of a task: it is caught
+//! where it happens, and counted in `atomix_panics_total`.
 
 use std::any::Any;
 use std::future::{Future, pending};
@@ -23,27 +23,25 @@ use tokio_util::task::TaskTracker;
 
 use super::metrics::{ProcessMetrics, TaskLabel};
 
-/// For tests of the built binary, and only in builds with debug assertions: names a directory. A task panics as soon as
-/// there is a file of its name.
+/// A directory, for tests of the built binary and only in builds with debug assertions. A task panics as soon as the
+/// directory has a file of its name.
 const FAILPOINTS: &str = "ATOMIX_TASK_PANICS";
-/// Between two looks for such a file.
-const FAILPOINT_LOOK: Duration = Duration::from_millis(50);
+/// Between two checks for such a file.
+const FAILPOINT_CHECK: Duration = Duration::from_millis(50);
 
-/// A panic ends other tasks, too: those that wait for what the one that panicked sends, and they may be quicker than its
-/// report. For so long a task that has ended early waits for such a report, so that the log names the cause alone.
+/// How long a task that has ended early waits for the failure of another one, so that the log names the cause alone: a task
+/// that panics ends those that receive from it, and they may be quicker than its report.
 const CAUSE: Duration = Duration::from_millis(200);
 
-/// The first task that has failed.
+/// The failure of a task.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the task {task:?} {why}")]
 pub struct Failure {
-    /// Name of the task.
-    pub task: &'static str,
-    /// How it has ended.
-    pub why: String,
+    task: &'static str,
+    why: String,
 }
 
-/// Sees to it that no task of the process ends unnoticed. Clones share everything.
+/// Supervises the tasks of the process. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Supervisor(Arc<Inner>);
 
@@ -55,33 +53,28 @@ struct Inner {
 }
 
 impl Supervisor {
-    /// A supervisor of no tasks yet, which counts failures in `metrics`.
-    #[must_use]
-    pub fn new(metrics: Arc<ProcessMetrics>) -> Self {
+    /// A supervisor that counts failures in `metrics`.
+    pub(crate) fn new(metrics: Arc<ProcessMetrics>) -> Self {
         Self(Arc::new(Inner { metrics, stop: CancellationToken::new(), failure: OnceLock::new() }))
     }
 
-    /// Cancelled when the process is to stop: by a failure, or by whoever cancels it.
-    #[must_use]
-    pub fn stopping(&self) -> &CancellationToken {
+    /// Stops the process when it is cancelled. A failure cancels it.
+    pub(crate) fn stopping(&self) -> &CancellationToken {
         &self.0.stop
     }
 
     /// The first failure, if there was one.
-    #[must_use]
-    pub fn failure(&self) -> Option<Failure> {
+    pub(crate) fn failure(&self) -> Option<Failure> {
         self.0.failure.get().cloned()
     }
 
     /// Tasks that stop when the process is to stop.
-    #[must_use]
-    pub fn tasks(&self) -> Tasks {
+    pub(super) fn tasks(&self) -> Tasks {
         self.tasks_until(self.0.stop.clone())
     }
 
     /// Tasks that stop at [`Tasks::stop`].
-    #[must_use]
-    pub fn later_tasks(&self) -> Tasks {
+    pub(super) fn later_tasks(&self) -> Tasks {
         self.tasks_until(CancellationToken::new())
     }
 
@@ -90,7 +83,7 @@ impl Supervisor {
     }
 
     /// Starts a task that ends after `stop` is cancelled.
-    pub fn spawn(
+    pub(crate) fn spawn(
         &self,
         name: &'static str,
         stop: &CancellationToken,
@@ -99,14 +92,14 @@ impl Supervisor {
         spawn(self.supervise(name, stop, work))
     }
 
-    /// Starts a task that may end at any time, but not by a panic. Nobody waits for its end.
-    pub fn spawn_finite(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+    /// Starts a task that may end at any time, but not by a panic. The process does not wait for its end.
+    pub(crate) fn spawn_finite(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         drop(spawn(self.observe(name, None, work)));
     }
 
     /// Observes `work`, which runs as a part of another task, as a task of its own name: it ends after `stop` is
     /// cancelled.
-    pub fn supervise<F: Future<Output = ()>>(
+    pub(crate) fn supervise<F: Future<Output = ()>>(
         &self,
         name: &'static str,
         stop: &CancellationToken,
@@ -121,7 +114,7 @@ impl Supervisor {
         stop: Option<CancellationToken>,
         work: F,
     ) -> impl Future<Output = ()> + use<F> {
-        // From the start, or nobody would see that the first failure is one more than none.
+        // The series begins at zero, so that the first failure is an increase.
         drop(self.0.metrics.task_failures.get_or_create(&TaskLabel { task: name }));
         let supervisor = self.clone();
         async move {
@@ -133,7 +126,7 @@ impl Supervisor {
                 Ok(()) if stop.is_some_and(|stop| !stop.is_cancelled()) => {
                     let cause = timeout(CAUSE, supervisor.0.stop.cancelled()).await;
                     if cause.is_err() {
-                        supervisor.fail(name, "ended before it was told to".to_owned());
+                        supervisor.fail(name, "ended before it was stopped".to_owned());
                     }
                 }
                 Ok(()) => {}
@@ -141,8 +134,8 @@ impl Supervisor {
         }
     }
 
-    /// Ends the process, in its usual order and with an error, because of what `task` found.
-    pub fn fail(&self, task: &'static str, why: String) {
+    /// Stops the process in its usual order, with an error, because of a failure of `task`.
+    pub(crate) fn fail(&self, task: &'static str, why: String) {
         tracing::error!(task, why, "a task has failed: the process stops");
         self.0.metrics.task_failures.get_or_create(&TaskLabel { task }).inc();
         self.0.failure.get_or_init(|| Failure { task, why });
@@ -150,7 +143,7 @@ impl Supervisor {
     }
 }
 
-/// Tasks that are told to stop at the same time. Clones share everything.
+/// Tasks that stop at the same time. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Tasks {
     supervisor: Supervisor,
@@ -160,34 +153,31 @@ pub struct Tasks {
 
 impl Tasks {
     /// Cancelled when these tasks are to stop.
-    #[must_use]
-    pub fn stopping(&self) -> &CancellationToken {
+    pub(crate) fn stopping(&self) -> &CancellationToken {
         &self.stop
     }
 
-    /// Who observes them.
-    #[must_use]
-    pub fn supervisor(&self) -> &Supervisor {
+    pub(crate) fn supervisor(&self) -> &Supervisor {
         &self.supervisor
     }
 
     /// Starts a task that ends by itself after [`Self::stopping`] is cancelled.
-    pub fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         self.track(self.supervisor.supervise(name, &self.stop, work));
     }
 
     /// Starts a task that never ends; it is dropped when these tasks are to stop.
-    pub fn spawn_endless(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn_endless(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         self.spawn(name, until(self.stop.clone(), work));
     }
 
-    /// Starts a task that may end before it is told to, but not by a panic; it is dropped when these tasks are to stop.
-    pub fn spawn_finite(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+    /// Starts a task that may end before it is stopped, but not by a panic; it is dropped when these tasks are to stop.
+    pub(crate) fn spawn_finite(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         self.track(self.supervisor.observe(name, None, until(self.stop.clone(), work)));
     }
 
-    /// Tells the tasks to stop, and waits until all have ended.
-    pub async fn stop(&self) {
+    /// Stops the tasks, and waits until all have ended.
+    pub(super) async fn stop(&self) {
         self.stop.cancel();
         self.tracker.close();
         self.tracker.wait().await;
@@ -208,7 +198,7 @@ async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
     stop.run_until_cancelled(work).await;
 }
 
-/// What a panic says.
+/// The message of a panic.
 fn message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&'static str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
@@ -220,7 +210,7 @@ async fn failpoint(name: &str) {
     let Some(directory) = directory else { return pending().await };
     let file = Path::new(&directory).join(name);
     while !file.exists() {
-        sleep(FAILPOINT_LOOK).await;
+        sleep(FAILPOINT_CHECK).await;
     }
     panic!("{FAILPOINTS} asks for it");
 }
@@ -266,20 +256,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_ends_before_it_was_told_to_has_failed() {
+    async fn a_task_that_ends_before_it_is_stopped_has_failed() {
         let starts: [fn(&Tasks, &'static str, Ready<()>); 2] = [Tasks::spawn, Tasks::spawn_endless];
         for start in starts {
             let (supervisor, metrics) = supervisor();
             let tasks = supervisor.later_tasks();
             start(&tasks, "ends", ready(()));
             supervisor.stopping().cancelled().await;
-            assert_eq!(supervisor.failure().unwrap().why, "ended before it was told to");
+            assert_eq!(supervisor.failure().unwrap().why, "ended before it was stopped");
             assert_eq!(failures(&metrics, "ends"), 1);
         }
     }
 
     #[tokio::test]
-    async fn a_task_that_ends_because_another_one_has_panicked_is_not_blamed() {
+    async fn a_task_that_ends_because_another_one_has_panicked_is_not_reported() {
         let (supervisor, metrics) = supervisor();
         let tasks = supervisor.later_tasks();
         let (sender, mut receiver) = tokio::sync::mpsc::channel::<()>(1);
@@ -296,11 +286,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_ends_when_it_is_told_to_or_may_end_earlier_has_not_failed() {
+    async fn a_task_that_ends_when_it_is_stopped_or_may_end_earlier_has_not_failed() {
         let (supervisor, metrics) = supervisor();
         let tasks = supervisor.later_tasks();
         let stop = tasks.stopping().clone();
-        tasks.spawn("until told", async move { stop.cancelled().await });
+        tasks.spawn("until stopped", async move { stop.cancelled().await });
         tasks.spawn_endless("dropped", pending());
         tasks.spawn_finite("done", async {});
         tasks.spawn_finite("dropped, too", pending());
@@ -313,7 +303,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_first_failure_is_the_one_that_is_named_and_a_second_one_while_stopping_hangs_nothing() {
+    async fn the_first_failure_is_reported_and_a_second_one_while_stopping_hangs_nothing() {
         let (supervisor, metrics) = supervisor();
         let tasks = supervisor.tasks();
         let stop = tasks.stopping().clone();

@@ -14,11 +14,20 @@ use crate::api::names::ObjectKey;
 /// Deletions that are remembered: more than can be overtaken by answers to own writes that are still under way.
 const REMEMBERED: usize = 1024;
 
+/// How old a list is.
+#[derive(Clone, Copy, Debug)]
+pub enum ListAge {
+    /// It shows the state in this version.
+    Version(u64),
+    /// It was begun when this was the highest version of which anything was known.
+    BegunAt(u64),
+}
+
 /// The known objects of one kind, reduced to what is needed of them (`T`).
 #[derive(Debug)]
 pub struct Cache<T> {
     state: RwLock<State<T>>,
-    /// Told of every change, for those who wait for one.
+    /// Notified of every change.
     changed: Notify,
 }
 
@@ -26,10 +35,12 @@ pub struct Cache<T> {
 struct State<T> {
     objects: BTreeMap<ObjectKey, Versioned<T>>,
     gone: Gone,
-    relists: u64,
+    /// Objects that a list of the watch lacks, with versions that are newer than the beginning of that list: each may
+    /// have been created after the list, or deleted before it.
+    unconfirmed: BTreeMap<ObjectKey, u64>,
 }
 
-/// The last deletions and their versions. The answer to an own write may be taken in after the watch has told of the
+/// The last deletions and their versions. The answer to an own write may be taken in after the watch has brought the
 /// object's deletion: it must not bring the object back.
 #[derive(Debug, Default)]
 struct Gone {
@@ -73,7 +84,7 @@ struct Versioned<T> {
 impl<T> Default for Cache<T> {
     fn default() -> Self {
         Self {
-            state: RwLock::new(State { objects: BTreeMap::new(), gone: Gone::default(), relists: 0 }),
+            state: RwLock::new(State { objects: BTreeMap::new(), gone: Gone::default(), unconfirmed: BTreeMap::new() }),
             changed: Notify::new(),
         }
     }
@@ -104,18 +115,19 @@ impl<T> Cache<T> {
         self.read().with_prefix(namespace, prefix)
     }
 
-    /// The objects of a namespace, by name, and how often [`Self::relists`] a list of the watch had been taken in then.
+    /// The objects of a namespace that a list of the watch has dropped though they may exist: the watch or a read of the
+    /// object decides.
     #[must_use]
-    pub fn of_namespace(&self, namespace: &str) -> (u64, Vec<(String, Arc<T>)>) {
+    pub fn unconfirmed(&self, namespace: &str) -> Vec<ObjectKey> {
         let state = self.read();
-        (state.relists, state.with_prefix(namespace, ""))
+        state.unconfirmed.keys().filter(|key| key.namespace == namespace).cloned().collect()
     }
 
-    /// How often a full list of no known version has been taken in. Each may have dropped what the answer to a read or
-    /// a write had brought and the list, made a moment earlier, did not have; the watch brings it again.
+    /// The version in which an object was known last, if it may exist.
     #[must_use]
-    pub fn relists(&self) -> u64 {
-        self.read().relists
+    pub fn last_version(&self, key: &ObjectKey) -> Option<u64> {
+        let state = self.read();
+        state.objects.get(key).map(|known| known.version).or_else(|| state.unconfirmed.get(key).copied())
     }
 
     /// Takes in a state of an object, unless that one or a newer one is known. Returns whether it was news: whether
@@ -125,7 +137,7 @@ impl<T> Cache<T> {
         T: PartialEq,
     {
         let news = {
-            let State { objects, gone, .. } = &mut *self.write();
+            let State { objects, gone, unconfirmed } = &mut *self.write();
             match objects.get_mut(&key) {
                 Some(known) if version <= known.version => false,
                 Some(known) if *known.value == value => {
@@ -134,6 +146,7 @@ impl<T> Cache<T> {
                 }
                 _ if gone.includes(&key, version) => false,
                 _ => {
+                    unconfirmed.remove(&key);
                     objects.insert(key, Versioned { version, value: Arc::new(value) });
                     true
                 }
@@ -153,31 +166,23 @@ impl<T> Cache<T> {
         known.chain(state.gone.versions.values().copied()).max().unwrap_or_default()
     }
 
-    /// Takes in that a list has an object in this version, the list having begun when `highest` was the highest version
-    /// of which anything was known. What was known then of the object cannot be later than the list, unless the store was
-    /// restored from a backup: then it is forgotten. Returns whether it was.
-    pub fn believe(&self, key: &ObjectKey, version: u64, highest: u64) -> bool {
-        let is_refuted = |known: u64| version < known && known <= highest;
-        let State { objects, gone, .. } = &mut *self.write();
-        let mut refuted = false;
-        if let Some(known) = objects.get_mut(key).filter(|known| is_refuted(known.version)) {
-            // What is kept of the object may be the same.
-            known.version = 0;
-            refuted = true;
-        }
-        if gone.versions.get(key).is_some_and(|known| is_refuted(*known)) {
-            gone.versions.insert(key.clone(), 0);
-            refuted = true;
-        }
-        refuted
+    /// Whether a list that has an object in this version proves that the store was restored from a backup. The list began
+    /// when `highest` was the highest version of which anything was known: what was known then of the object cannot be
+    /// later than the list.
+    #[must_use]
+    pub fn is_contradicted(&self, key: &ObjectKey, version: u64, highest: u64) -> bool {
+        let state = self.read();
+        let known = state.objects.get(key).map(|known| known.version);
+        known.into_iter().chain(state.gone.versions.get(key).copied()).any(|known| version < known && known <= highest)
     }
 
     /// Takes in that an object is gone, unless it is known to have been made again since.
     pub fn forget(&self, key: &ObjectKey, version: u64) {
         {
-            let State { objects, gone, .. } = &mut *self.write();
+            let State { objects, gone, unconfirmed } = &mut *self.write();
             if objects.get(key).is_none_or(|known| known.version <= version) {
                 objects.remove(key);
+                unconfirmed.remove(key);
                 gone.remember(key, version);
             }
         }
@@ -185,28 +190,27 @@ impl<T> Cache<T> {
     }
 
     /// Drops everything but `kept`, after a full list of `namespace`, or of all if that is none; returns what was
-    /// dropped. What is newer than the list stays, if it is known of what version that was.
-    pub fn retain(
-        &self,
-        kept: &HashSet<ObjectKey>,
-        namespace: Option<&str>,
-        version: Option<u64>,
-    ) -> Vec<(ObjectKey, Arc<T>)> {
+    /// dropped.
+    pub fn retain(&self, kept: &HashSet<ObjectKey>, namespace: Option<&str>, age: ListAge) -> Vec<(ObjectKey, Arc<T>)> {
         let mut dropped = Vec::new();
         {
-            let State { objects, gone, relists } = &mut *self.write();
-            *relists += u64::from(version.is_none());
+            let State { objects, gone, unconfirmed } = &mut *self.write();
             objects.retain(|key, known| {
-                let keep = kept.contains(key)
-                    || namespace.is_some_and(|listed| key.namespace != listed)
-                    || version.is_some_and(|version| known.version > version);
-                if !keep {
-                    dropped.push((key.clone(), Arc::clone(&known.value)));
-                    if let Some(version) = version {
-                        gone.remember(key, version);
-                    }
+                let is_listed = kept.contains(key);
+                let is_elsewhere = namespace.is_some_and(|listed| key.namespace != listed);
+                let is_newer = matches!(age, ListAge::Version(version) if known.version > version);
+                if is_listed || is_elsewhere || is_newer {
+                    return true;
                 }
-                keep
+                dropped.push((key.clone(), Arc::clone(&known.value)));
+                match age {
+                    ListAge::Version(version) => gone.remember(key, version),
+                    ListAge::BegunAt(highest) if known.version > highest => {
+                        unconfirmed.insert(key.clone(), known.version);
+                    }
+                    ListAge::BegunAt(_) => {}
+                }
+                false
             });
         }
         self.changed.notify_waiters();
@@ -275,11 +279,9 @@ mod tests {
         let highest = cache.highest_version();
         assert_eq!(highest, 95);
         cache.observe(key("own"), 99, "own write while the list was made");
-        assert!(!cache.believe(&key("own"), 40, highest) && !cache.observe(key("own"), 40, "older"));
-        assert!(cache.believe(&key("a"), 40, highest) && cache.observe(key("a"), 40, "before the snapshot"));
-        assert!(cache.believe(&key("gone"), 3, highest) && cache.observe(key("gone"), 3, "before the snapshot"));
-        assert!(!cache.believe(&key("a"), 40, highest) && !cache.believe(&key("new"), 41, highest));
-        assert!(cache.observe(key("a"), 41, "later"));
+        assert!(!cache.is_contradicted(&key("own"), 40, highest));
+        assert!(cache.is_contradicted(&key("a"), 40, highest) && cache.is_contradicted(&key("gone"), 3, highest));
+        assert!(!cache.is_contradicted(&key("a"), 90, highest) && !cache.is_contradicted(&key("new"), 41, highest));
     }
 
     #[test]
@@ -319,7 +321,7 @@ mod tests {
         let cache = Cache::default();
         cache.observe(key("a"), 1, ());
         cache.observe(key("b"), 1, ());
-        let dropped = cache.retain(&HashSet::from([key("a")]), None, None);
+        let dropped = cache.retain(&HashSet::from([key("a")]), None, ListAge::BegunAt(1));
         assert_eq!(dropped.len(), 1);
         assert!(cache.get(&key("a")).is_some() && cache.get(&key("b")).is_none());
     }
@@ -329,10 +331,24 @@ mod tests {
         let cache = Cache::default();
         cache.observe(key("older"), 4, ());
         cache.observe(key("newer"), 6, ());
-        let dropped = cache.retain(&HashSet::new(), None, Some(5));
+        let dropped = cache.retain(&HashSet::new(), None, ListAge::Version(5));
         assert_eq!(dropped.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), [key("older")]);
         assert!(!cache.observe(key("older"), 5, ()), "a late answer");
         assert!(cache.get(&key("newer")).is_some());
+    }
+
+    #[test]
+    fn what_a_list_of_the_watch_drops_and_may_exist_is_unconfirmed_until_it_is_known() {
+        let cache = Cache::default();
+        for (name, version) in [("older", 4), ("created", 6), ("deleted", 7)] {
+            cache.observe(key(name), version, ());
+        }
+        assert_eq!(cache.retain(&HashSet::new(), None, ListAge::BegunAt(5)).len(), 3);
+        assert_eq!(cache.unconfirmed("ns"), [key("created"), key("deleted")]);
+        assert_eq!((cache.last_version(&key("created")), cache.last_version(&key("older"))), (Some(6), None));
+        assert!(cache.observe(key("created"), 6, ()), "the watch shows it");
+        cache.forget(&key("deleted"), 7);
+        assert!(cache.unconfirmed("ns").is_empty() && cache.get(&key("created")).is_some());
     }
 
     #[tokio::test]
@@ -359,9 +375,9 @@ mod tests {
         let elsewhere = ObjectKey::new("ns2", "a");
         cache.observe(key("a"), 1, ());
         cache.observe(elsewhere.clone(), 1, ());
-        let dropped = cache.retain(&HashSet::new(), Some("ns"), None);
+        let dropped = cache.retain(&HashSet::new(), Some("ns"), ListAge::BegunAt(1));
         assert_eq!(dropped.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), [key("a")]);
         assert!(cache.get(&elsewhere).is_some());
-        assert_eq!(cache.retain(&HashSet::new(), None, None).len(), 1);
+        assert_eq!(cache.retain(&HashSet::new(), None, ListAge::BegunAt(1)).len(), 1);
     }
 }

@@ -1,12 +1,11 @@
-//! Feeding a cache from a watch, and telling the reconcilers what changed.
+//! Feeds a cache from a watch, and calls its sink with what has changed.
 
 use std::collections::HashSet;
 use std::fmt::Debug;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures::future::{self, join_all};
+use futures::future::{self, select_all};
 use futures::{StreamExt, TryStreamExt};
 use kube::core::NamespaceResourceScope;
 use kube::runtime::WatchStreamExt;
@@ -15,43 +14,33 @@ use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::api::names::ObjectKey;
 use crate::api_error::message;
 use crate::deserialize_guard::{DeserializeGuard, Unreadable};
+use crate::runtime::readiness::Gate;
 use crate::scope::Scope;
-use crate::store::cache::Cache;
+use crate::store::OLDER_STORE;
+use crate::store::cache::{Cache, ListAge};
 
 /// Objects of one page of the first list: bounds the memory that a start takes.
 const PAGE_SIZE: u32 = 100;
-/// How closely a kind is followed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pace {
-    /// Nobody outside waits for what the watch tells.
-    Usual,
-    /// For what others are told from the cache: soon after the API server is back, and also where a connection has gone
-    /// dead without a word, which is noticed only when the watch ends.
-    Close,
-}
-
-/// The longest wait before a watch that failed is begun anew, a usual and a close one: until then, nothing is put right
+/// The longest wait before a watch that failed is begun anew, a usual and a tight one: until then, nothing is put right
 /// that happens to these objects. Other controllers wait for up to a minute, and have many more watches.
 const RETRY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(1));
-/// Seconds after which a close watch ends and is begun anew where it was. What is dead is taken for that five seconds
-/// later.
-const CLOSE_TIMEOUT: u32 = 30;
-/// A watch that has not failed for so long has been back: that it fails again is news.
-const NEWS_AFTER: Duration = Duration::from_secs(60);
+/// Server-side watch timeout for tight watches, in seconds; kube reconnects 5 s after it if the connection is dead.
+const TIGHT_TIMEOUT: u32 = 30;
+/// An interruption is logged as a warning again after so long without one.
+const WARN_AGAIN: Duration = Duration::from_secs(60);
 
-impl Pace {
-    fn backoff(self) -> impl Backoff {
-        AtMost(DefaultBackoff::default(), if self == Self::Close { RETRY.1 } else { RETRY.0 })
-    }
+fn backoff(tight: bool) -> impl Backoff {
+    AtMost(DefaultBackoff::default(), if tight { RETRY.1 } else { RETRY.0 })
+}
 
-    fn config(self) -> watcher::Config {
-        let config = watcher::Config::default().page_size(PAGE_SIZE);
-        if self == Self::Close { config.timeout(CLOSE_TIMEOUT) } else { config }
-    }
+fn config(tight: bool) -> watcher::Config {
+    let config = watcher::Config::default().page_size(PAGE_SIZE);
+    if tight { config.timeout(TIGHT_TIMEOUT) } else { config }
 }
 
 /// Waits of which none is longer than that.
@@ -71,10 +60,14 @@ impl Backoff for AtMost {
     }
 }
 
-/// What is kept of a watched object, and whom it concerns.
-pub trait Sink<K>: Send {
+/// What is kept of a watched kind, and what follows from a change.
+pub(crate) trait Sink<K>: Send {
     /// What the cache keeps.
     type Kept: PartialEq + Send + Sync;
+
+    /// Whether others are answered from the cache: the watch is begun anew sooner after a failure, and one whose
+    /// connection is dead is noticed sooner.
+    const TIGHT: bool = false;
 
     /// Reduces an object to what is kept of it.
     fn keep(&self, object: K) -> Self::Kept;
@@ -82,18 +75,12 @@ pub trait Sink<K>: Send {
     /// Called after the cache has taken in that an object is there, or is gone, or that what is kept of it has changed.
     fn changed(&self, key: &ObjectKey, kept: &Self::Kept);
 
-    /// How closely the kind is followed.
-    fn pace(&self) -> Pace {
-        Pace::Usual
-    }
-
     /// Called in its place where something was kept of the object before.
     fn replaced(&self, key: &ObjectKey, _before: &Self::Kept, kept: &Self::Kept) {
         self.changed(key, kept);
     }
 
-    /// Called when the watch tells of a state that the cache has already, or has a later one than: an own write, as a
-    /// rule, from which whoever wrote it has drawn the consequences.
+    /// Called when the watch brings a state that the cache has already, or has a later one than: an own write, as a rule.
     fn known(&self, _key: &ObjectKey) {}
 
     /// Called when the watch of a namespace, or of all if that is none, has failed: something may be missed.
@@ -101,6 +88,9 @@ pub trait Sink<K>: Send {
 
     /// Called when a full list of a namespace, or of all if that is none, is in.
     fn listed(&self, _namespace: Option<&str>) {}
+
+    /// Called once, when the first list of every namespace is in.
+    fn synced(&self) {}
 }
 
 /// Key of an object.
@@ -118,13 +108,19 @@ pub(crate) fn version_in(text: Option<&str>) -> u64 {
     text.and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
-/// Called with each error until the first list of every namespace is in, and then once more.
-pub type FirstLists = Box<dyn FnMut(Result<(), &str>) + Send>;
+/// What waits for the first list of every namespace. The gate says why there is none yet.
+pub(crate) struct FirstLists {
+    pub(crate) gate: Gate,
+    /// Cancelled when they are in.
+    pub(crate) listed: CancellationToken,
+}
 
-/// Watches the objects of `scope` that `labels` selects and keeps `cache` equal to them, for ever; `first` hears of the
-/// first list of every namespace. Errors are logged and retried with back-off; an object that cannot be
-/// read is logged and left out, and never stops the others.
-pub async fn run<K, S>(
+/// Watches the objects of `scope` that `labels` selects and keeps `cache` equal to them. Errors are logged and retried
+/// with back-off; an object that cannot be read is logged and left out, and never stops the others.
+///
+/// Returns only if the store was restored from a backup. Caches that are filled anew one by one would have children go
+/// and come while their owners are still those of before; a new process lists everything.
+pub(crate) async fn run<K, S>(
     (client, scope): (&Client, &Scope),
     labels: &str,
     cache: &Cache<S::Kept>,
@@ -136,26 +132,30 @@ pub async fn run<K, S>(
     S: Sink<K> + Sync,
 {
     let apis = scope.apis(client);
-    let missing = Mutex::new((apis.len(), first));
-    let heard = |result: Result<(), &str>| {
-        let mut missing = missing.lock().unwrap_or_else(PoisonError::into_inner);
-        missing.0 -= usize::from(result.is_ok());
-        if missing.0 == 0 || result.is_err() {
-            (missing.1)(result);
+    let missing = AtomicUsize::new(apis.len());
+    let (sink, first, missing) = (&sink, &first, &missing);
+    let first_list = |result: Result<(), &str>| match result {
+        Err(why) => first.gate.explain(&why),
+        Ok(()) if missing.fetch_sub(1, Ordering::Relaxed) == 1 => {
+            sink.synced();
+            first.gate.open();
+            first.listed.cancel();
         }
+        Ok(()) => {}
     };
-    let (sink, heard) = (&sink, &heard);
-    join_all(apis.into_iter().map(|(namespace, api)| follow(api, namespace, labels, cache, sink, heard))).await;
+    let follow = |(namespace, api)| Box::pin(follow(api, namespace, labels, cache, sink, first_list));
+    select_all(apis.into_iter().map(follow)).await;
 }
 
-/// The same for one namespace, or for all if that is none. `heard` is called until its first list is in.
+/// The same for one namespace, or for all if that is none. `first_list` is called with each error until the first list
+/// is in, and then once more.
 async fn follow<K, S>(
     api: Api<DeserializeGuard<K>>,
     namespace: Option<String>,
     labels: &str,
     cache: &Cache<S::Kept>,
     sink: &S,
-    heard: impl Fn(Result<(), &str>) + Send,
+    first_list: impl Fn(Result<(), &str>) + Send,
 ) where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     K::DynamicType: Default + Clone + Eq + std::hash::Hash + Send,
@@ -163,7 +163,7 @@ async fn follow<K, S>(
 {
     let kind = K::kind(&K::DynamicType::default()).into_owned();
     let namespace = namespace.as_deref();
-    let config = sink.pace().config().labels(labels);
+    let config = config(S::TIGHT).labels(labels);
     // That a list begins is no success: counted as one, a list that fails would be tried again without a pause.
     let highest = &AtomicU64::new(0);
     let goes_on = |event: &watcher::Result<Event<_>>| {
@@ -174,23 +174,23 @@ async fn follow<K, S>(
         future::ready(true)
     };
     let events = watcher(api, config).filter(goes_on);
-    let mut events = events.backoff(sink.pace().backoff()).boxed();
+    let mut events = events.backoff(backoff(S::TIGHT)).boxed();
     let mut listed = HashSet::new();
     let mut synced = false;
-    let (mut failed, mut restored) = (None, false);
+    let mut failed = None;
     loop {
         let event = match events.try_next().await {
             Ok(Some(event)) => event,
             Ok(None) => return,
             Err(error) => {
-                if failed.is_none_or(|at: Instant| at.elapsed() >= NEWS_AFTER) {
+                if failed.is_none_or(|at: Instant| at.elapsed() >= WARN_AGAIN) {
                     tracing::warn!(kind, namespace, %error, "watch interrupted, retrying");
                 } else {
                     tracing::debug!(kind, namespace, %error, "watch still interrupted");
                 }
                 failed = Some(Instant::now());
                 if !synced {
-                    heard(Err(&cause_of(&error)));
+                    first_list(Err(&cause_of(&error)));
                 }
                 listed.clear();
                 sink.interrupted(namespace);
@@ -200,27 +200,25 @@ async fn follow<K, S>(
         match event {
             Event::Init => {}
             Event::InitApply(object) => {
-                if let DeserializeGuard(Ok(listed)) = &object
-                    && cache.believe(&key_of(listed), version_of(listed), highest.load(Ordering::Relaxed))
-                    && !std::mem::replace(&mut restored, true)
-                {
-                    tracing::warn!(kind, namespace, "the store was restored from a backup: what it says now counts");
+                let highest = highest.load(Ordering::Relaxed);
+                if cache.is_contradicted(&key_of(&object), version_of(&object), highest) {
+                    tracing::error!(kind, namespace, "{OLDER_STORE}");
+                    return;
                 }
                 if let Some(key) = take(object, cache, sink, &kind) {
                     listed.insert(key);
                 }
             }
             Event::InitDone => {
-                for (key, gone) in cache.retain(&listed, namespace, None) {
+                for (key, gone) in cache.retain(&listed, namespace, ListAge::BegunAt(highest.load(Ordering::Relaxed))) {
                     sink.changed(&key, &gone);
                 }
                 listed = HashSet::new();
-                restored = false;
                 sink.listed(namespace);
                 if !synced {
                     tracing::debug!(kind, namespace, "watch synced");
                     synced = true;
-                    heard(Ok(()));
+                    first_list(Ok(()));
                 }
             }
             Event::Apply(object) => drop(take(object, cache, sink, &kind)),

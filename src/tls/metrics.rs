@@ -1,5 +1,7 @@
 //! Metrics of the certificates.
 
+use std::time::SystemTime;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -64,6 +66,28 @@ pub struct TlsMetrics {
     pub(super) ca_secret_missing: Gauge,
     pub(super) bundle_in_sync: Family<ConfigurationLabel, Gauge>,
     pub(super) bundle_repairs: Family<RepairLabels, Counter>,
+}
+
+impl TlsMetrics {
+    /// Records when the certificate in use expires; as seconds since 1970, for the log.
+    pub(super) fn set_not_after(&self, role: &'static str, not_after: SystemTime) -> i64 {
+        let seconds = not_after.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+        self.certificate_not_after.get_or_create_owned(&RoleLabel { role }).set(seconds);
+        seconds
+    }
+
+    pub(super) fn count_load(&self, role: &'static str, outcome: &'static str) {
+        self.certificate_loads.get_or_create(&CertificateLoadLabels { role, outcome }).inc();
+    }
+
+    pub(super) fn set_in_sync(&self, configuration: &'static str, is_in_sync: bool) {
+        self.bundle_in_sync.get_or_create_owned(&ConfigurationLabel { configuration }).set(i64::from(is_in_sync));
+    }
+
+    pub(super) fn add_changes(&self, change: &'static str, count: u64) {
+        self.ca_changes.get_or_create(&ChangeLabel { change }).inc_by(count);
+    }
 }
 
 impl Subsystem for TlsMetrics {

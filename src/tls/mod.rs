@@ -1,70 +1,40 @@
-//! Serving certificates of the webhooks: who vouches for them, and that the API server knows it.
+//! Serving certificates of the webhooks, and the API server's trust in them.
 //!
-//! `self_signed`: three kinds of task share what they know through one channel. `secret` keeps the CA in memory and in
-//! its Secret the same, `resolver` makes this process's leaf with it, and `bundle`, once for each webhook configuration,
-//! keeps what the API server trusts to it. What to do about a Secret is decided in `rotation`, what a CA and its
-//! successor are is in `authority`, how they are stored in `stored`, and certificates are made in `issue`: all functions
-//! of values.
-//!
-//! `given`: certificates come from a `source`, and what the API server trusts is `watched` and never written.
-//!
-//! `clients`: in either mode, clients may have to show certificates, too.
+//! `ca`: the controller makes a CA and serving certificates of it, and writes the CA bundles of the webhook configurations.
+//! `provided`: certificates come from a Secret or files that other programs write, and so do the bundles.
+//! `serving`: in either mode, what handshakes get, and which certificates clients have to show.
 
-pub mod alert;
-pub mod authority;
-mod backoff;
-mod bundle;
-pub(crate) mod canary;
-mod clients;
-mod given;
-pub mod issue;
-mod live;
+mod ca;
+mod limits;
 mod metrics;
 mod mode;
 mod names;
-mod news;
-mod periods;
-mod resolver;
-pub mod rotation;
-mod secret;
-mod self_signed;
-pub mod source;
-pub mod stored;
-mod turn;
-pub mod verify;
-mod watched;
+mod provided;
+mod serving;
+mod trust;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use kube::Client;
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
-use rustls::server::NoServerSessionStorage;
-use rustls::server::danger::ClientCertVerifier;
-use rustls::version::{TLS12, TLS13};
 use tokio::sync::watch;
-use tokio::time::Instant;
 
-use self::resolver::Resolver;
+use self::ca::Lead;
+use self::serving::Resolver;
 use crate::events::Events;
-use crate::leader::{Fence, Term};
-use crate::replicas::Others;
-use crate::runtime::readiness::Readiness;
-use crate::runtime::tasks::Tasks;
+use crate::leader::Term;
+use crate::replicas::Presence;
+use crate::runtime::Runtime;
 
-pub use clients::ClientAuthentication;
+pub use ca::{Periods, authority, stored};
 pub use metrics::TlsMetrics;
 pub use mode::Mode;
 pub use names::Names;
-pub use periods::Periods;
-
-/// The one protocol that is offered: API servers speak nothing else to a Service, and what is not offered cannot be
-/// flooded.
-const ALPN: &[u8] = b"http/1.1";
-
-/// What replicas announce: the generation of the CA that has signed the certificate that they serve the webhooks with.
-pub const SERVED_CA: &str = "servedCa";
+pub use provided::source;
+pub(crate) use serving::alert;
+pub use serving::{ClientAuthentication, verify};
 
 /// Why certificates cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -74,32 +44,17 @@ pub enum Error {
     Tls(#[from] rustls::Error),
 }
 
-/// What the certificates are kept with.
-pub struct Options {
+/// Which certificates are served.
+#[derive(Debug)]
+pub struct Settings {
     /// Where they come from.
     pub mode: Mode,
-    /// Of which clients a certificate is wanted; of none without it.
+    /// The clients that need a certificate; none do without it.
     pub clients: Option<ClientAuthentication>,
-    /// A client with the controller's own rights.
-    pub client: Client,
-    /// What everything is named after.
+    /// Names of the Service and of the objects of certificates.
     pub names: Names,
-    /// How long everything lasts.
+    /// Lifetimes.
     pub periods: Periods,
-    /// Namespaces whose sets the webhooks should judge: canaries are sent to the first one that is.
-    pub canaries_in: Vec<String>,
-    /// The other replicas.
-    pub peers: Arc<dyn Peers>,
-    /// Where events are handed in.
-    pub events: Events,
-    /// What is counted.
-    pub metrics: Arc<TlsMetrics>,
-}
-
-/// All replicas that live, this one included.
-pub trait Peers: Others {
-    /// Whether each of them is known to serve what the CA of `generation`, or a later one, has signed.
-    fn all_serve(&self, generation: u64) -> bool;
 }
 
 /// The certificates of this process. Clones share everything.
@@ -107,80 +62,61 @@ pub trait Peers: Others {
 pub struct Tls {
     config: Arc<ServerConfig>,
     lead: watch::Sender<Option<Lead>>,
-    serving: watch::Receiver<Option<u64>>,
 }
 
-/// That this replica leads.
-#[derive(Clone, Debug)]
-struct Lead {
-    fence: Fence,
-    since: Instant,
-}
-
-/// What the tasks of each mode are started with.
-struct Parts<'a> {
-    resolver: &'a Arc<Resolver>,
-    tasks: &'a Tasks,
-    readiness: &'a Readiness,
-}
-
-/// Starts to keep the certificates of the Service, until `tasks` are to stop. Nothing is served before there is one;
-/// `readiness` waits for one that leads to the live bundles of both webhook configurations.
-///
-/// # Errors
-/// [`Error`] if TLS cannot be configured. Whatever the API server does later is not an error: it is tried again.
-pub fn start(options: Options, readiness: &Readiness, tasks: &Tasks) -> Result<Tls, Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let resolver = Arc::new(Resolver::new(Arc::clone(&provider)));
-    let (lead, leading) = watch::channel(None);
-    let (serving, served) = watch::channel(None);
-
-    let (check, counts) = (Arc::clone(&resolver), options.mode.counts());
-    readiness.check("webhook certificate", counts, move || check.check(SystemTime::now()));
-    let parts = Parts { resolver: &resolver, tasks, readiness };
-    let clients = options.clients.as_ref().map(|wanted| clients::start(wanted, &options, &provider, &parts));
-    let config = Arc::new(configure(Arc::clone(&provider), Arc::clone(&resolver), clients)?);
-    match options.mode.clone() {
-        Mode::SelfSigned => self_signed::start(options, &parts, leading, serving),
-        Mode::Given(source) => given::start(&options, &source, provider, &parts),
-    }
-    Ok(Tls { config, lead, serving: served })
-}
-
-fn configure(
+/// What the tasks share.
+struct Context {
+    client: Client,
+    names: Names,
+    periods: Periods,
     provider: Arc<CryptoProvider>,
     resolver: Arc<Resolver>,
-    clients: Option<Arc<dyn ClientCertVerifier>>,
-) -> Result<ServerConfig, Error> {
-    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13, &TLS12])?;
-    let mut config = match clients {
-        None => builder.with_no_client_auth().with_cert_resolver(resolver),
-        Some(clients) => {
-            let mut config = builder.with_client_cert_verifier(clients).with_cert_resolver(resolver);
-            // A session that is resumed would outlive the authority that let its client in. What is not kept is not
-            // offered: no session identifiers, and no tickets either.
-            config.session_storage = Arc::new(NoServerSessionStorage {});
-            config
-        }
-    };
-    config.alpn_protocols = vec![ALPN.to_vec()];
-    Ok(config)
+    events: Events,
+    metrics: Arc<TlsMetrics>,
+}
+
+/// Starts to keep the certificates of the Service, until the process stops serving. Nothing is served before there is a
+/// certificate; the first readiness waits for one that leads to the live bundles of both webhook configurations.
+///
+/// # Errors
+/// [`Error`] if TLS cannot be configured. A failure of the API server is not an error: the tasks try again.
+pub fn start(
+    settings: Settings,
+    runtime: &Runtime,
+    presence: &Arc<Presence>,
+    events: Events,
+    metrics: &Arc<TlsMetrics>,
+) -> Result<Tls, Error> {
+    let Settings { mode, clients, names, periods } = settings;
+    let context = Arc::new(Context {
+        client: runtime.client.clone(),
+        names,
+        periods,
+        provider: Arc::new(rustls::crypto::ring::default_provider()),
+        resolver: Arc::default(),
+        events,
+        metrics: Arc::clone(metrics),
+    });
+    let check = Arc::clone(&context.resolver);
+    runtime.readiness.check("webhook certificate", mode.counts(), move || check.check(SystemTime::now()));
+    let clients = clients.map(|clients| serving::verify_clients(&clients, &context, runtime));
+    let config = serving::configure(Arc::clone(&context.provider), Arc::clone(&context.resolver), clients)?;
+    let (lead, leading) = watch::channel(None);
+    match &mode {
+        Mode::SelfSigned => ca::start(&context, runtime, presence, leading),
+        Mode::Provided(source) => provided::start(source, &context, runtime),
+    }
+    Ok(Tls { config: Arc::new(config), lead })
 }
 
 impl Tls {
-    /// For the server of the webhooks: TLS 1.2 and 1.3, HTTP/1.1 only, always the latest certificate.
+    /// The configuration of the webhooks' server: TLS 1.2 and 1.3, HTTP/1.1 only, always the latest certificate.
     #[must_use]
     pub fn server_config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
     }
 
-    /// Generation of the CA that has signed what this process serves, and every change of it.
-    #[must_use]
-    pub fn serving(&self) -> watch::Receiver<Option<u64>> {
-        self.serving.clone()
-    }
-
-    /// Rotates the CA when it is time to, until the term ends: of several replicas only the one that leads does.
+    /// Lets this replica rotate the CA until the term ends: of several replicas only the leader does.
     pub async fn lead(self, term: Term) {
         let _leading = Leading(&self.lead);
         self.lead.send_replace(Some(Lead { fence: term.fence, since: Instant::now() }));
@@ -197,7 +133,5 @@ impl Drop for Leading<'_> {
     }
 }
 
-#[cfg(test)]
-mod model_tests;
 #[cfg(test)]
 pub(crate) mod tests;

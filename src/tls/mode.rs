@@ -1,28 +1,28 @@
-//! Whether the webhooks' certificates are the controller's own doing.
+//! Where the webhooks' certificates come from.
 
 use std::fmt;
 use std::str::FromStr;
 
-use super::source::Source;
+use super::provided::source::Source;
 use crate::runtime::readiness::Counts;
 
 /// Where the webhooks' certificates come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// The controller makes an authority, certificates of it, and the API server's trust in it.
+    /// The controller makes a CA, certificates of it, and the API server's trust in it.
     #[default]
     SelfSigned,
-    /// Others make certificates and say whom the API server trusts; the controller serves what it finds.
-    Given(Source),
+    /// Other programs make the certificates and set what the API server trusts; the controller serves what it finds.
+    Provided(Source),
 }
 
 impl Mode {
-    /// For how long readiness depends on a certificate that is valid. What is in a Secret is the same for all replicas:
-    /// if that has expired, none would do better, and taking them all out of the Service would stop the Atomix API too.
+    /// For how long readiness depends on a certificate that is valid. What is in a Secret is the same for all replicas: if
+    /// that has expired, taking all of them out of the Service would stop the Atomix API, too.
     pub(super) fn counts(&self) -> Counts {
         match self {
-            Self::SelfSigned | Self::Given(Source::Files(_)) => Counts::Always,
-            Self::Given(Source::Secret(_)) => Counts::UntilReady,
+            Self::SelfSigned | Self::Provided(Source::Files(_)) => Counts::Always,
+            Self::Provided(Source::Secret(_)) => Counts::UntilReady,
         }
     }
 }
@@ -34,7 +34,7 @@ impl FromStr for Mode {
         if text == "self-signed" {
             return Ok(Self::SelfSigned);
         }
-        text.parse().map(Self::Given).map_err(|why| format!("must be self-signed, or it {why}"))
+        text.parse().map(Self::Provided).map_err(|why| format!("must be self-signed, or it {why}"))
     }
 }
 
@@ -42,7 +42,7 @@ impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SelfSigned => f.write_str("self-signed"),
-            Self::Given(source) => source.fmt(f),
+            Self::Provided(source) => source.fmt(f),
         }
     }
 }
@@ -63,8 +63,8 @@ mod tests {
     fn certificates_are_self_signed_or_from_a_source() {
         for (text, mode) in [
             ("self-signed", Mode::SelfSigned),
-            ("secret:a", Mode::Given(Source::Secret("a".to_owned()))),
-            ("files:/a", Mode::Given(Source::Files("/a".into()))),
+            ("secret:a", Mode::Provided(Source::Secret("a".to_owned()))),
+            ("files:/a", Mode::Provided(Source::Files("/a".into()))),
         ] {
             assert_eq!(text.parse(), Ok(mode.clone()));
             assert_eq!(mode.to_string(), text);

@@ -1,6 +1,6 @@
-//! Names of the Service that is served, and of the objects that its certificates live in.
+//! Names of the Service that is served, and of the objects of its certificates.
 
-/// What everything is named after.
+/// Names of the Service, and of the objects of its certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
     controller: String,

@@ -1,23 +1,53 @@
-use super::authority::Authority;
-use super::live::{Live, trusted};
-use super::resolver::Renewal;
+use std::sync::LazyLock;
+
+use kube::client::Body;
+use tokio::runtime::{Builder, Runtime};
+
+use super::ca::authority::Authority;
+use super::ca::renewal::Renewal;
+use super::trust::Bundles;
 use super::*;
 use crate::runtime::metrics::Registry;
+use crate::runtime::tasks::Supervisor;
+
+/// What tasks share, with an API server that never answers.
+pub(super) fn context() -> Arc<Context> {
+    // For tests without a runtime of their own. Its tasks never run.
+    static IDLE: LazyLock<Runtime> = LazyLock::new(|| Builder::new_current_thread().build().unwrap());
+    let _entered = IDLE.enter();
+    let service = tower::service_fn(|_: hyper::Request<Body>| {
+        std::future::pending::<Result<hyper::Response<Body>, tower::BoxError>>()
+    });
+    context_of(Client::new(service, "default"))
+}
+
+/// What tasks share, with this API server.
+pub(super) fn context_of(client: Client) -> Arc<Context> {
+    let supervisor = Supervisor::new(Registry::default().register());
+    Arc::new(Context {
+        events: Events::start(client.clone(), "keeper", None, (&supervisor, "events")),
+        client,
+        names: Names::new("keeper", "home", "x"),
+        periods: Periods::default(),
+        provider: Arc::new(rustls::crypto::ring::default_provider()),
+        resolver: Arc::default(),
+        metrics: Registry::default().register(),
+    })
+}
 
 /// A server's configuration with a certificate of `authority`, as [`start`] makes it.
 pub(crate) fn server_config(authority: &Arc<Authority>, names: &Names) -> Arc<ServerConfig> {
-    let resolver = served(authority, names);
-    Arc::new(configure(Arc::new(rustls::crypto::ring::default_provider()), resolver, None).unwrap())
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Arc::new(serving::configure(provider, served(authority, names), None).unwrap())
 }
 
+/// A certificate of `authority`, served.
 pub(super) fn served(authority: &Arc<Authority>, names: &Names) -> Arc<Resolver> {
-    let resolver = Arc::new(Resolver::new(Arc::new(rustls::crypto::ring::default_provider())));
+    let context = context();
+    assert_eq!(context.names, *names);
     let (_, authority) = watch::channel(Some(Arc::clone(authority)));
-    let (serving, _) = watch::channel(None);
-    let (names, periods, metrics) = (names.clone(), Periods::default(), Registry::default().register());
-    Renewal { resolver: Arc::clone(&resolver), authority, names, periods, serving, metrics, told: None }
-        .renew(SystemTime::now());
-    resolver
+    Renewal::new(Arc::clone(&context), authority).renew(SystemTime::now());
+    Arc::clone(&context.resolver)
 }
 
 #[test]
@@ -29,14 +59,14 @@ fn readiness_waits_until_every_webhook_trusts_what_is_served() {
     let resolver = served(&first, &names);
     let pem = |ca: &Authority| ca.bundle().into_bytes();
     let bundles = |bundles: &[Vec<u8>]| {
-        Live::Bundles(bundles.iter().enumerate().map(|(i, bundle)| (format!("w{i}"), bundle.clone())).collect())
+        Bundles::Found(bundles.iter().enumerate().map(|(i, bundle)| (format!("w{i}"), bundle.clone())).collect())
     };
-    let check = |live: &Live| trusted(live, &resolver.chain(), &names.server_name(), SystemTime::now());
+    let check = |live: &Bundles| live.accept(&resolver.chain(), &names.server_name(), SystemTime::now());
     assert_eq!(check(&bundles(&[pem(&first), pem(&first)])), Ok(()));
     assert_eq!(check(&bundles(&[[pem(&second), pem(&first)].concat()])), Ok(()));
     for (live, says) in [
-        (Live::Unknown, "not seen yet"),
-        (Live::Missing, "no such webhook configuration"),
+        (Bundles::Unknown, "not seen yet"),
+        (Bundles::Missing, "no such webhook configuration"),
         (bundles(&[]), "no webhooks"),
         (bundles(&[pem(&first), Vec::new()]), "w1: the bundle has no certificate"),
         (bundles(&[b"garbage".to_vec()]), "w0: the bundle has no certificate"),
@@ -45,7 +75,6 @@ fn readiness_waits_until_every_webhook_trusts_what_is_served() {
         let error = check(&live).unwrap_err();
         assert!(error.contains(says), "{live:?}: {error}");
     }
-    let nothing = Resolver::new(Arc::new(rustls::crypto::ring::default_provider()));
-    let error = trusted(&bundles(&[pem(&first)]), &nothing.chain(), "keeper.home.svc", SystemTime::now()).unwrap_err();
+    let error = bundles(&[pem(&first)]).accept(&[], "keeper.home.svc", SystemTime::now()).unwrap_err();
     assert!(error.contains("no certificate to serve"), "{error}");
 }

@@ -16,7 +16,9 @@
 //! ends: see [`Guarded`] and [`ControlPlane`].
 
 pub mod binaries;
+pub mod documents;
 pub mod process;
+pub mod reference;
 
 mod audit;
 mod balancer;
@@ -33,7 +35,6 @@ mod kustomization;
 mod link;
 mod namespace;
 mod objects;
-mod readme;
 mod replicas;
 mod selection;
 mod unique;
@@ -44,6 +45,7 @@ pub use balancer::Balancer;
 pub use cert_manager::CertManager;
 pub use control_plane::ControlPlane;
 pub use controller::{Controller, StartOptions};
+pub use documents::commands_of;
 pub use guarded::{Guarded, Signal};
 pub use harness::{Harness, harness};
 pub use http::{Response, get};
@@ -53,7 +55,6 @@ pub use kustomization::Kustomization;
 pub use link::Link;
 pub use namespace::Namespace;
 pub use objects::{condition, is_ready, items, live, removal_consent, text};
-pub use readme::{commands_of, readme_commands};
 pub use replicas::Replicas;
 pub use unique::{free_port, loopback_address, suffix};
 pub use watch::{Event, EventKind, Watch};

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 /// Options of `check`.
 #[derive(Args, Clone, Debug)]
 pub struct Check {
-    /// Name of the controller: its Service, CA Secret and webhook configurations are called after it.
+    /// Name of the controller and of its Service, CA Secret and webhook configurations.
     #[arg(long, env = "CONTROLLER_NAME", default_value = "atomix-controller")]
     pub controller_name: String,
 
@@ -19,29 +19,29 @@ pub struct Check {
     #[arg(long, env = "CLUSTER_DOMAIN", default_value = "cluster.local")]
     pub cluster_domain: String,
 
-    /// Where to look at the certificate that is served, if not at the Service; such as a port that kubectl port-forward
-    /// has opened.
+    /// Address of the serving certificate, such as a port that kubectl port-forward has opened. Default: that of the
+    /// Service.
     #[arg(long, value_name = "HOST:PORT")]
     pub address: Option<String>,
 
-    /// Namespace to send two dry-run objects to, which only the webhooks refuse. Without it: one that they judge.
+    /// Namespace of two dry-run objects, which only the webhooks refuse. Default: one that they select.
     #[arg(long, short)]
     pub namespace: Option<String>,
 
-    /// Kubeconfig to use instead of the usual one.
+    /// Kubeconfig file. Default: as kubectl.
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
 
-    /// Context of the kubeconfig to use instead of the current one.
+    /// Context of the kubeconfig. Default: the current one.
     #[arg(long)]
     pub context: Option<String>,
 
-    /// How to print what was found.
+    /// Output format.
     #[arg(long, short, value_enum, default_value_t)]
     pub output: Output,
 }
 
-/// How findings are printed.
+/// Output format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Output {
     /// A line for each layer.

@@ -1,14 +1,17 @@
-//! The `check` command: says which layer is wrong when the API server gets no answer of the webhooks.
+//! The `check` command: diagnoses why the API server gets no answer of the webhooks.
 //!
-//! `gather` looks, with the rights of whoever asks; `judge` says what it means, and is a function of values.
+//! `inspect` reads everything from the cluster, with the rights of the kubeconfig's user; `diagnosis` is a function of
+//! what was observed.
 
-pub mod args;
-mod gather;
-mod judge;
+mod args;
+mod canary;
+mod diagnosis;
+mod inspect;
+mod mode;
+mod observation;
 mod peer;
-pub mod report;
+mod report;
 mod rights;
-mod seen;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -23,7 +26,7 @@ use self::report::Report;
 use crate::proxy;
 use crate::tls::Names;
 
-/// Why nothing could be looked at.
+/// Why the check could not run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no runtime for the client.
@@ -32,26 +35,26 @@ pub enum Error {
     /// The kubeconfig cannot be used.
     #[error("reading the kubeconfig: {0}")]
     Kubeconfig(#[from] kube::config::KubeconfigError),
-    /// There is no usable way to the API server.
+    /// The API server cannot be reached as configured.
     #[error("finding the API server: {0}")]
     Client(#[from] kube::Error),
-    /// The way to the API server is one that this program cannot go.
+    /// The API server is behind a proxy that the client does not support.
     #[error(transparent)]
     Proxied(#[from] proxy::Proxied),
     /// The findings cannot be written as JSON.
     #[error("writing JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// Nobody takes them.
+    /// Standard output is closed.
     #[error("writing to standard output: {0}")]
     Print(#[source] io::Error),
 }
 
-/// Looks at every layer and prints what was found. The process ends with 1 if something is wrong.
+/// Checks every layer and prints the findings. The exit code is 1 if something is wrong.
 ///
 /// # Errors
-/// [`Error`] if nothing could be looked at.
+/// [`Error`] if the check could not run.
 pub fn run(options: &Check) -> Result<ExitCode, Error> {
-    // Whoever was first has installed the same one.
+    // An earlier call in this process has installed the same one.
     drop(rustls::crypto::ring::default_provider().install_default());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
     let report = runtime.block_on(check(options))?;
@@ -72,8 +75,8 @@ async fn check(options: &Check) -> Result<Report, Error> {
     let client = Client::try_from(config)?;
     let names = Names::new(&options.controller_name, &options.controller_namespace, &options.cluster_domain);
     let (address, namespace) = (options.address.as_deref(), options.namespace.as_deref());
-    let seen = Box::pin(gather::gather(&client, &names, address, namespace)).await;
-    Ok(judge::judge(&seen, &names, SystemTime::now()))
+    let observed = Box::pin(inspect::inspect(&client, &names, address, namespace)).await;
+    Ok(diagnosis::diagnose(&observed, &names, SystemTime::now()))
 }
 
 async fn connection(options: &Check) -> Result<Config, Error> {

@@ -1,4 +1,4 @@
-//! Looks at the certificate that is served, whoever has signed it.
+//! Reads the certificate that a server presents, without verifying its issuer.
 
 use std::io;
 use std::sync::Arc;
@@ -10,17 +10,13 @@ use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// The chain that is served at `address` to who asks for `name`, leaf first. Nothing is sent to the server but a
-/// handshake, and nothing that it says is believed.
-///
-/// # Errors
-/// Those of the connection and of the handshake.
-pub async fn chain(address: &str, name: &str) -> io::Result<Vec<CertificateDer<'static>>> {
+/// The chain that is served at `address` for `name`, leaf first. Nothing but a handshake is sent.
+pub(super) async fn chain(address: &str, name: &str) -> io::Result<Vec<CertificateDer<'static>>> {
     let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
     let builder = builder.with_safe_default_protocol_versions().map_err(io::Error::other)?;
-    let verifier = Arc::new(Anything(provider));
+    let verifier = Arc::new(AcceptAny(provider));
     let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let stream = TcpStream::connect(address).await?;
@@ -28,11 +24,11 @@ pub async fn chain(address: &str, name: &str) -> io::Result<Vec<CertificateDer<'
     Ok(stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec())
 }
 
-/// Takes every certificate, since it is looked at and not trusted. That the server has its key is verified all the same.
+/// Accepts every certificate, since nothing is trusted to the server. That it has the key is still verified.
 #[derive(Debug)]
-struct Anything(Arc<CryptoProvider>);
+struct AcceptAny(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anything {
+impl ServerCertVerifier for AcceptAny {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

@@ -1,24 +1,24 @@
-//! What was found out, for people and for programs.
+//! The findings, as text and as JSON.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// What one after another has to be right for the API server to get an answer of the webhooks.
+/// What has to be right for the API server to get an answer of the webhooks, each layer for the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Layer {
-    /// What the controller's own account may do.
+pub(super) enum Layer {
+    /// Rights of the controller's own account.
     Rights,
-    /// Where the CA, or the certificate, is kept.
+    /// The Secret with the CA, or with the provided certificate.
     Secret,
-    /// What the webhook configurations name, and what stands behind it.
+    /// The Service that the webhook configurations call, and its endpoints.
     Service,
-    /// What is served.
+    /// The certificate that is served.
     Certificate,
-    /// What the API server trusts for the mutating webhook.
+    /// `caBundle` of the mutating webhook.
     MutatingBundle,
-    /// What the API server trusts for the validating webhooks.
+    /// `caBundle` of the validating webhooks.
     ValidatingBundle,
     /// Whether the API server gets an answer.
     Reachability,
@@ -38,15 +38,13 @@ impl fmt::Display for Layer {
     }
 }
 
-/// How a layer is.
+/// State of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    /// As it should be.
+pub(super) enum Outcome {
     Ok,
-    /// Not as it should be.
     Failed,
-    /// Nobody knows: it could not be looked at.
+    /// It could not be observed.
     Skipped,
 }
 
@@ -60,34 +58,57 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// What was found out of one layer.
+/// Why a layer is not known to be right.
+#[derive(Debug)]
+pub(super) enum Problem {
+    /// It is wrong; the remedy is what the user can do.
+    Failed { message: String, remedy: String },
+    /// It could not be observed.
+    Skipped(String),
+}
+
+impl Problem {
+    pub(super) fn failed(message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Failed { message: message.into(), remedy: remedy.into() }
+    }
+
+    pub(super) fn skipped(message: impl Into<String>) -> Self {
+        Self::Skipped(message.into())
+    }
+
+    /// The user has no right to read it.
+    pub(super) fn forbidden(why: &str) -> Self {
+        Self::Skipped(format!("forbidden: {why}"))
+    }
+
+    /// The API server did not answer.
+    pub(super) fn unanswered(why: &str) -> Self {
+        Self::failed(format!("the API server did not answer: {why}"), "see whether kubectl reaches it")
+    }
+}
+
+/// Result of checking a layer: a description of what is right, or the problem.
+pub(super) type Diagnosis = Result<String, Problem>;
+
+/// The state of one layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// Which layer.
-    pub layer: Layer,
-    /// How it is.
-    pub outcome: Outcome,
-    /// What was seen.
-    pub message: String,
-    /// What a person can do about it.
+pub(super) struct Finding {
+    pub(super) layer: Layer,
+    pub(super) outcome: Outcome,
+    pub(super) message: String,
+    /// What the user can do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub remedy: Option<String>,
+    pub(super) remedy: Option<String>,
 }
 
 impl Finding {
-    /// Everything is as it should be.
-    pub fn ok(layer: Layer, message: impl Into<String>) -> Self {
-        Self { layer, outcome: Outcome::Ok, message: message.into(), remedy: None }
-    }
-
-    /// Something is wrong, and what to do.
-    pub fn failed(layer: Layer, message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { layer, outcome: Outcome::Failed, message: message.into(), remedy: Some(remedy.into()) }
-    }
-
-    /// It could not be looked at.
-    pub fn skipped(layer: Layer, message: impl Into<String>) -> Self {
-        Self { layer, outcome: Outcome::Skipped, message: message.into(), remedy: None }
+    fn of(layer: Layer, diagnosis: Diagnosis) -> Self {
+        let (outcome, message, remedy) = match diagnosis {
+            Ok(message) => (Outcome::Ok, message, None),
+            Err(Problem::Failed { message, remedy }) => (Outcome::Failed, message, Some(remedy)),
+            Err(Problem::Skipped(message)) => (Outcome::Skipped, message, None),
+        };
+        Self { layer, outcome, message, remedy }
     }
 }
 
@@ -99,19 +120,18 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Everything that was found out.
+/// All findings.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub(super) struct Report {
     /// Whether nothing is known to be wrong.
-    pub ok: bool,
+    pub(super) ok: bool,
     /// Each layer, in the order in which they depend on each other.
-    pub layers: Vec<Finding>,
+    pub(super) layers: Vec<Finding>,
 }
 
 impl Report {
-    /// Of these findings.
-    #[must_use]
-    pub fn of(layers: Vec<Finding>) -> Self {
+    pub(super) fn of(layers: impl IntoIterator<Item = (Layer, Diagnosis)>) -> Self {
+        let layers: Vec<_> = layers.into_iter().map(|(layer, diagnosis)| Finding::of(layer, diagnosis)).collect();
         Self { ok: layers.iter().all(|finding| finding.outcome != Outcome::Failed), layers }
     }
 }
@@ -133,12 +153,11 @@ mod tests {
 
     #[test]
     fn each_layer_has_one_line_and_one_failure_is_enough() {
-        let findings = vec![
-            Finding::ok(Layer::Secret, "CA 1"),
-            Finding::failed(Layer::Certificate, "it has\nexpired", "delete the pod"),
-            Finding::skipped(Layer::Reachability, "forbidden"),
-        ];
-        let report = Report::of(findings);
+        let report = Report::of([
+            (Layer::Secret, Ok("CA 1".to_owned())),
+            (Layer::Certificate, Err(Problem::failed("it has\nexpired", "delete the pod"))),
+            (Layer::Reachability, Err(Problem::skipped("forbidden"))),
+        ]);
         assert_eq!(
             report.to_string(),
             "ok       secret             CA 1\n\
@@ -149,6 +168,6 @@ mod tests {
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["layers"][1]["remedy"], "delete the pod");
         assert_eq!((&json["ok"], &json["layers"][2]["outcome"]), (&false.into(), &"skipped".into()));
-        assert!(Report::of(vec![Finding::skipped(Layer::Secret, "")]).ok);
+        assert!(Report::of([(Layer::Secret, Err(Problem::skipped("")))]).ok);
     }
 }

@@ -1,19 +1,18 @@
-//! Asks the API server what the controller's own account may do.
+//! Rights of the controller's own account, by SubjectAccessReviews.
 
 use futures::future::join_all;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use kube::api::PostParams;
 use kube::{Api, Client};
 
-use super::gather::PATIENCE;
-use super::seen::{Look, Rights};
+use super::observation::{Lookup, Rights, TIMEOUT};
 use crate::api::GROUP;
 use crate::calls::within;
 use crate::tls::{Mode, Names};
 
 const WEBHOOKS: &str = "admissionregistration.k8s.io";
 
-/// What is watched in the namespaces that are looked after: group and resource.
+/// Group and resource of what is watched in the watched namespaces.
 const WATCHED: [(&str, &str); 9] = [
     (GROUP, "partitionsets"),
     (GROUP, "partitions"),
@@ -26,18 +25,18 @@ const WATCHED: [(&str, &str); 9] = [
     ("", "endpoints"),
 ];
 
-/// Whose rights are looked at, and where they are needed.
+/// The account whose rights are checked, and where it needs them.
 pub(super) struct Account<'a> {
     /// Name of the `ServiceAccount`, in the controller's own namespace.
     pub(super) name: &'a str,
-    /// A namespace that is looked after; none for all.
+    /// A watched namespace; none for all.
     pub(super) namespace: Option<&'a str>,
-    /// Where certificates come from.
+    /// Source of the certificates.
     pub(super) mode: &'a Mode,
 }
 
 impl Account<'_> {
-    /// How the API server calls the account.
+    /// User name of the account.
     fn user(&self, names: &Names) -> String {
         format!("system:serviceaccount:{}:{}", names.namespace(), self.name)
     }
@@ -72,8 +71,8 @@ impl Account<'_> {
         needed
     }
 
-    /// Which of them the account lacks, in words.
-    pub(super) async fn missing(&self, client: &Client, names: &Names) -> Look<Rights> {
+    /// The needed rights that the account lacks.
+    pub(super) async fn missing(&self, client: &Client, names: &Names) -> Lookup<Rights> {
         let reviews: Api<SubjectAccessReview> = Api::all(client.clone());
         let user = self.user(names);
         let asked = self.needed(names).into_iter().map(|right| {
@@ -85,13 +84,13 @@ impl Account<'_> {
             };
             let (reviews, review) = (reviews.clone(), SubjectAccessReview { spec, ..SubjectAccessReview::default() });
             async move {
-                let answer = within(PATIENCE, reviews.create(&PostParams::default(), &review)).await?;
+                let answer = within(TIMEOUT, reviews.create(&PostParams::default(), &review)).await?;
                 let allowed = answer.status.is_some_and(|status| status.allowed);
                 kube::Result::Ok((!allowed).then(|| text(&right)))
             }
         });
         let answers: kube::Result<Vec<Option<String>>> = join_all(asked).await.into_iter().collect();
-        Look::from(answers.map(Some)).map(|lacking| Rights { user, missing: lacking.into_iter().flatten().collect() })
+        Lookup::from(answers.map(Some)).map(|lacking| Rights { user, missing: lacking.into_iter().flatten().collect() })
     }
 }
 

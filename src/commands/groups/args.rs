@@ -8,17 +8,17 @@ use clap::{Args, Subcommand, ValueEnum};
 use crate::api::Protocol;
 use crate::rules::duration;
 
-/// Longest time that a request may be given.
+/// Longest timeout of a request.
 const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Options of `groups`.
 #[derive(Args, Clone, Debug)]
 pub struct Groups {
-    /// What to do.
+    /// The action.
     #[command(subcommand)]
     pub action: Action,
 
-    /// Where the Atomix API is served: HOST:PORT.
+    /// Address of the Atomix API: HOST:PORT.
     #[arg(
         long,
         global = true,
@@ -28,23 +28,23 @@ pub struct Groups {
     )]
     pub server: String,
 
-    /// Namespace of groups that are given without one; `default` if left out.
+    /// Namespace of groups that are given without one. Default: `default`.
     #[arg(long, short, global = true)]
     pub namespace: Option<String>,
 
-    /// How to print groups.
+    /// Output format.
     #[arg(long, short, global = true, value_enum, default_value_t = Output::Table)]
     pub output: Output,
 
-    /// How long to wait for an answer, such as 10s.
+    /// Timeout of a request, such as 10s.
     #[arg(long, global = true, default_value = "10s", value_parser = timeout)]
     pub timeout: Duration,
 
-    /// Connect over TLS, and trust the certificate authorities of this machine.
+    /// Connect over TLS and trust the certificate authorities of this machine.
     #[arg(long, global = true)]
     pub tls: bool,
 
-    /// Connect over TLS, and trust the certificate authorities in this PEM file instead.
+    /// Connect over TLS and trust the certificate authorities in this PEM file instead.
     #[arg(long, global = true, value_name = "FILE")]
     pub ca: Option<PathBuf>,
 
@@ -52,20 +52,20 @@ pub struct Groups {
     #[arg(long, global = true, value_name = "NAME")]
     pub server_name: Option<String>,
 
-    /// Own certificate to show, as a PEM file. Needs --key.
+    /// Client certificate, as a PEM file. Requires --key.
     #[arg(long, global = true, value_name = "FILE", requires = "key")]
     pub certificate: Option<PathBuf>,
 
-    /// Private key of the own certificate, as a PEM file.
+    /// Private key of the client certificate, as a PEM file.
     #[arg(long, global = true, value_name = "FILE", requires = "certificate")]
     pub key: Option<PathBuf>,
 
-    /// File with a bearer token to show, as that of a Kubernetes ServiceAccount. It is sent over TLS, or to this machine.
+    /// File with a bearer token, such as that of a Kubernetes ServiceAccount. It is sent over TLS or to this machine only.
     #[arg(long, global = true, env = "ATOMIX_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
 }
 
-/// What to do with groups. A group is `name`, or `namespace.name`.
+/// An action on groups. A group is `name`, or `namespace.name`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Action {
     /// List the groups of a namespace.
@@ -75,7 +75,7 @@ pub enum Action {
         /// Name of the group, or namespace.name.
         group: String,
     },
-    /// Create a group. It is no error if the same group exists.
+    /// Create a group. An existing group with the same spec is no error.
     Create(Create),
     /// Delete a group with all its partitions and their data.
     Delete {
@@ -90,8 +90,8 @@ pub struct Create {
     /// Name of the group, or namespace.name.
     pub group: String,
 
-    /// Replication protocol: raft, backup or log.
-    #[arg(long, value_parser = protocol)]
+    /// Replication protocol.
+    #[arg(long, value_parser = protocol, help = format!("Replication protocol: {}", Protocol::ALL.map(Protocol::as_str).join(", ")))]
     pub protocol: Protocol,
 
     /// Number of partitions.
@@ -107,20 +107,19 @@ pub struct Create {
     pub config: Option<PathBuf>,
 }
 
-/// How to print.
+/// Output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
-    /// Lines for people.
+    /// A table.
     Table,
     /// Protobuf JSON.
     Json,
-    /// The same as YAML.
+    /// Protobuf JSON as YAML.
     Yaml,
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {
-    let nanos = duration::parse(text).and_then(|nanos| u64::try_from(nanos).ok()).map(Duration::from_nanos);
-    let within = nanos.filter(|timeout| (Duration::from_nanos(1)..=MAX_TIMEOUT).contains(timeout));
+    let within = duration::parse_std(text).filter(|timeout| (Duration::from_nanos(1)..=MAX_TIMEOUT).contains(timeout));
     within.ok_or_else(|| "must be a duration of at most 1h, such as 10s or 500ms".to_owned())
 }
 

@@ -1,4 +1,4 @@
-//! How the API is reached.
+//! The connection to the API.
 
 use std::fs;
 use std::io;
@@ -15,7 +15,7 @@ use tonic::{Request, Status};
 use super::args::Groups;
 use crate::grpc::proto::controller::controller_service_client::ControllerServiceClient;
 
-/// Why no request can be made.
+/// Why the client cannot be configured.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file cannot be read.
@@ -34,20 +34,20 @@ pub enum Error {
         /// Why.
         source: tonic::transport::Error,
     },
-    /// The token's file holds something else.
+    /// The file holds no token.
     #[error("{0} must hold a bearer token, in one line")]
     Token(PathBuf),
-    /// Whoever listens on the way would have the token.
+    /// The token could be read on the network.
     #[error("a token is sent over TLS (--tls or --ca) or to this machine only, and not in the clear to {0}")]
     TokenInTheClear(String),
 }
 
 /// Longest answer that is read, in bytes: some hundreds of groups of a thousand partitions.
 const MAX_ANSWER: usize = 64 << 20;
-/// By how much longer an answer is waited for than the server is told: it may still have one in the end.
+/// How much longer the client waits than the deadline that it sends: the server may answer just in time.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Adds to each request what it is sent with.
+/// Adds the token and the deadline to each request.
 #[derive(Clone)]
 pub(super) struct Bearer {
     token: Option<MetadataValue<Ascii>>,

@@ -1,8 +1,8 @@
-//! A client of the Atomix API for people: the `groups` command.
+//! The `groups` command: a client of the Atomix API.
 
-pub mod args;
+mod args;
 mod connection;
-pub mod show;
+mod show;
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -26,13 +26,13 @@ use crate::rules::{self, violation};
 /// Namespace of a group that is given without one.
 const DEFAULT_NAMESPACE: &str = "default";
 
-/// More bytes than any options take: what is longer is refused for its length.
+/// Most bytes of options that are read; more than are valid.
 const MAX_INPUT: u64 = 1 << 20;
 
-/// Why a command did not do what it was told.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No request could be made.
+    /// The client cannot be configured.
     #[error(transparent)]
     Connection(#[from] connection::Error),
     /// A group without a name, or in a namespace without one.
@@ -62,13 +62,13 @@ pub enum Error {
     /// There is no such group.
     #[error("there is no group {0}")]
     Missing(ObjectKey),
-    /// The server did not do it.
+    /// The server refused the request.
     #[error("{0}")]
     Refused(Refused),
-    /// What came cannot be shown.
+    /// The response cannot be written as YAML.
     #[error("writing YAML: {0}")]
     Yaml(#[from] serde_saphyr::ser::Error),
-    /// Nobody takes it.
+    /// Standard output is closed.
     #[error("writing to standard output: {0}")]
     Print(io::Error),
     /// There is no runtime for the client.
@@ -89,7 +89,7 @@ impl Error {
     }
 }
 
-/// What the server said, for people.
+/// The status of a refused request.
 #[derive(Debug)]
 pub struct Refused(Status);
 
@@ -105,7 +105,7 @@ impl fmt::Display for Refused {
         write!(f, "{} ({:?})", status.message(), status.code())?;
         let details = status.get_error_details();
         let violations = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
-        // Most of the time the message has them already.
+        // The message has most of them already.
         for violation in violations.iter().filter(|violation| !status.message().contains(&violation.description)) {
             write!(f, "\n* {}: {}", violation.field, violation.description)?;
         }
@@ -113,8 +113,7 @@ impl fmt::Display for Refused {
     }
 }
 
-/// Does what the command line says, and prints what comes of it, or why it was not done. The process ends with 3 if
-/// trying again may help.
+/// Runs the action and prints its result, or the error. The exit code is 3 if another attempt may succeed.
 #[must_use]
 pub fn run(options: &Groups) -> ExitCode {
     match act_and_print(options) {
@@ -206,7 +205,7 @@ fn read(file: &Path) -> Result<String, Error> {
     std::fs::read_to_string(file).map_err(failed)
 }
 
-/// What kubectl would warn of. The API has no place for it.
+/// The warnings of admission, for which the API has no field.
 fn warnings(key: &ObjectKey, spec: &PartitionGroupSpec) -> Vec<String> {
     let set = groups::wanted(key, spec).ok().and_then(|set| serde_json::to_value(set).ok());
     set.map(|set| rules::partition_set(&set, None, &|_| None).warnings).unwrap_or_default()
@@ -230,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_says_is_shown_once_and_decides_the_exit_code() {
+    fn the_status_is_shown_once_and_decides_the_exit_code() {
         use tonic_types::ErrorDetails;
         let refused = |message: &str| {
             let details = ErrorDetails::with_bad_request_violation("spec.a", "Required value");

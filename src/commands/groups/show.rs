@@ -1,4 +1,4 @@
-//! Groups as people and their programs read them.
+//! Groups as tables, JSON and YAML.
 
 use std::fmt::Write;
 
@@ -96,7 +96,7 @@ fn table(heads: Vec<String>, rows: impl Iterator<Item = Vec<String>>) -> String 
     text
 }
 
-/// Protobuf JSON, with what is zero as well.
+/// Protobuf JSON, including zeros.
 fn group_json(group: &PartitionGroup) -> Value {
     let PartitionGroupId { name, namespace } = group.id.clone().unwrap_or_default();
     let spec = group.spec.clone().unwrap_or_default();
@@ -122,7 +122,7 @@ fn any_json(any: &Any) -> Value {
         let text = options.to_config().ok()?.unwrap_or_default();
         config::check(&text, Some(options.protocol), "config").ok()
     });
-    // What is not known here is passed on as it came.
+    // An unknown message is shown as it came.
     let unknown = || Map::from_iter([("value".to_owned(), STANDARD.encode(&any.value).into())]);
     let mut fields = options.unwrap_or_else(unknown);
     fields.insert("@type".to_owned(), any.type_url.as_str().into());

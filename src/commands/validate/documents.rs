@@ -1,6 +1,6 @@
 //! The documents of a manifest, read as kubectl reads them: JSON, or YAML 1.1 of which JSON is made.
 //!
-//! Of a key that stands twice the last one counts, as it does with kubectl; the reader says where that is.
+//! The last of duplicate keys is used, as kubectl does; the reader reports the line.
 
 use std::collections::{HashMap, HashSet};
 use std::iter;
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::scalar;
 
-/// Most values that aliases may stand for, all of them together.
+/// Most values of all aliases together.
 const MAX_ALIASED: usize = 100_000;
 /// The key under which other mappings are merged into the one that has it.
 const MERGE: &str = "<<";
@@ -20,21 +20,21 @@ const MERGE: &str = "<<";
 /// One document of a manifest.
 #[derive(Debug, Default)]
 pub(super) struct Document {
-    /// What it says.
+    /// Its content.
     pub value: Value,
-    /// Keys that stand twice in a mapping, with the number of the line where they stand again.
+    /// Duplicate keys of mappings, each with the line of its repetition.
     pub repeated: Vec<(String, usize)>,
 }
 
 /// Reads all documents of a manifest.
 ///
 /// # Errors
-/// Why it cannot be read, for people.
+/// A message about what cannot be read.
 pub(super) fn read(text: &str) -> Result<Vec<Document>, String> {
     if text.trim_start().starts_with('{') {
         let values: Result<Vec<Value>, _> = serde_json::Deserializer::from_str(text).into_iter().collect();
         if let Ok(values) = values {
-            // JSON is YAML too as a rule, and the other reader knows where a key stands again.
+            // JSON is YAML as a rule, and the YAML reader reports duplicate keys.
             let repeated = yaml(text).unwrap_or_default().into_iter().map(|document| document.repeated);
             let document = |(value, repeated)| Ok(Document { value: whole(value)?, repeated });
             return values.into_iter().zip(repeated.chain(iter::repeat(Vec::new()))).map(document).collect();
@@ -44,7 +44,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Document>, String> {
     yaml(text)
 }
 
-/// Refuses what kubectl does not take between documents: anything but a comment after the `---` that parts them, and
+/// Refuses what kubectl does not accept between documents: anything but a comment after the `---` that separates them, and
 /// directives, since it reads each document alone.
 fn separators(text: &str) -> Result<(), String> {
     let mut begins = true;
@@ -79,7 +79,7 @@ fn yaml(text: &str) -> Result<Vec<Document>, String> {
     Ok(documents)
 }
 
-/// Numbers of JSON in the way in which kubectl passes them on.
+/// Numbers of JSON as kubectl sends them.
 fn whole(value: Value) -> Result<Value, String> {
     Ok(match value {
         Value::Number(number) if number.is_f64() => scalar::number(number.as_f64().unwrap_or_default())?,
@@ -195,7 +195,7 @@ fn value_of(text: &str, style: ScalarStyle, tag: Option<&Tag>, span: Span) -> Re
     found.ok_or_else(|| format!("{text:?} is no !!{}{}", tag.suffix(), at(span)))
 }
 
-/// The fields that a merge adds; of several mappings the first has precedence.
+/// The fields that a merge adds; the first of several mappings has precedence.
 fn merge(value: Value) -> Option<Map<String, Value>> {
     match value {
         Value::Object(fields) => Some(fields),
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_key_that_stands_twice_the_last_counts() {
+    fn the_last_of_duplicate_keys_is_used() {
         let document = read("a: 1\nb: {c: 1, c: 2}\na: 3\n").unwrap().pop().unwrap();
         assert_eq!(document.value, json!({"a": 3, "b": {"c": 2}}));
         assert_eq!(document.repeated, [("c".to_owned(), 2), ("a".to_owned(), 3)]);
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_said_in_words() {
+    fn errors_say_what_cannot_be_read() {
         let bomb =
             (1..30).fold("a0: &a0 [x, x]\n".to_owned(), |text, i| format!("{text}a{i}: &a{i} [*a{0}, *a{0}]\n", i - 1));
         for (text, words) in [

@@ -1,12 +1,14 @@
-//! The `validate` command: what `kubectl create` would say of files, without a cluster.
+//! The `validate` command: validates files as `kubectl create` would, without a cluster.
 
 mod documents;
 mod scalar;
 mod strict;
 
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
+use clap::Args;
 use kube::Resource;
 use serde_json::{Map, Value};
 
@@ -14,7 +16,7 @@ use self::documents::Document;
 use crate::api::PartitionSet;
 use crate::rules;
 
-/// Why a file could not be judged.
+/// Why a file could not be validated.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read.
@@ -25,8 +27,8 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// The file is no YAML, or none that kubectl takes.
-    #[error("{file} is no YAML that kubectl takes: {message}")]
+    /// The file is no YAML, or none that kubectl accepts.
+    #[error("{file} is no YAML that kubectl accepts: {message}")]
     Yaml {
         /// Name of the file.
         file: String,
@@ -35,12 +37,29 @@ pub enum Error {
     },
 }
 
-/// Judges every document of a file that is a PartitionSet, as if it were created; others are passed over. Prints the
-/// verdicts and returns how many sets are invalid.
+/// Options of `validate`.
+#[derive(Args, Debug)]
+pub struct Validate {
+    /// Files with PartitionSets; `-` is standard input.
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+}
+
+/// Validates the files and prints the verdicts. The exit code is 1 if a set is invalid.
 ///
 /// # Errors
-/// [`Error`] if the file cannot be read as YAML.
-pub fn validate(path: &Path) -> Result<usize, Error> {
+/// [`Error`] if a file cannot be read as YAML.
+pub fn run(options: &Validate) -> Result<ExitCode, Error> {
+    let mut invalid = 0;
+    for file in &options.files {
+        invalid += validate(file)?;
+    }
+    Ok(if invalid == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Validates every PartitionSet in a file as if it were created; other documents are skipped. Prints the verdicts and
+/// returns the number of invalid sets.
+fn validate(path: &Path) -> Result<usize, Error> {
     let file = path.display().to_string();
     let mut text = String::new();
     let read = if file == "-" {
@@ -49,7 +68,7 @@ pub fn validate(path: &Path) -> Result<usize, Error> {
         std::fs::read_to_string(path).map(|content| text = content)
     };
     read.map_err(|source| Error::Read { file: file.clone(), source })?;
-    let verdicts = judge(&file, &text).map_err(|message| Error::Yaml { file: file.clone(), message })?;
+    let verdicts = validate_text(&file, &text).map_err(|message| Error::Yaml { file: file.clone(), message })?;
     for verdict in &verdicts {
         println!("{}", verdict.lines.join("\n"));
     }
@@ -66,16 +85,16 @@ struct Verdict {
     lines: Vec<String>,
 }
 
-fn judge(file: &str, text: &str) -> Result<Vec<Verdict>, String> {
+fn validate_text(file: &str, text: &str) -> Result<Vec<Verdict>, String> {
     let mut verdicts = Vec::new();
     for Document { value, repeated } in documents::read(text)? {
         let mut objects = Vec::new();
         expand(value, &mut objects);
         let before = verdicts.len();
-        verdicts.extend(objects.iter().filter_map(|object| judge_object(file, object)));
+        verdicts.extend(objects.iter().filter_map(|object| validate_object(file, object)));
         if let Some(verdict) = verdicts.get_mut(before) {
             let warnings = repeated.iter().map(|(key, line)| {
-                format!("Warning: {file}: {key:?} stands twice, again in line {line}: the last one counts")
+                format!("Warning: {file}: duplicate key {key:?} in line {line}: its last value is used")
             });
             verdict.lines.splice(0..0, warnings);
         }
@@ -90,7 +109,7 @@ fn expand(document: Value, objects: &mut Vec<Value>) {
             let items = list.remove("items").unwrap_or_default();
             for item in items.as_array().into_iter().flatten() {
                 match item {
-                    // Of documents, empty ones are passed over; of items they are not.
+                    // Empty documents are skipped; empty items are not.
                     Value::Null => objects.push(Value::Null),
                     item => expand(named_by(&list, item.clone()), objects),
                 }
@@ -101,7 +120,7 @@ fn expand(document: Value, objects: &mut Vec<Value>) {
     }
 }
 
-/// An item of a list, which has its kind from the list if it does not say one: a `PartitionSetList` is one of sets.
+/// An item of a list, with the kind of the list if it has none: a `PartitionSetList` has sets.
 fn named_by(list: &Map<String, Value>, mut item: Value) -> Value {
     if let (Value::Object(fields), Some(kind)) = (&mut item, list.get("kind").and_then(Value::as_str))
         && !fields.contains_key("kind")
@@ -113,8 +132,8 @@ fn named_by(list: &Map<String, Value>, mut item: Value) -> Value {
     item
 }
 
-/// None of what is of another API than that of partitions.
-fn judge_object(file: &str, object: &Value) -> Option<Verdict> {
+/// The verdict on an object; none if it is of another API group.
+fn validate_object(file: &str, object: &Value) -> Option<Verdict> {
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let (version, kind) = (text("/apiVersion"), text("/kind"));
     let wrong = if version.is_empty() || kind.is_empty() {
@@ -124,17 +143,17 @@ fn judge_object(file: &str, object: &Value) -> Option<Verdict> {
     } else if version != PartitionSet::api_version(&()) || kind != PartitionSet::kind(&()) {
         vec![format!("no matches for kind {kind:?} in version {version:?}")]
     } else {
-        return Some(judge_set(file, object));
+        return Some(validate_set(file, object));
     };
     Some(verdict(&format!("{file}: document"), &[], &wrong))
 }
 
-fn judge_set(file: &str, set: &Value) -> Verdict {
-    let judged = rules::partition_set(set, None, &|_| None);
+fn validate_set(file: &str, set: &Value) -> Verdict {
+    let verdict_on_set = rules::partition_set(set, None, &|_| None);
     let unknown = strict::unknown_fields(set).into_iter().map(|path| format!("unknown field {path:?}"));
-    let violations = rules::metadata(set).into_iter().chain(judged.violations);
+    let violations = rules::metadata(set).into_iter().chain(verdict_on_set.violations);
     let wrong: Vec<String> = unknown.chain(violations.map(|violation| violation.to_string())).collect();
-    verdict(&format!("{file}: PartitionSet {:?}", judged.set.name), &judged.warnings, &wrong)
+    verdict(&format!("{file}: PartitionSet {:?}", verdict_on_set.set.name), &verdict_on_set.warnings, &wrong)
 }
 
 fn verdict(subject: &str, warnings: &[String], wrong: &[String]) -> Verdict {
@@ -149,8 +168,8 @@ fn verdict(subject: &str, warnings: &[String], wrong: &[String]) -> Verdict {
 mod tests {
     use super::*;
 
-    fn said(text: &str) -> Vec<String> {
-        judge("f", text).unwrap().into_iter().map(|verdict| verdict.lines.join("\n")).collect()
+    fn lines(text: &str) -> Vec<String> {
+        validate_text("f", text).unwrap().into_iter().map(|verdict| verdict.lines.join("\n")).collect()
     }
 
     fn of(spec: &str) -> String {
@@ -158,15 +177,15 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_taken_as_kubectl_takes_them() {
+    fn numbers_are_read_as_kubectl_reads_them() {
         for size in ["3", "3.0", "3e0", "03", "0x3", "0b11", "0o3"] {
             assert_eq!(
-                said(&of(&format!("{{template: {{spec: {{protocol: raft, size: {size}}}}}}}"))),
+                lines(&of(&format!("{{template: {{spec: {{protocol: raft, size: {size}}}}}}}"))),
                 ["f: PartitionSet \"a\" is valid"],
                 "{size}"
             );
         }
-        let invalid = said(&of("{template: {spec: {protocol: raft, size: 3.5}}}"));
+        let invalid = lines(&of("{template: {spec: {protocol: raft, size: 3.5}}}"));
         assert!(
             invalid[0].contains("* spec.template.spec.size: Invalid value: \"number\": must be an integer"),
             "{invalid:?}"
@@ -174,38 +193,38 @@ mod tests {
     }
 
     #[test]
-    fn unknown_fields_are_invalid_and_the_last_of_equal_keys_counts() {
+    fn unknown_fields_are_invalid_and_the_last_of_duplicate_keys_is_used() {
         let set = of("{partitions: 0, partitions: 2, foo: 1, template: {spec: {protocol: raft, size: 3}}}");
         assert_eq!(
-            said(&set),
-            ["Warning: f: \"partitions\" stands twice, again in line 4: the last one counts\n\
+            lines(&set),
+            ["Warning: f: duplicate key \"partitions\" in line 4: its last value is used\n\
               f: PartitionSet \"a\" is invalid:\n* unknown field \"spec.foo\""]
         );
     }
 
     #[test]
-    fn sets_are_found_in_lists_and_beside_others_and_misspelt_ones_are_not_passed_over() {
+    fn sets_are_found_in_lists_and_beside_others_and_misspelt_ones_are_not_skipped() {
         let one = "apiVersion: k8s.atomix.io/v1alpha1, kind: PartitionSet, metadata: {name: a}, \
                    spec: {template: {spec: {protocol: raft, size: 3}}}";
         let list = format!("{{apiVersion: v1, kind: List, items: [{{{one}}}, {{apiVersion: v1, kind: Secret}}]}}");
-        assert_eq!(said(&list), ["f: PartitionSet \"a\" is valid"]);
-        assert!(said("apiVersion: v1\nkind: Secret\n---\n").is_empty());
+        assert_eq!(lines(&list), ["f: PartitionSet \"a\" is valid"]);
+        assert!(lines("apiVersion: v1\nkind: Secret\n---\n").is_empty());
         let unnamed = one.replace("apiVersion: k8s.atomix.io/v1alpha1, kind: PartitionSet, ", "");
         let list = format!("{{apiVersion: k8s.atomix.io/v1alpha1, kind: PartitionSetList, items: [{{{unnamed}}}]}}");
-        assert_eq!(said(&list), ["f: PartitionSet \"a\" is valid"]);
-        assert!(said("{apiVersion: v1, kind: List, items: [~]}")[0].contains("is no object of Kubernetes"));
+        assert_eq!(lines(&list), ["f: PartitionSet \"a\" is valid"]);
+        assert!(lines("{apiVersion: v1, kind: List, items: [~]}")[0].contains("is no object of Kubernetes"));
         for (text, words) in [
             (one.replace("PartitionSet", "PartitonSet"), "no matches for kind \"PartitonSet\" in version"),
             (one.replace("v1alpha1", "v1"), "no matches for kind \"PartitionSet\" in version \"k8s.atomix.io/v1\""),
             ("kind: PartitionSet".to_owned(), "is no object of Kubernetes"),
         ] {
-            let found = said(&format!("{{{text}}}"));
+            let found = lines(&format!("{{{text}}}"));
             assert!(found.len() == 1 && found[0].contains(words), "{found:?}");
         }
     }
 
     #[test]
-    fn metadata_is_judged_as_well() {
+    fn metadata_is_validated_as_well() {
         let set = of("{template: {spec: {protocol: raft, size: 3}}}");
         for (metadata, words) in [
             ("{}", "* metadata.name: Required value: name or generateName is required"),
@@ -230,7 +249,7 @@ mod tests {
                 "* metadata.ownerReferences: Forbidden: only one may have controller set to true",
             ),
         ] {
-            let found = said(&set.replace("{name: a}", metadata));
+            let found = lines(&set.replace("{name: a}", metadata));
             assert!(found[0].contains(words), "{metadata}: {found:?}");
         }
         for metadata in [
@@ -239,7 +258,7 @@ mod tests {
             "{name: a, creationTimestamp: 2020-01-02T03:04:05Z, generation: 3, managedFields: []}",
             "{name: a, ownerReferences: [{apiVersion: b/v1, kind: c, name: d, uid: e, controller: true}]}",
         ] {
-            assert_eq!(said(&set.replace("{name: a}", metadata)), ["f: PartitionSet \"a\" is valid"], "{metadata}");
+            assert_eq!(lines(&set.replace("{name: a}", metadata)), ["f: PartitionSet \"a\" is valid"], "{metadata}");
         }
     }
 }

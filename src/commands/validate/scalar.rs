@@ -1,4 +1,4 @@
-//! What a scalar of a manifest is to kubectl, which reads YAML 1.1: `010` is 8, `1_000` is 1000 and `yes` is true.
+//! Scalars of a manifest as kubectl reads them, by YAML 1.1: `010` is 8, `1_000` is 1000 and `yes` is true.
 
 use serde_json::{Number, Value};
 
@@ -50,7 +50,7 @@ pub(super) fn number(number: f64) -> Result<Value, String> {
     Number::from_f64(number).map(Value::Number).ok_or_else(|| format!("JSON has no number {number}"))
 }
 
-/// An integer of 64 bits: decimal, or in the base that its first digits say.
+/// An integer of 64 bits: decimal, or in the base of its prefix.
 fn integer(digits: &str) -> Option<Value> {
     let (sign, unsigned) = match digits.as_bytes().first()? {
         b'-' => ("-", &digits[1..]),

@@ -1,5 +1,4 @@
-//! Fields that the API server does not know, and refuses where kubectl's own `--validate` is `strict`, as it is unless
-//! it is told otherwise.
+//! Unknown fields, which the API server refuses with kubectl's `--validate=strict`, the default.
 
 use std::sync::LazyLock;
 
@@ -19,7 +18,7 @@ static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
     schema
 });
 
-/// Paths of the fields of a PartitionSet that its schema lacks, as the API server has them.
+/// Paths of the fields of a PartitionSet that its schema lacks, in the API server's notation.
 pub(super) fn unknown_fields(set: &Value) -> Vec<String> {
     let mut found = Vec::new();
     walk(set, &SCHEMA, "", &mut found);
@@ -57,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_no_schema_has_is_found_at_every_depth() {
+    fn unknown_fields_are_found_at_every_depth() {
         let set = json!({
             "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "PartitionSet", "extra": 1,
             "metadata": {"name": "a", "labels": {"any": "b"}, "foo": 1, "ownerReferences": [{"kind": "a", "bar": 1}]},

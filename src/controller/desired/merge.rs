@@ -2,15 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::fields::{self, FieldSet, Rules, is_empty, merge_key};
+use crate::store::fields::{self, FieldSet, Rules, is_empty, merge_key};
 
 /// Fields that are replaced whole where they lack something, in every kind: what others added to an environment
 /// variable, a volume or a probe may contradict what is wanted, such as another source or another handler.
 const WHOLE_ELEMENTS: [&str; 2] = ["env", "volumes"];
 
 /// `stored` with every field of `wanted`, and those of `initial` that it lacks.
-#[must_use]
-pub fn merged(stored: &Value, wanted: &Value, initial: &Value, rules: &Rules) -> Value {
+pub(super) fn merged(stored: &Value, wanted: &Value, initial: &Value, rules: &Rules) -> Value {
     let mut object = stored.clone();
     put(&mut object, wanted, "", "", rules);
     // A ConfigMap has each file once, as text or as bytes.
@@ -27,7 +26,7 @@ pub fn merged(stored: &Value, wanted: &Value, initial: &Value, rules: &Rules) ->
 }
 
 /// Adds the fields of `initial` that `object` lacks. Elements of lists are filled in, and none is added.
-pub fn fill(object: &mut Value, initial: &Value, field: &str) {
+pub(super) fn fill(object: &mut Value, initial: &Value, field: &str) {
     match (object, initial) {
         (_, Value::Null) => {}
         (Value::Object(fields), Value::Object(initial)) => {

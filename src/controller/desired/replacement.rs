@@ -2,17 +2,15 @@
 
 use serde_json::{Map, Value};
 
+use super::hash::hash_of_value;
 use super::merge;
-use super::{Desired, annotation, stable_hash};
+use super::wanted::{Desired, annotation};
 use crate::api::labels::{self, annotations};
-use crate::controller::objects::Child;
-
-/// The pod template of a StatefulSet, by path.
-pub(super) const POD_TEMPLATE: &str = "spec.template";
+use crate::store::Kind;
+use crate::store::cached::POD_TEMPLATE;
 
 /// What replaces `stored`. `ignored` are fields to leave to others from now on.
-#[must_use]
-pub fn replacement<K: Child>(desired: &Desired<K>, stored: &Value, wanted: &Value, ignored: &[String]) -> Value {
+pub(crate) fn replacement<K: Kind>(desired: &Desired<K>, stored: &Value, wanted: &Value, ignored: &[String]) -> Value {
     let mut object = stored.clone();
     remove_obsolete_labels(&mut object, desired);
     remove_copies::<K>(&mut object, stored);
@@ -44,7 +42,7 @@ fn remove_obsolete_labels<K>(object: &mut Value, desired: &Desired<K>) {
 }
 
 /// Labels and annotations that were copied from the set. Those that are still wanted come back.
-fn remove_copies<K: Child>(object: &mut Value, stored: &Value) {
+fn remove_copies<K: Kind>(object: &mut Value, stored: &Value) {
     for (map, keys) in K::copied_before(stored) {
         for parent in ["/metadata", "/spec/template/metadata"] {
             if let Some(fields) = object.pointer_mut(&format!("{parent}/{map}")).and_then(Value::as_object_mut) {
@@ -98,6 +96,6 @@ fn note_ignored(metadata: &mut Map<String, Value>, mut ignored: Vec<String>, wan
     ignored.dedup();
     if !ignored.is_empty() {
         annotations.insert(annotations::IGNORED_FIELDS.to_owned(), ignored.join(",").into());
-        annotations.insert(annotations::IGNORED_FIELDS_OF.to_owned(), stable_hash(wanted).into());
+        annotations.insert(annotations::IGNORED_FIELDS_OF.to_owned(), hash_of_value(wanted).into());
     }
 }

@@ -2,9 +2,14 @@
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Service;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::wanted::annotation;
 use super::*;
+use crate::api::labels::annotations;
+use crate::store::Kind;
+use crate::store::cached::Ignored;
+use crate::store::fields::FieldSet;
 
 fn stateful_set(annotations: Value, labels: Value, template: Value) -> Value {
     json!({
@@ -212,4 +217,14 @@ fn claim_templates_that_cannot_change_stay_as_they_are_where_an_empty_class_is_n
     let replaced = replaced(&old, &new, &[]);
     assert_eq!(replaced["spec"]["volumeClaimTemplates"], claims(Value::Null));
     assert_eq!(replaced["spec"]["template"]["spec"]["containers"][0]["image"], "j");
+}
+
+#[test]
+fn the_stable_hash_depends_on_what_is_said_and_not_on_what_is_empty() {
+    let hash = |value: Value| hash_of_value(&value);
+    assert_eq!(hash(json!({"a": 1, "b": {}})), hash(json!({"a": 1})));
+    assert_ne!(hash(json!({"a": 1})), hash(json!({"a": "1"})));
+    assert_ne!(hash(json!(["ab", "c"])), hash(json!(["a", "bc"])));
+    // It is stored in the cluster: a version that computes another one writes every StatefulSet anew.
+    assert_eq!(hash(json!({"spec": {"replicas": 3, "args": ["a"]}})), "2cf88136325d9a34");
 }

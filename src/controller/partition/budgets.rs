@@ -8,8 +8,8 @@ use kube::api::ListParams;
 use kube::core::{Selector, SelectorExt};
 use kube::{Api, ResourceExt};
 
-use super::super::Context;
-use super::super::ensure::bounded;
+use crate::controller::context::Context;
+use crate::controller::writer::bounded;
 
 /// Names of the budgets that select a pod, in their order; none if they cannot be read.
 pub(super) async fn of_pod(context: &Context, namespace: &str, pod: &str) -> Vec<String> {

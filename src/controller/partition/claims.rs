@@ -6,9 +6,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
-use super::super::Context;
-use super::super::ensure::bounded;
 use crate::api::Partition;
+use crate::controller::context::Context;
+use crate::controller::writer::bounded;
 use crate::store::watch::key_of;
 
 /// Names of the claims that exist for a StatefulSet that does not exist yet, and are not its partition's own. None are
@@ -29,13 +29,13 @@ pub(super) async fn retained(context: &Context, partition: &Partition, wanted: &
         Ok(claims) => {
             let made = partition.metadata.creation_timestamp.as_ref();
             // Of a partition of which nothing was done yet, none can be its own. Else those are that are no older, to the
-            // second: then somebody has deleted its StatefulSet.
+            // second: then its StatefulSet was deleted.
             let is_new = partition.status.as_ref().is_none_or(|status| status.observed_generation.is_none());
             let older = claims.iter().filter(|claim| is_new || claim.metadata.creation_timestamp.as_ref() < made);
             older.filter(|claim| stays(&claim.metadata)).map(ResourceExt::name_any).collect()
         }
         Err(error) => {
-            tracing::debug!(partition = %key, %error, "cannot tell whether claims were retained");
+            tracing::debug!(partition = %key, %error, "it is unknown whether claims were retained");
             Vec::new()
         }
     }

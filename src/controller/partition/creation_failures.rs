@@ -1,4 +1,4 @@
-//! Why a StatefulSet makes no more pods: its controller says so in events of its own, and nowhere else.
+//! Why a StatefulSet makes no more pods: its controller reports it in events of its own, and nowhere else.
 //!
 //! Events are many, and are read only while pods are missing: those of a whole namespace at once, so that a quota that
 //! keeps a hundred partitions from their pods costs no more reads than one.
@@ -14,8 +14,8 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use tokio::time::Instant;
 
-use super::super::Context;
 use crate::calls::within;
+use crate::controller::context::Context;
 
 /// How long what was read of a namespace counts, and when a partition looks again.
 pub(super) const READ_AGAIN: Duration = Duration::from_secs(20);
@@ -32,7 +32,7 @@ const PREFIX: &str = " failed error: ";
 
 /// What was last read, by namespace. The lock of a namespace is held while it is read, the outer one never.
 #[derive(Debug, Default)]
-pub struct CreationFailures(Mutex<HashMap<String, Arc<OfNamespace>>>);
+pub(super) struct CreationFailures(Mutex<HashMap<String, Arc<OfNamespace>>>);
 
 type OfNamespace = tokio::sync::Mutex<Option<Read>>;
 
@@ -124,7 +124,7 @@ fn latest(events: &[Event], now: Timestamp) -> HashMap<String, String> {
     latest.into_iter().map(|(uid, (_, words))| (uid, words)).collect()
 }
 
-/// When an event was last observed, in whichever way its source says so.
+/// When an event was last observed, in whichever field its source reports it.
 fn last_seen(event: &Event) -> Option<Timestamp> {
     let series = event.series.as_ref().map(|series| series.last_observed_time.0);
     let deprecated = event.deprecated_last_timestamp.as_ref().map(|time| time.0);

@@ -10,30 +10,31 @@ use kube::api::PostParams;
 use kube::core::Status;
 use tokio::time::Instant;
 
-use super::super::Context;
-use super::super::ensure::bounded;
-use super::super::trouble::Trouble;
-use super::budgets;
-use super::memory::EVICTION_SHOWS;
+use super::disruption_slots::NoSlot;
 use super::nodes::Nodes;
-use super::permits::Blocked;
+use super::roll_state::EVICTION_SHOWS;
 use super::rolling::{self, Step};
+use super::state::Partitions;
+use super::{availability, budgets};
 use crate::api::Partition;
 use crate::api::names::{self, ObjectKey};
 use crate::api_error::{Class, classify, has_several_budgets, message};
+use crate::controller::context::Context;
+use crate::controller::trouble::Trouble;
+use crate::controller::writer::bounded;
 use crate::events::Severity;
 
-/// Refusals in a row that are not worth a word: the disruption budget learns a moment after us that a pod is ready.
-const REFUSALS_UNTOLD: u32 = 4;
-/// When to ask again after one of those, and after another.
-const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(3));
+/// Refusals in a row that no status reports: the disruption budget counts a ready pod a moment later than this controller.
+const IGNORED_REFUSALS: u32 = 4;
+/// When to try again after one of those, and after another.
+const TRY_AGAIN: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(3));
 
 /// How far the replacement of outdated pods is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Rolling {
     /// What it is waiting for, if it goes on.
     pub wait: Option<Wait>,
-    /// When to look again, if no event will tell.
+    /// When to look again, if no event comes before.
     pub again: Option<Duration>,
     /// What went wrong.
     pub trouble: Option<Trouble>,
@@ -49,7 +50,8 @@ pub(super) struct Wait {
 }
 
 /// Takes the next step, if there is one to be taken now.
-pub(super) async fn roll(context: &Context, key: &ObjectKey, partition: &Partition, nodes: &Nodes) -> Rolling {
+pub(super) async fn roll(partitions: &Partitions, key: &ObjectKey, partition: &Partition, nodes: &Nodes) -> Rolling {
+    let context = &partitions.context;
     match rolling::next(nodes) {
         Step::Done => Rolling::default(),
         Step::Stop { message } => {
@@ -61,12 +63,15 @@ pub(super) async fn roll(context: &Context, key: &ObjectKey, partition: &Partiti
         Step::Evict { name, ordinal, uid, ready } => {
             let progress = format!("{} of {} pods are outdated", nodes.outdated(), nodes.size);
             let wait = |quorum, what: String| Some(Wait { quorum, message: format!("{progress}; {what}") });
-            let permit = if ready { context.permits.acquire(context, key) } else { Ok(None) };
-            // Until what came of the eviction is recorded.
-            let _permit = match permit {
-                Ok(permit) => permit,
-                Err(Blocked(again)) => {
-                    // Which of them changes all the time, and the set says it.
+            let set = names::set_of_partition(key).filter(|_| ready);
+            let slot = set.as_ref().map(|(set, index)| {
+                partitions.slots.try_acquire(set, *index, |waiting| availability::of_set(partitions, set, waiting))
+            });
+            // Held until the result of the eviction is recorded.
+            let _slot = match slot.transpose() {
+                Ok(slot) => slot,
+                Err(NoSlot(again)) => {
+                    // Which of them changes all the time, and the status of the set names it.
                     let wait = wait(false, "waiting for other partitions".to_owned());
                     return Rolling { wait, again: Some(again), trouble: None };
                 }
@@ -75,26 +80,30 @@ pub(super) async fn roll(context: &Context, key: &ObjectKey, partition: &Partiti
                 Ok(_) => {
                     context.metrics.api_write("Pod", "evict");
                     tracing::info!(partition = %key, pod = name, "outdated pod evicted");
-                    if context.memory.evict(key, ordinal, &uid, nodes.rollout.generation, Instant::now()) {
+                    let is_first = partitions.states.with(key, |state| {
+                        state.roll.record_eviction(ordinal, &uid, nodes.rollout.generation, Instant::now())
+                    });
+                    if is_first {
                         let note = format!("{progress} and are replaced one by one, beginning with {name}");
                         context.events.publish(partition, Severity::Normal, "Rolling", note);
                     }
                     let wait = wait(false, format!("waiting for pod {name} to end"));
                     Rolling { wait, again: Some(EVICTION_SHOWS), trouble: None }
                 }
-                // Gone, or another pod by now: the watch will tell.
+                // Gone, or another pod by now: the watch brings it.
                 Err(error) if matches!(classify(&error), Class::Gone | Class::Conflict) => {
                     let wait = wait(false, format!("waiting for pod {name} to end"));
-                    Rolling { wait, again: Some(ASK_AGAIN.1), trouble: None }
+                    Rolling { wait, again: Some(TRY_AGAIN.1), trouble: None }
                 }
                 Err(error) if classify(&error) == Class::TooManyRequests => {
                     let refusal = refusal(&error);
-                    let told = context.memory.refuse(key) > REFUSALS_UNTOLD;
+                    let refusals = partitions.states.with(key, |state| state.roll.record_refusal());
+                    let is_reported = refusals > IGNORED_REFUSALS;
                     tracing::debug!(partition = %key, pod = name, why = %refusal, "eviction refused");
                     let why = format!("pod {name} may not be evicted yet: {refusal}");
                     Rolling {
-                        wait: wait(told, if told { why } else { format!("replacing pod {name}") }),
-                        again: Some(if told { ASK_AGAIN.1 } else { ASK_AGAIN.0 }),
+                        wait: wait(is_reported, if is_reported { why } else { format!("replacing pod {name}") }),
+                        again: Some(if is_reported { TRY_AGAIN.1 } else { TRY_AGAIN.0 }),
                         trouble: None,
                     }
                 }
@@ -125,10 +134,10 @@ fn refusal(error: &kube::Error) -> String {
 
 /// When a partition whose pods are all up to date and ready is to be looked at again, since others wait until its pods
 /// have been ready for long enough.
-pub(super) fn counts_in(context: &Context, key: &ObjectKey, nodes: &Nodes) -> Option<Duration> {
+pub(super) fn available_in(partitions: &Partitions, key: &ObjectKey, nodes: &Nodes) -> Option<Duration> {
     let (set, _) = names::set_of_partition(key)?;
-    let (_, left) = rolling::youngest(nodes)?;
-    context.permits.are_waited_for(&set).then_some(left)
+    let (_, left) = rolling::last_available(nodes)?;
+    partitions.slots.has_waiting(&set).then_some(left)
 }
 
 /// Asks for the eviction of the very pod of that uid. (`Api::evict` spells `deleteOptions` in a way that the API server

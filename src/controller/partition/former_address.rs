@@ -12,17 +12,17 @@ use k8s_openapi::api::networking::v1::IPAddress;
 use kube::Api;
 use serde_json::Value;
 
-use super::super::Context;
-use super::super::desired::Desired;
-use super::super::ensure::{Done, bounded};
-use super::super::write_error::Error;
 use crate::api::names::ObjectKey;
+use crate::controller::context::Context;
+use crate::controller::desired::Desired;
+use crate::controller::write_error::{Cause, Error};
+use crate::controller::writer::{Done, bounded};
 use crate::store::watch::key_of;
 
 /// Milliseconds to wait between looks at an address that the deleted Service still has.
 const WAITS: [u64; 7] = [20, 50, 100, 200, 400, 800, 1600];
 
-/// Who has an address.
+/// Which object has an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Holder {
     /// It is free, or the controller may not look.
@@ -35,7 +35,6 @@ enum Holder {
 
 /// Brings a partition's client Service to what is wanted of it, at its former addresses if it had some and they are free.
 pub(super) async fn ensure(context: &Context, mut service: Desired<Service>, former: &[IpAddr]) -> Result<Done, Error> {
-    let (writer, cache) = (&context.writer, &context.caches.services);
     let key = key_of(&service.object);
     for wait in WAITS.into_iter().filter(|_| !former.is_empty()) {
         match holder(context, &key, former).await {
@@ -49,11 +48,11 @@ pub(super) async fn ensure(context: &Context, mut service: Desired<Service>, for
             Holder::Former => tokio::time::sleep(Duration::from_millis(wait)).await,
         }
     }
-    match writer.ensure(&service, cache).await {
+    match context.writer.ensure(&service).await {
         // Another Service has taken the address in that moment.
-        Err(Error::Invalid { .. }) if !former.is_empty() => {
+        Err(Error { cause: Cause::Invalid(_), .. }) if !former.is_empty() => {
             forget_addresses(&mut service);
-            writer.ensure(&service, cache).await
+            context.writer.ensure(&service).await
         }
         result => result,
     }
@@ -67,7 +66,7 @@ async fn holder(context: &Context, service: &ObjectKey, addresses: &[IpAddr]) ->
             Ok(Some(taken)) if is_of(&taken, service) => holder = Holder::Former,
             Ok(Some(_)) => return Holder::Another,
             Ok(None) => {}
-            Err(error) => tracing::debug!(%service, %address, %error, "cannot tell whether an address is free"),
+            Err(error) => tracing::debug!(%service, %address, %error, "it is unknown whether an address is free"),
         }
     }
     holder

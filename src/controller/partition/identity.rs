@@ -2,37 +2,35 @@
 
 use kube::ResourceExt;
 
-use super::super::objects::controller_of;
 use crate::api::labels::annotations;
 use crate::api::{Partition, names};
+use crate::controller::trouble::Trouble;
+use crate::store::controller_of;
 
 /// Which partition of which set.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub(super) struct Identity {
     /// Namespace of both.
-    pub namespace: String,
+    pub(super) namespace: String,
     /// Name of the PartitionSet.
-    pub set: String,
+    pub(super) set: String,
     /// Index in the set, from 1.
-    pub index: i64,
+    pub(super) index: i64,
     /// Name of the partition: `<set>-<index>`.
-    pub name: String,
+    pub(super) name: String,
 }
 
-/// Why a Partition cannot be told which one it is.
+/// The name of a Partition and its owner do not go together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a Partition is named <PartitionSet>-<index>, and {name:?} is not partition of {set:?}")]
-pub struct NotAPartition {
+pub(super) struct NotAPartition {
     name: String,
     set: String,
 }
 
 impl Identity {
     /// Reads it off the owner, or off the annotations of a partition that was orphaned, and checks it with the name.
-    ///
-    /// # Errors
-    /// [`NotAPartition`] if they do not go together.
-    pub fn of(partition: &Partition) -> Result<Self, NotAPartition> {
+    pub(super) fn of(partition: &Partition) -> Result<Self, NotAPartition> {
         let name = partition.name_any();
         let owner = controller_of(&partition.metadata).map(|owner| owner.name.as_str());
         let annotated = partition.annotations().get(annotations::GROUP).map(String::as_str);
@@ -43,5 +41,11 @@ impl Identity {
             }
             _ => Err(NotAPartition { name, set }),
         }
+    }
+}
+
+impl From<NotAPartition> for Trouble {
+    fn from(error: NotAPartition) -> Self {
+        Self::new(true, "InvalidName", error.to_string())
     }
 }

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::Context;
-use super::super::first_seen::Now;
-use super::super::objects::Rollout;
-use super::super::pods::{PodFacts, ordinal};
+use super::build::min_ready;
+use super::state::Partitions;
 use crate::api::names::ObjectKey;
+use crate::api::{DEFAULT_COUNT, Partition, Protocol};
+use crate::controller::ready_timers::Now;
+use crate::store::Rollout;
+use crate::store::pods::{PodFacts, ordinal};
 
 /// The pods of a partition.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +43,7 @@ pub(super) struct Node {
     /// Whether it is on its way out, or has been evicted and is not yet known to be.
     pub going: bool,
     /// How much longer it has to be ready before it counts for a quorum, if it is ready and does not count yet.
-    pub counts_in: Option<Duration>,
+    pub available_in: Option<Duration>,
 }
 
 impl Node {
@@ -53,13 +55,13 @@ impl Node {
 
 /// What a set needs to know of the pods of a partition that its status does not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PodsOf {
+pub(crate) struct PodsOf {
     /// Whether all pods that there should be are ready, of whatever template.
-    pub whole: bool,
+    pub(crate) whole: bool,
     /// Whether some pods have an earlier template than the partition.
-    pub outdated: bool,
+    pub(crate) outdated: bool,
     /// Whether some pods have the current template of the partition and others have not: it is in the midst of a change.
-    pub mixed: bool,
+    pub(crate) mixed: bool,
 }
 
 impl From<&Nodes> for PodsOf {
@@ -69,25 +71,29 @@ impl From<&Nodes> for PodsOf {
 }
 
 impl Nodes {
-    /// Reads the pods of partition `key` off the caches. The primary may have changed a moment ago.
-    pub(super) fn gather(context: &Context, key: &ObjectKey, size: i64, min_ready: Duration) -> Self {
-        let known = context.caches.pods.with_prefix(&key.namespace, &format!("{}-", key.name));
-        let evicted = context.memory.evicted(key, Instant::now());
+    /// Reads the pods of a partition off the caches. The primary may have changed a moment ago.
+    pub(super) fn of(partitions: &Partitions, key: &ObjectKey, partition: &Partition) -> Self {
+        let caches = &partitions.context.caches;
+        let spec = &partition.spec.template;
+        let min_ready = Protocol::parse(&spec.protocol).map(min_ready).unwrap_or_default();
+        let rollout = caches.stateful_sets.get(key).map(|known| known.facts.clone()).unwrap_or_default();
+        let (evicted, replaced) = partitions
+            .states
+            .with(key, |state| (state.roll.evicted(Instant::now()), state.roll.replaced(rollout.generation)));
+        let known = caches.pods.with_prefix(&key.namespace, &format!("{}-", key.name));
         let pods = known.into_iter().filter(|(_, facts)| facts.owner == key.name).filter_map(|(name, facts)| {
             let going = facts.deleting || evicted.contains(&facts.uid);
-            Some(Node { ordinal: ordinal(&name, &key.name)?, name, facts, going, counts_in: None })
+            Some(Node { ordinal: ordinal(&name, &key.name)?, name, facts, going, available_in: None })
         });
         let mut pods: Vec<Node> = pods.collect();
         pods.sort_by_key(|pod| pod.ordinal);
         let ready: Vec<_> = pods.iter().map(|pod| (pod.facts.uid.as_str(), pod.facts.ready_since)).collect();
-        let remaining = context.ready_pods.remaining(key, min_ready, &ready, Now::read());
-        pods.iter_mut().zip(remaining).for_each(|(pod, remaining)| pod.counts_in = remaining);
-        let rollout = context.caches.stateful_sets.get(key).map(|known| known.facts.clone()).unwrap_or_default();
-        let known = context.caches.partitions.get(key);
+        let remaining = partitions.states.with(key, |state| state.ready_pods.remaining(min_ready, &ready, Now::read()));
+        pods.iter_mut().zip(remaining).for_each(|(pod, remaining)| pod.available_in = remaining);
+        let known = caches.partitions.get(key);
         let election = known.as_ref().and_then(|known| known.facts.status.as_ref()?.election.as_ref());
         let primary = election.map(|election| election.primary.clone()).unwrap_or_default();
-        let replaced = context.memory.replaced(key, rollout.generation);
-        Self { size, min_ready, rollout, replaced, primary, pods }
+        Self { size: spec.size.unwrap_or(DEFAULT_COUNT), min_ready, rollout, replaced, primary, pods }
     }
 
     /// The pods that there should be and are.
@@ -100,7 +106,7 @@ impl Nodes {
         (0..self.size).find(|ordinal| self.pods.iter().all(|pod| pod.ordinal != *ordinal))
     }
 
-    /// Whether a pod was made from an earlier template. Nobody knows before the StatefulSet controller has seen the
+    /// Whether a pod was made from an earlier template. That is unknown until the StatefulSet controller has seen the
     /// current one.
     pub(super) fn is_outdated(&self, pod: &Node) -> bool {
         self.rollout.observed && pod.facts.revision != self.rollout.revision
@@ -143,47 +149,11 @@ impl Nodes {
     }
 }
 
-#[cfg(test)]
-pub(super) mod fixtures {
-    use k8s_openapi::jiff::Timestamp;
-
-    use super::super::super::pods::PodTrouble;
-    use super::*;
-
-    /// A pod by a word a fact: `old` for an earlier revision, `ready` for long or `ready-<seconds>` if it has to be ready
-    /// for so much longer, `waiting` for one without a running container, `failing`, `going`.
-    pub(in super::super) fn node(ordinal: i64, words: &str) -> Node {
-        let has = |word: &str| words.split(' ').any(|given| given == word);
-        let left = words.split(' ').find_map(|word| word.strip_prefix("ready-"));
-        let counts_in = left.map(|seconds| Duration::from_secs(seconds.parse().unwrap()));
-        let facts = PodFacts {
-            uid: format!("uid-{ordinal}"),
-            owner: "g-1".to_owned(),
-            revision: if has("old") { "r1" } else { "r2" }.to_owned(),
-            deleting: has("going"),
-            ending: None,
-            running: !has("waiting"),
-            ready_since: (has("ready") || left.is_some()).then_some(Timestamp::UNIX_EPOCH),
-            trouble: has("failing").then(|| PodTrouble {
-                reason: "PodCrashing",
-                message: "crashes".to_owned(),
-                passes: false,
-            }),
-        };
-        let name = format!("g-1-{ordinal}");
-        Node { ordinal, name, facts: Arc::new(facts), going: has("going"), counts_in }
-    }
-
-    /// Pods 0, 1, ... of a Raft partition that has as many; an empty text is a pod that is missing.
-    pub(in super::super) fn nodes(pods: &[&str]) -> Nodes {
-        let found = pods.iter().zip(0..).filter(|(words, _)| !words.is_empty());
-        Nodes {
-            size: i64::try_from(pods.len()).unwrap(),
-            min_ready: Duration::from_secs(10),
-            rollout: Rollout { observed: true, revision: "r2".to_owned(), ..Rollout::default() },
-            replaced: HashMap::new(),
-            primary: String::new(),
-            pods: found.map(|(words, ordinal)| node(ordinal, words)).collect(),
-        }
-    }
+/// What a set needs to know of the pods of its partition `key`.
+pub(crate) fn pods_of(partitions: &Partitions, key: &ObjectKey, partition: &Partition) -> PodsOf {
+    PodsOf::from(&Nodes::of(partitions, key, partition))
 }
+
+#[cfg(test)]
+#[path = "nodes_tests.rs"]
+pub(super) mod fixtures;

@@ -1,11 +1,11 @@
-//! What keeps a partition from having all its pods, ready, as far as a person should hear of it.
+//! What keeps a partition from having all its pods, ready, as far as it is reported.
 
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::super::pods::Ending;
 use super::nodes::Nodes;
+use crate::store::pods::Ending;
 use crate::text::listed;
 
 /// Pods that a message names before it says how many more there are.
@@ -16,7 +16,7 @@ const PODS_MISSING: &str = "PodsMissing";
 /// Reason of a partition with a pod that should have ended.
 const TERMINATING: &str = "PodTerminating";
 
-/// How long a pod may be missing before people are told. A StatefulSet controller under load needs a while.
+/// How long a pod may be missing before it is reported. A StatefulSet controller under load needs a while.
 const MISSING_FOR: Duration = Duration::from_secs(15);
 /// How much longer than its grace period a pod may take to end.
 const LATE: Duration = Duration::from_secs(15);
@@ -32,7 +32,7 @@ pub(super) struct Obstacle {
     pub pod: Option<String>,
     /// For people: which pods are in trouble and why, or why there are no more.
     pub message: String,
-    /// How long it has to last before it is worth telling.
+    /// How long it has to last before it is reported.
     pub patience: Duration,
 }
 
@@ -56,7 +56,7 @@ pub(super) fn first(nodes: &Nodes, name: &str, now: Timestamp) -> Option<Obstacl
     failing(nodes).or_else(|| terminating(nodes, now)).or_else(|| missing(nodes, name))
 }
 
-/// A pod that was made from the current template tells more than one that is about to be replaced. The message names
+/// A pod that was made from the current template says more than one that is about to be replaced. The message names
 /// all others as well that fail for the same reason, or that do not come up by themselves.
 fn failing(nodes: &Nodes) -> Option<Obstacle> {
     let failing = nodes.wanted().filter(|pod| !pod.going);
@@ -92,19 +92,19 @@ fn not_ended(ending: &Ending) -> String {
 
 /// What is wrong with pods, as `pod NAME WHAT`, those of which the same is said together.
 fn together<'a>(pods: impl Iterator<Item = (&'a str, String)>) -> String {
-    let mut told: Vec<(String, Vec<String>)> = Vec::new();
+    let mut parts: Vec<(String, Vec<String>)> = Vec::new();
     let mut more = 0;
     for (pod, what) in pods {
-        let known = told.len();
-        if let Some((_, alike)) = told.iter_mut().find(|(message, _)| *message == what) {
+        let known = parts.len();
+        if let Some((_, alike)) = parts.iter_mut().find(|(message, _)| *message == what) {
             alike.push(pod.to_owned());
         } else if known < NAMED {
-            told.push((what, vec![pod.to_owned()]));
+            parts.push((what, vec![pod.to_owned()]));
         } else {
             more += 1;
         }
     }
-    let mut told: Vec<String> = told
+    let mut parts: Vec<String> = parts
         .into_iter()
         .map(|(what, mut pods)| {
             let others = pods.split_off(1);
@@ -114,9 +114,9 @@ fn together<'a>(pods: impl Iterator<Item = (&'a str, String)>) -> String {
         })
         .collect();
     if more > 0 {
-        told.push(format!("{more} more pods are not ready"));
+        parts.push(format!("{more} more pods are not ready"));
     }
-    told.join("; ")
+    parts.join("; ")
 }
 
 fn missing(nodes: &Nodes, name: &str) -> Option<Obstacle> {
@@ -132,9 +132,9 @@ fn missing(nodes: &Nodes, name: &str) -> Option<Obstacle> {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::super::pods::PodTrouble;
     use super::super::nodes::fixtures::nodes;
     use super::*;
+    use crate::store::pods::PodTrouble;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()

@@ -80,7 +80,7 @@ pub(super) fn next(nodes: &Nodes) -> Step {
     if let Some(failing) = failing.filter(|_| nodes.wanted().any(Node::is_ready)) {
         return wait(true, format!("{} to be ready", failing.name), None);
     }
-    // Whoever is primary goes last: its successor is then a pod that stays.
+    // The primary goes last: its successor is then a pod that stays.
     let follows = |pod: &Node| pod.name != nodes.primary;
     let outdated_and_down = down().filter(|pod| nodes.is_outdated(pod));
     if let Some(pod) = outdated_and_down.max_by_key(|pod| (!pod.facts.running, follows(pod), pod.ordinal)) {
@@ -89,7 +89,7 @@ pub(super) fn next(nodes: &Nodes) -> Step {
     if let Some(pod) = down().next() {
         return wait(true, format!("{} to be ready", pod.name), None);
     }
-    if let Some((pod, missing)) = youngest(nodes) {
+    if let Some((pod, missing)) = last_available(nodes) {
         let seconds = nodes.min_ready.as_secs();
         return wait(true, format!("{} to have been ready for {seconds} seconds", pod.name), Some(missing));
     }
@@ -98,17 +98,17 @@ pub(super) fn next(nodes: &Nodes) -> Step {
 }
 
 /// The pod that has to be ready for the longest time before it counts, and that time, if there is one.
-pub(super) fn youngest(nodes: &Nodes) -> Option<(&Node, Duration)> {
-    nodes.wanted().filter_map(|pod| Some((pod, pod.counts_in?))).max_by_key(|(_, left)| *left)
+pub(super) fn last_available(nodes: &Nodes) -> Option<(&Node, Duration)> {
+    nodes.wanted().filter_map(|pod| Some((pod, pod.available_in?))).max_by_key(|(_, left)| *left)
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use super::super::super::pods::Ending;
     use super::super::nodes::fixtures::nodes;
     use super::*;
+    use crate::store::pods::Ending;
 
     fn step(pods: &[&str]) -> String {
         match next(&nodes(pods)) {

@@ -2,17 +2,17 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::super::objects;
-use super::super::trouble::Trouble;
 use super::eviction::Wait;
 use super::identity::Identity;
 use super::nodes::Nodes;
 use super::obstacle::Obstacle;
 use crate::api::conditions::{self, Draft, READY, RECONCILING, STALLED};
 use crate::api::{Partition, PartitionStatus};
+use crate::controller::metadata;
+use crate::controller::trouble::Trouble;
 
 /// Reason of a partition of which nothing is known but that its pods are not all ready: a set need not repeat it.
-pub(in crate::controller) const PODS_NOT_READY: &str = "PodsNotReady";
+pub(crate) const PODS_NOT_READY: &str = "PodsNotReady";
 
 /// What a status is made from, beside the Partition.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +33,7 @@ pub(super) fn status(partition: &Partition, seen: Seen<'_>, image: Option<String
     let generation = partition.metadata.generation;
     let identity = Identity::of(partition).ok();
     let selector = identity.as_ref().map(|identity| {
-        let labels = objects::selector(&identity.set, identity.index);
+        let labels = metadata::selector(&identity.set, identity.index);
         labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
     });
     let count = |pods: usize| i64::try_from(pods).unwrap_or(i64::MAX);

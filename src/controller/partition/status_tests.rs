@@ -28,7 +28,7 @@ fn of(seen: Seen<'_>) -> PartitionStatus {
     status
 }
 
-fn told(seen: Seen<'_>) -> Vec<String> {
+fn conditions_of(seen: Seen<'_>) -> Vec<String> {
     let lines =
         of(seen).conditions.into_iter().map(|c| format!("{}={} {}: {}", c.type_, c.status, c.reason, c.message));
     lines.collect()
@@ -36,7 +36,10 @@ fn told(seen: Seen<'_>) -> Vec<String> {
 
 #[test]
 fn ready_needs_every_pod_of_the_current_template_and_no_other() {
-    assert_eq!(told(seen(&nodes(&["ready", "ready", "ready"]))), ["Ready=True PodsReady: 3 of 3 pods are ready"]);
+    assert_eq!(
+        conditions_of(seen(&nodes(&["ready", "ready", "ready"]))),
+        ["Ready=True PodsReady: 3 of 3 pods are ready"]
+    );
     let mut unobserved = nodes(&["ready", "ready", "ready"]);
     unobserved.rollout.observed = false;
     let mut shrinking = nodes(&["ready", "ready", "ready", "ready"]);
@@ -50,9 +53,9 @@ fn ready_needs_every_pod_of_the_current_template_and_no_other() {
         unobserved,
         shrinking,
     ] {
-        let told = told(seen(&nodes));
-        assert!(told[0].starts_with("Ready=False PodsNotReady: "), "{nodes:?}: {told:?}");
-        assert!(told[1].starts_with("Reconciling=True WaitingForPods: "), "{nodes:?}: {told:?}");
+        let conditions_of = conditions_of(seen(&nodes));
+        assert!(conditions_of[0].starts_with("Ready=False PodsNotReady: "), "{nodes:?}: {conditions_of:?}");
+        assert!(conditions_of[1].starts_with("Reconciling=True WaitingForPods: "), "{nodes:?}: {conditions_of:?}");
     }
 }
 
@@ -61,9 +64,9 @@ fn a_rolling_says_what_it_waits_for() {
     let nodes = nodes(&["old ready", "old ready", "waiting"]);
     for (quorum, reason) in [(true, "WaitingForQuorum"), (false, "Rolling")] {
         let wait = Wait { quorum, message: "m".to_owned() };
-        let told = told(Seen { rolling: Some(&wait), ..seen(&nodes) });
+        let conditions_of = conditions_of(Seen { rolling: Some(&wait), ..seen(&nodes) });
         assert_eq!(
-            told,
+            conditions_of,
             ["Ready=False Rolling".to_owned(), format!("Reconciling=True {reason}")]
                 .map(|one| format!("{one}: 2 of 3 pods are ready; m"))
         );
@@ -75,18 +78,18 @@ fn a_pod_in_trouble_is_named() {
     let nodes = nodes(&["old", "ready", "failing"]);
     let wait = Wait { quorum: true, message: "m".to_owned() };
     let obstacle = obstacle::first(&nodes, "g-1", Timestamp::UNIX_EPOCH);
-    let told = told(Seen { rolling: Some(&wait), obstacle: obstacle.as_ref(), ..seen(&nodes) });
+    let conditions_of = conditions_of(Seen { rolling: Some(&wait), obstacle: obstacle.as_ref(), ..seen(&nodes) });
     let message = "1 of 3 pods are ready; 1 of 3 pods are outdated; pod g-1-2 crashes";
-    assert_eq!(told, ["Ready=False", "Reconciling=True"].map(|one| format!("{one} PodCrashing: {message}")));
+    assert_eq!(conditions_of, ["Ready=False", "Reconciling=True"].map(|one| format!("{one} PodCrashing: {message}")));
 }
 
 #[test]
 fn pods_that_are_not_made_are_told_of() {
     let nodes = nodes(&["ready", "", ""]);
     let obstacle = obstacle::first(&nodes, "g-2", Timestamp::UNIX_EPOCH);
-    let told = told(Seen { obstacle: obstacle.as_ref(), ..seen(&nodes) });
+    let conditions_of = conditions_of(Seen { obstacle: obstacle.as_ref(), ..seen(&nodes) });
     assert_eq!(
-        told[0],
+        conditions_of[0],
         "Ready=False PodsMissing: 1 of 3 pods exist; see `kubectl describe statefulset g-2` for why no more are made"
     );
 }
@@ -96,8 +99,8 @@ fn trouble_that_does_not_pass_is_a_stall() {
     let nodes = nodes(&["ready", "ready", "ready"]);
     for (stalled, kind) in [(true, "Stalled"), (false, "Reconciling")] {
         let trouble = Trouble::new(stalled, "NameCollision", "m".to_owned());
-        let told = told(Seen { trouble: Some(&trouble), ..seen(&nodes) });
-        assert_eq!(told, ["Ready=False NameCollision: m".to_owned(), format!("{kind}=True NameCollision: m")]);
+        let conditions_of = conditions_of(Seen { trouble: Some(&trouble), ..seen(&nodes) });
+        assert_eq!(conditions_of, ["Ready=False NameCollision: m".to_owned(), format!("{kind}=True NameCollision: m")]);
     }
 }
 

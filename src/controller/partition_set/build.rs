@@ -1,19 +1,21 @@
 //! The objects of a whole group as values: its Partitions, its Service and its endpoints.
 
-use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Service, ServiceSpec};
+use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Endpoints, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{self as discovery, Endpoint, EndpointConditions, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use serde_json::json;
 
-use super::super::desired::{self, Desired, metadata_field, record_copied_labels};
-use super::super::objects::{self, Known, Labels};
-use super::super::partition::{APP_PROTOCOL, cluster_ip_service, initial_ports, port};
-use super::super::settings::Settings;
 use crate::api::labels::{self, annotations};
 use crate::api::names::{self, API_PORT};
 use crate::api::{Partition, PartitionSet, PartitionSpec, Protocol, TemplateMetadata};
+use crate::controller::desired::{self, Desired, record_copied_labels};
+use crate::controller::metadata::{self, Labels};
+use crate::controller::services::{APP_PROTOCOL, cluster_ip_service, initial_ports, port};
+use crate::controller::settings::Settings;
 use crate::rules::SetObject;
+use crate::store::fields::metadata_field;
+use crate::store::{Cached, GroupService};
 
 /// What the Partitions of one set have in common.
 pub(super) struct PartitionTemplate<'a> {
@@ -56,8 +58,8 @@ impl<'a> PartitionTemplate<'a> {
         if let Some(protocol) = Protocol::parse(&template.protocol) {
             template.image = Some(settings.image(&template, protocol).to_owned());
         }
-        let mut own_labels = objects::group_selector(&object.name);
-        own_labels.extend(objects::recommended_labels(&object.name, &template.protocol, &settings.name));
+        let mut own_labels = metadata::group_selector(&object.name);
+        own_labels.extend(metadata::recommended_labels(&object.name, &template.protocol, &settings.name));
         let own_annotations = [
             (annotations::CONTROLLER, settings.identity()),
             (annotations::TYPE, labels::values::PARTITION.to_owned()),
@@ -74,14 +76,14 @@ impl<'a> PartitionTemplate<'a> {
         let mut common = Partition::new("", spec);
         common.metadata = ObjectMeta {
             annotations: Some(annotations),
-            ..objects::metadata(&set.namespace().unwrap_or_default(), String::new(), labels, objects::owned_by(set))
+            ..metadata::metadata(&set.namespace().unwrap_or_default(), String::new(), labels, metadata::owned_by(set))
         };
         let fields = desired::fields_of(&common);
         Self { set: object, common, fields, own }
     }
 
     /// Whether a stored Partition is what that of an index should be.
-    pub(super) fn is_met_by(&self, number: i64, known: &Known<Partition>) -> bool {
+    pub(super) fn is_met_by(&self, number: i64, known: &Cached<Partition>) -> bool {
         let index = number.to_string();
         let own = [
             metadata_field("labels", labels::PARTITION, &index),
@@ -120,14 +122,14 @@ impl<'a> PartitionTemplate<'a> {
 /// only, and no proxy forwards to another Service's address.
 ///
 /// It has the set's labels, but for those by which tools say that they manage the set: they do not manage the Service.
-pub(super) fn group_service(set: &PartitionSet, settings: &Settings) -> Desired<Service> {
+pub(super) fn group_service(set: &PartitionSet, settings: &Settings) -> Desired<GroupService> {
     let (of_tools, mut copied): (Labels, Labels) =
         set.labels().clone().into_iter().partition(|(key, _)| labels::is_of_a_tool(key));
     copied.remove(labels::GROUP_OF);
-    let mut metadata = metadata(set, set.name_any(), copied.clone(), settings);
+    let mut metadata = metadata_of(set, set.name_any(), copied.clone(), settings);
     metadata.labels.get_or_insert_default().insert(labels::GROUP_OF.to_owned(), set.name_any());
     record_copied_labels(&mut metadata, &copied);
-    let service = Service {
+    let service = GroupService {
         metadata,
         spec: Some(ServiceSpec {
             cluster_ip: Some("None".to_owned()),
@@ -135,18 +137,11 @@ pub(super) fn group_service(set: &PartitionSet, settings: &Settings) -> Desired<
             ports: Some(vec![port("api", API_PORT)]),
             ..cluster_ip_service()
         }),
-        status: None,
     };
     Desired {
         obsolete_labels: of_tools,
         ..Desired::from(service).with_initial(json!({ "spec": initial_ports(&[API_PORT]) }))
     }
-}
-
-/// Name of the EndpointSlice of a group's addresses of one family: `ipv4` or `ipv6`.
-#[must_use]
-pub fn slice_name(set: &str, family: &str) -> String {
-    format!("{set}-{}", family.to_ascii_lowercase())
 }
 
 /// All partitions of the group, by name and address of their Services, in one object: it changes in one write.
@@ -168,7 +163,7 @@ pub(super) fn slice(
     EndpointSlice {
         address_type: family.to_owned(),
         endpoints: endpoints.collect(),
-        metadata: metadata(set, slice_name(&set.name_any(), family), own.into(), settings),
+        metadata: metadata_of(set, names::endpoint_slice(&set.name_any(), family), own.into(), settings),
         ports: Some(vec![discovery::EndpointPort {
             name: Some("api".to_owned()),
             port: Some(API_PORT.into()),
@@ -187,7 +182,7 @@ pub(super) fn legacy_endpoints(set: &PartitionSet, addresses: &[(String, String)
         ..EndpointAddress::default()
     });
     Endpoints {
-        metadata: metadata(set, set.name_any(), own, settings),
+        metadata: metadata_of(set, set.name_any(), own, settings),
         subsets: Some(vec![EndpointSubset {
             addresses: Some(addresses.collect()),
             ports: Some(vec![EndpointPort {
@@ -201,7 +196,7 @@ pub(super) fn legacy_endpoints(set: &PartitionSet, addresses: &[(String, String)
     }
 }
 
-fn metadata(set: &PartitionSet, name: String, mut labels: Labels, settings: &Settings) -> ObjectMeta {
-    labels.extend(objects::recommended_labels(&set.name_any(), labels::values::PARTITION_GROUP, &settings.name));
-    objects::metadata(&set.namespace().unwrap_or_default(), name, labels, objects::owned_by(set))
+fn metadata_of(set: &PartitionSet, name: String, mut labels: Labels, settings: &Settings) -> ObjectMeta {
+    labels.extend(metadata::recommended_labels(&set.name_any(), labels::values::PARTITION_GROUP, &settings.name));
+    metadata::metadata(&set.namespace().unwrap_or_default(), name, labels, metadata::owned_by(set))
 }

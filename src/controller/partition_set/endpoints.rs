@@ -1,16 +1,17 @@
-//! What the group's Service resolves to: published in one write, and withdrawn when the name is somebody else's.
+//! What the group's Service resolves to: published in one write, and withdrawn when another owner has the name.
 
 use k8s_openapi::api::core::v1::Endpoints;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 
-use super::super::context::Context;
-use super::super::trouble::{NAMED, Trouble};
-use super::super::write_error::Error;
-use super::plan::{Existing, GroupEndpoints};
-use super::{FAMILIES, build, slice_key};
+use super::build;
+use super::member::Existing;
+use super::plan::GroupEndpoints;
 use crate::api::PartitionSet;
-use crate::api::names::ObjectKey;
+use crate::api::names::{self, ADDRESS_FAMILIES, ObjectKey};
+use crate::controller::context::Context;
+use crate::controller::trouble::{NAMED, Trouble};
+use crate::controller::write_error::Error;
 use crate::text::listed;
 
 /// Writes the endpoints of the group, and removes those that are none any more. Returns all that was in the way.
@@ -21,18 +22,18 @@ pub(super) async fn publish(
     endpoints: GroupEndpoints,
 ) -> Vec<Error> {
     let GroupEndpoints { slices, legacy, stale_slices } = endpoints;
-    let (writer, caches, uid) = (&context.writer, &*context.caches, set.uid().unwrap_or_default());
+    let (writer, uid) = (&context.writer, set.uid().unwrap_or_default());
     let mut errors = Vec::new();
     for slice in &slices {
-        errors.extend(writer.ensure(slice, &caches.endpoint_slices).await.err());
+        errors.extend(writer.ensure(slice).await.err());
     }
     for name in stale_slices {
         let stale = ObjectKey::new(key.namespace.as_str(), name);
-        errors.extend(writer.remove::<EndpointSlice>(&stale, &uid, &caches.endpoint_slices).await.err());
+        errors.extend(writer.remove::<EndpointSlice>(&stale, &uid).await.err());
     }
     let legacy = match &legacy {
-        Some(legacy) => writer.ensure(legacy, &caches.endpoints).await.map(drop),
-        None => writer.remove::<Endpoints>(key, &uid, &caches.endpoints).await.map(drop),
+        Some(legacy) => writer.ensure(legacy).await.map(drop),
+        None => writer.remove::<Endpoints>(key, &uid).await.map(drop),
     };
     errors.extend(legacy.err());
     errors
@@ -43,9 +44,9 @@ pub(super) async fn publish(
 pub(super) async fn collisions(context: &Context, set: &PartitionSet, existing: &Existing) -> Vec<Error> {
     let (writer, settings) = (&context.writer, &context.settings);
     let mut collisions = Vec::new();
-    for family in FAMILIES {
+    for family in ADDRESS_FAMILIES {
         let mut addresses = existing.partitions.values().flat_map(|member| &member.addresses);
-        if addresses.any(|address| address.contains(':') == (family == "IPv6")) {
+        if addresses.any(|address| names::address_family(address) == family) {
             collisions.extend(writer.collision(&build::slice(set, family, &[], settings).into()).await);
         }
     }
@@ -55,27 +56,32 @@ pub(super) async fn collisions(context: &Context, set: &PartitionSet, existing: 
     collisions
 }
 
-/// Removes the endpoints of a group whose Service is somebody else's: under that name, its clients would be answered with
+/// Removes the endpoints of a group whose Service has another owner: under that name, its clients would be answered with
 /// partitions.
 pub(super) async fn withdraw(context: &Context, key: &ObjectKey, set: &PartitionSet) -> Result<(), Error> {
-    let (writer, caches, uid) = (&context.writer, &*context.caches, set.uid().unwrap_or_default());
-    for family in FAMILIES {
-        writer.remove::<EndpointSlice>(&slice_key(key, family), &uid, &caches.endpoint_slices).await?;
+    let (writer, uid) = (&context.writer, set.uid().unwrap_or_default());
+    for family in ADDRESS_FAMILIES {
+        writer.remove::<EndpointSlice>(&slice_key(key, family), &uid).await?;
     }
-    writer.remove::<Endpoints>(key, &uid, &caches.endpoints).await.map(drop)
+    writer.remove::<Endpoints>(key, &uid).await.map(drop)
+}
+
+/// The EndpointSlice of a set's addresses of one family.
+pub(super) fn slice_key(set: &ObjectKey, family: &str) -> ObjectKey {
+    ObjectKey::new(set.namespace.as_str(), names::endpoint_slice(&set.name, family))
 }
 
 /// Whether the group's endpoints, as they are stored, name a partition.
 pub(super) fn name(context: &Context, key: &ObjectKey, set: &PartitionSet, partition: &str) -> bool {
     let caches = &*context.caches;
-    let slices = FAMILIES.map(|family| caches.endpoint_slices.get(&slice_key(key, family)));
+    let slices = ADDRESS_FAMILIES.map(|family| caches.endpoint_slices.get(&slice_key(key, family)));
     let published = slices.into_iter().chain([caches.endpoints.get(key)]).flatten();
-    let ours = published.filter(|known| known.owner.as_ref().map(|owner| &owner.uid) == set.metadata.uid.as_ref());
+    let ours = published.filter(|known| set.metadata.uid.as_deref().is_some_and(|uid| known.is_owned_by(uid)));
     ours.into_iter().any(|known| known.facts.contains_key(partition))
 }
 
-/// Looks after EndpointSlices of the group's Service that this controller has not made: those that Kubernetes made while
-/// the Service had a selector are deleted, and anybody else's are reported.
+/// Treats EndpointSlices of the group's Service that this controller has not made: those that Kubernetes made while the
+/// Service had a selector are deleted, and all others are reported.
 pub(super) async fn foreign_slices(context: &Context, key: &ObjectKey, service_is_ours: bool) -> Option<Trouble> {
     if !service_is_ours {
         return None;
@@ -89,7 +95,7 @@ pub(super) async fn foreign_slices(context: &Context, key: &ObjectKey, service_i
             }
         }
     }
-    let (_, foreign) = caches.foreign_slices.of_namespace(&key.namespace);
+    let foreign = caches.foreign_slices.with_prefix(&key.namespace, "");
     let foreign = foreign.into_iter().filter(|(_, slice)| slice.service == key.name);
     let mut names: Vec<String> = foreign.map(|(name, _)| format!("{name:?}")).collect();
     names.sort_unstable();

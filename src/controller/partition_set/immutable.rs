@@ -1,15 +1,15 @@
 //! Changes of what cannot change, which get in only while both the webhook and the rules of the schema are away. They
-//! are not acted on: partitions keep what they have, and everything else of the set is looked after.
+//! are not acted on: partitions keep what they have, and everything else of the set is reconciled.
 
-use super::super::trouble::Trouble;
-use super::plan::Existing;
+use super::member::Existing;
 use crate::api::{DEFAULT_COUNT, Protocol, TemplateSpec};
+use crate::controller::trouble::Trouble;
 use crate::rules::quantity::Quantity;
 use crate::rules::{SetObject, config};
 
-/// Puts back into `object` what its partitions have and it cannot change, and says so if there was anything. What not
-/// all partitions have is no guide: one of them was edited, and is put right. (Of a set of one partition nobody can tell
-/// which of the two was edited; it is told, and nothing is destroyed.)
+/// Puts back into `object` what its partitions have and it cannot change, and returns what that was. A value that
+/// not all partitions have is not put back: one of them was edited, and is put right. (Of a set of one partition it is not
+/// known which of the two was edited; it is reported, and nothing is destroyed.)
 pub(super) fn keep(object: &mut SetObject, existing: &Existing) -> Option<Trouble> {
     let members: Vec<&TemplateSpec> = existing
         .partitions
@@ -30,7 +30,9 @@ pub(super) fn keep(object: &mut SetObject, existing: &Existing) -> Option<Troubl
             template.config.clone_from(&first.config);
         }
     }
-    if Protocol::parse(&template.protocol) == Some(Protocol::Raft) && agree(|one, other| size(one) == size(other)) {
+    if Protocol::parse(&template.protocol).is_some_and(|protocol| !protocol.facts().is_resizable)
+        && agree(|one, other| size(one) == size(other))
+    {
         let names = [&mut template.size, &mut object.spec.partition_size];
         let asked = names.iter().filter_map(|name| **name).find(|asked| *asked != size(first));
         let asked = asked
@@ -89,12 +91,12 @@ mod tests {
 
     use serde_json::{Value, json};
 
-    use super::super::super::objects::Child;
-    use super::super::plan::Member;
+    use super::super::member::Member;
     use super::*;
     use crate::api::{Partition, PartitionSet};
+    use crate::store::Kind;
 
-    /// What is kept of `asked` by a set whose partitions have the others, and what is said of it.
+    /// What is kept of `asked` by a set whose partitions have the others, and the message.
     fn kept(asked: Value, partitions: &[Value]) -> (Value, String) {
         let set: PartitionSet = serde_json::from_value(json!({
             "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "PartitionSet", "metadata": {"name": "g"},
@@ -106,13 +108,13 @@ mod tests {
                 json!({"apiVersion": "k8s.atomix.io/v1alpha1", "kind": "Partition", "metadata": {}, "spec": spec}),
             )
             .unwrap();
-            let known = partition.known();
+            let known = partition.cached();
             (
                 index,
                 Member {
                     known: Arc::new(known),
                     addresses: Vec::new(),
-                    counts_in: None,
+                    available_in: None,
                     pods: None,
                     foreign: None,
                     unwritten: None,
@@ -138,8 +140,8 @@ mod tests {
             let mut asked = stored.clone();
             asked[field] = value;
             asked["image"] = json!("other");
-            let (kept, told) = kept(asked, &[stored.clone(), stored.clone()]);
-            assert_eq!(told, format!("spec.template.spec.{message}"));
+            let (kept, text) = kept(asked, &[stored.clone(), stored.clone()]);
+            assert_eq!(text, format!("spec.template.spec.{message}"));
             assert_eq!((&kept[field], &kept["image"]), (&stored[field], &json!("other")));
         }
     }
@@ -165,7 +167,7 @@ mod tests {
     #[test]
     fn one_partition_that_differs_from_the_others_is_no_guide() {
         let (stored, edited) = (json!({"protocol": "raft", "size": 3}), json!({"protocol": "raft", "size": 5}));
-        let (kept, told) = kept(stored.clone(), &[edited, stored]);
-        assert_eq!((&kept["size"], told.as_str()), (&json!(3), ""));
+        let (kept, text) = kept(stored.clone(), &[edited, stored]);
+        assert_eq!((&kept["size"], text.as_str()), (&json!(3), ""));
     }
 }

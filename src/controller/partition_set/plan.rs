@@ -1,59 +1,32 @@
 //! What a set should consist of, as a function of the set and of what exists.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::{Endpoints, Service};
+use k8s_openapi::api::core::v1::Endpoints;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 
-use super::super::desired::Desired;
-use super::super::objects::{Known, Published};
-use super::super::partition::PodsOf;
-use super::super::settings::Settings;
-use super::super::trouble::{NAMED, Trouble};
 use super::build;
+use super::member::{Existing, Member};
 use super::rollout::{self, Rollout};
 use crate::api::labels::annotations;
+use crate::api::names::ADDRESS_FAMILIES;
 use crate::api::{DEFAULT_COUNT, Partition, PartitionSet, names};
+use crate::controller::desired::Desired;
+use crate::controller::settings::Settings;
+use crate::controller::trouble::{NAMED, Trouble};
 use crate::rules::{Consent, SetObject};
+use crate::store::GroupService;
 use crate::text::listed;
 
 /// Reason of a set some of whose Partitions name another controller.
 pub(super) const ANOTHER_CONTROLLER: &str = "AnotherController";
 
-/// What exists of a set.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Existing {
-    /// Its partitions by index.
-    pub partitions: BTreeMap<i64, Member>,
-    /// The addresses that the group's EndpointSlices publish, by family.
-    pub published: BTreeMap<&'static str, Published>,
-}
-
-/// A partition that exists.
-#[derive(Clone, Debug)]
-pub(super) struct Member {
-    /// The partition.
-    pub known: Arc<Known<Partition>>,
-    /// Cluster IPs of its Service; none if that does not exist yet.
-    pub addresses: Vec<String>,
-    /// How much longer it has to be ready before it counts, if it is ready and does not count yet.
-    pub counts_in: Option<Duration>,
-    /// Its pods, where more than its status has to be known.
-    pub pods: Option<PodsOf>,
-    /// The other controller that it names, if it names one: it is left alone then, and its status is that one's.
-    pub foreign: Option<String>,
-    /// Why its status cannot be written, if it cannot.
-    pub unwritten: Option<String>,
-}
-
 /// What has to be true of a set, in the order of the fields.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     /// The Service under whose name the partitions are found.
-    pub group_service: Desired<Service>,
+    pub group_service: Desired<GroupService>,
     /// The partitions to bring to what the set says now, but for the template of those that are held back; those that are
     /// so already are left out.
     pub partitions: Vec<Desired<Partition>>,
@@ -77,17 +50,6 @@ pub(super) struct GroupEndpoints {
     pub legacy: Option<Desired<Endpoints>>,
     /// Names of slices of families in which the partitions have no addresses any more.
     pub stale_slices: Vec<String>,
-}
-
-/// The other controller that a partition names, if it names one.
-pub(super) fn foreign(partition: &Partition, settings: &Settings) -> Option<String> {
-    let named = partition.annotations().get(annotations::CONTROLLER)?;
-    (!settings.is_identity(named)).then(|| named.clone())
-}
-
-/// Whether all partitions that there are name another controller: the set is left alone then.
-pub(super) fn is_run_by_another(existing: &Existing) -> bool {
-    !existing.partitions.is_empty() && existing.partitions.values().all(|member| member.foreign.is_some())
 }
 
 /// The plan for `set`, of which `object` is the form with its defaults and with what cannot change as it was.
@@ -180,7 +142,7 @@ pub(super) fn may_go(object: &SetObject, index: i64, member: &Member) -> bool {
 fn endpoints(set: &PartitionSet, existing: &Existing, count: i64, settings: &Settings) -> Option<GroupEndpoints> {
     let members: Option<Vec<&Member>> = (1..=count).map(|index| existing.partitions.get(&index)).collect();
     let members = members?;
-    let addresses = |family: &str, ipv6: bool| -> Option<Vec<(String, String)>> {
+    let addresses = |family: &str| -> Option<Vec<(String, String)>> {
         // Of a group that shrinks, the others stay published where they were, whatever has become of their Services: else
         // what is no longer wanted could not go. So does one that another controller runs, whose Service is not for this
         // controller to make: else the endpoints of the others could not follow their Services.
@@ -191,21 +153,19 @@ fn endpoints(set: &PartitionSet, existing: &Existing, count: i64, settings: &Set
             .zip(1..)
             .map(|(member, index)| {
                 let name = names::partition(set.metadata.name.as_deref()?, index);
-                let own = member.addresses.iter().find(|address| address.contains(':') == ipv6);
+                let own = member.addresses.iter().find(|address| names::address_family(address) == family);
                 let stays = shrinks || member.foreign.is_some();
                 let address = own.or_else(|| published.filter(|_| stays)?.get(&name))?.clone();
                 Some((name, address))
             })
             .collect()
     };
-    let families: Vec<_> = [("IPv4", addresses("IPv4", false)), ("IPv6", addresses("IPv6", true))]
-        .into_iter()
-        .filter_map(|(family, addresses)| Some((family, addresses?)))
-        .collect();
+    let families: Vec<_> =
+        ADDRESS_FAMILIES.into_iter().filter_map(|family| Some((family, addresses(family)?))).collect();
     let (_, first) = families.first()?;
-    let stale = ["IPv4", "IPv6"].into_iter().filter(|family| families.iter().all(|(used, _)| used != family));
+    let stale = ADDRESS_FAMILIES.into_iter().filter(|family| families.iter().all(|(used, _)| used != family));
     Some(GroupEndpoints {
-        stale_slices: stale.map(|family| build::slice_name(&set.name_any(), family)).collect(),
+        stale_slices: stale.map(|family| names::endpoint_slice(&set.name_any(), family)).collect(),
         legacy: settings.legacy_endpoints.then(|| build::legacy_endpoints(set, first, settings).into()),
         slices: families
             .iter()

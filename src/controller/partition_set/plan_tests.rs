@@ -1,12 +1,17 @@
 #![allow(clippy::needless_pass_by_value, reason = "fixtures read best with literals")]
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use kube::ResourceExt;
 use serde_json::json;
 
-use super::super::super::desired::FieldSet;
-use super::super::super::objects::Child;
-use super::super::super::settings;
+use super::super::member::foreign;
 use super::*;
+use crate::controller::settings;
+use crate::store::Kind;
+use crate::store::cached::Published;
+use crate::store::fields::FieldSet;
 
 // Names unlike the product's, so that a name in the wrong place shows.
 fn set(partitions: i64, annotations: serde_json::Value) -> PartitionSet {
@@ -38,11 +43,18 @@ fn existing(set: &PartitionSet, count: i64, reachable: i64) -> Existing {
     let member = |(partition, index): (Desired<Partition>, i64)| {
         let mut partition = partition.object;
         partition.metadata.uid = Some(format!("uid-{index}"));
-        let known = partition.known();
+        let known = partition.cached();
         let addresses = if index <= reachable { vec![format!("10.0.0.{index}")] } else { Vec::new() };
         (
             index,
-            Member { known: Arc::new(known), addresses, counts_in: None, pods: None, foreign: None, unwritten: None },
+            Member {
+                known: Arc::new(known),
+                addresses,
+                available_in: None,
+                pods: None,
+                foreign: None,
+                unwritten: None,
+            },
         )
     };
     Existing { partitions: wanted.partitions.into_iter().zip(1..).map(member).collect(), ..Existing::default() }
@@ -169,7 +181,7 @@ fn handed_over(existing: &mut Existing, indices: &[i64]) {
 fn a_partition_that_names_another_controller_is_neither_written_nor_deleted() {
     let smaller = set(2, json!({"k8s.atomix.io/allow-partition-removal": "2@17"}));
     let mut existing = existing(&smaller, 4, 4);
-    assert!(!is_run_by_another(&existing));
+    assert!(!existing.is_run_by_another());
     handed_over(&mut existing, &[1, 3]);
     let plan = planned(&smaller, &existing);
     assert!(plan.partitions.is_empty(), "{:?}", plan.partitions);
@@ -180,10 +192,10 @@ fn a_partition_that_names_another_controller_is_neither_written_nor_deleted() {
     let message = r#"Partitions "g-1", "g-3" are left alone: their annotation k8s.atomix.io/controller names another controller, "ops.other""#;
     assert_eq!(trouble.message, message);
 
-    assert!(!is_run_by_another(&existing));
+    assert!(!existing.is_run_by_another());
     handed_over(&mut existing, &[2, 4]);
-    assert!(is_run_by_another(&existing));
-    assert!(!is_run_by_another(&Existing::default()));
+    assert!(existing.is_run_by_another());
+    assert!(!Existing::default().is_run_by_another());
 }
 
 #[test]
@@ -195,7 +207,7 @@ fn a_partition_that_names_no_controller_is_ours_and_is_told_so() {
     let mut partition = planned(&set, &Existing::default()).partitions[0].object.clone();
     partition.metadata.annotations = None;
     member.foreign = foreign(&partition, &settings::fixture());
-    member.known = Arc::new(partition.known());
+    member.known = Arc::new(partition.cached());
     let plan = planned(&set, &existing);
     assert_eq!((plan.partitions.len(), plan.refused.len()), (1, 0));
 }

@@ -3,19 +3,19 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::super::desired::metadata_field;
-use super::super::objects::{Known, Labels};
-use super::plan::{Existing, Member};
-use super::status::{ready_since, stall};
+use super::member::{Existing, Member};
 use crate::api::labels::{self, annotations};
 use crate::api::{DEFAULT_COUNT, Partition, TemplateSpec};
+use crate::controller::metadata::Labels;
+use crate::store::Cached;
+use crate::store::fields::metadata_field;
 
 /// What a rollout holds back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Rollout {
     /// Partitions that keep their earlier template for now.
     pub held: BTreeSet<i64>,
-    /// When to look again, if no event will tell: a partition counts only when it has been ready for a while.
+    /// When to look again, if no event comes before: a partition counts only when it has been ready for a while.
     pub again: Option<Duration>,
     /// Whether partitions get a changed template now.
     pub changes: bool,
@@ -54,14 +54,17 @@ pub(super) fn hold(existing: &Existing, count: i64, changed: &[i64], most: i64) 
     let (halfway, mut degraded): (Vec<i64>, Vec<i64>) =
         of(|state| *state == State::Degraded).partition(|index| pods(index).mixed);
     degraded.sort_by_key(|index| {
-        let stalled = existing.partitions.get(index).is_some_and(|member| stall(member).is_some());
+        let stalled = existing.partitions.get(index).is_some_and(|member| member.stall().is_some());
         (!stalled, pods(index).whole, *index)
     });
     let degraded = degraded.into_iter().skip(most.saturating_sub(under_way + halfway.len()));
     let available = of(|state| *state == State::Available).skip(most.saturating_sub(unavailable().count()));
-    let held: BTreeSet<i64> = degraded.chain(available).chain(of(|state| matches!(state, State::Young(_)))).collect();
-    let young = states.iter().filter_map(|(_, state)| if let State::Young(left) = state { Some(*left) } else { None });
-    let again = young.min().filter(|_| !held.is_empty());
+    let held: BTreeSet<i64> =
+        degraded.chain(available).chain(of(|state| matches!(state, State::NotYetAvailable(_)))).collect();
+    let not_yet = states
+        .iter()
+        .filter_map(|(_, state)| if let State::NotYetAvailable(left) = state { Some(*left) } else { None });
+    let again = not_yet.min().filter(|_| !held.is_empty());
     Rollout { changes: changed.len() > held.len(), held, again, left_alone: BTreeSet::new() }
 }
 
@@ -69,7 +72,7 @@ pub(super) fn hold(existing: &Existing, count: i64, changed: &[i64], most: i64) 
 enum State {
     Available,
     /// Ready, and not for long enough yet: for so much longer.
-    Young(Duration),
+    NotYetAvailable(Duration),
     /// Not ready, but with a majority of its pods.
     Degraded,
     Down,
@@ -80,8 +83,8 @@ fn state(member: Option<&Member>) -> State {
     if member.foreign.is_some() && member.pods.is_some_and(|pods| pods.whole) {
         return State::Available;
     }
-    if ready_since(member).is_some() {
-        return member.counts_in.map_or(State::Available, State::Young);
+    if member.ready_since().is_some() {
+        return member.available_in.map_or(State::Available, State::NotYetAvailable);
     }
     let partition = &member.known.facts;
     let ready = partition.status.as_ref().map_or(0, |status| status.ready_replicas);
@@ -90,7 +93,7 @@ fn state(member: Option<&Member>) -> State {
 }
 
 /// Whether bringing a partition to `wanted` replaces pods of it.
-pub(super) fn replaces_pods(known: &Known<Partition>, wanted: &Partition) -> bool {
+pub(super) fn replaces_pods(known: &Cached<Partition>, wanted: &Partition) -> bool {
     let labels = |partition: &Partition| {
         let metadata = partition.spec.template_metadata.as_ref();
         let mut labels = metadata.and_then(|metadata| metadata.labels.clone()).unwrap_or_default();

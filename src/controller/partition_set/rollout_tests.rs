@@ -2,9 +2,9 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::super::super::objects::Child;
-use super::super::super::partition::PodsOf;
 use super::*;
+use crate::controller::partition::PodsOf;
+use crate::store::Kind;
 
 /// Partitions of three by a word each: `down`, `degraded` with two pods, `halfway` if it is so in the midst of a change,
 /// `between` if it has all pods, of two templates, `stalled` if it has all pods and needs help, `foreign` if it has all
@@ -12,7 +12,7 @@ use super::*;
 fn existing(partitions: &[&str]) -> Existing {
     let found = partitions.iter().zip(1..).filter(|(word, _)| **word != "missing");
     let member = |(word, index): (&&str, i64)| {
-        let counts_in = word.parse().ok().filter(|left| *left > 0).map(Duration::from_secs);
+        let available_in = word.parse().ok().filter(|left| *left > 0).map(Duration::from_secs);
         let is_ready = word.parse::<u64>().is_ok();
         let partition: Partition = serde_json::from_value(json!({
             "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "Partition",
@@ -28,8 +28,8 @@ fn existing(partitions: &[&str]) -> Existing {
         let whole = matches!(*word, "stalled" | "foreign" | "between");
         let pods = Some(PodsOf { whole, outdated: mixed, mixed });
         let foreign = (*word == "foreign").then(|| "other".to_owned());
-        let known = Arc::new(partition.known());
-        (index, Member { known, addresses: Vec::new(), counts_in, pods, foreign, unwritten: None })
+        let known = Arc::new(partition.cached());
+        (index, Member { known, addresses: Vec::new(), available_in, pods, foreign, unwritten: None })
     };
     Existing { partitions: found.map(member).collect(), ..Existing::default() }
 }
@@ -115,7 +115,7 @@ fn only_what_shows_in_pods_replaces_them() {
         }
         serde_json::from_value(partition).unwrap()
     };
-    let current = partition(json!({})).known();
+    let current = partition(json!({})).cached();
     for (patch, replaces) in [
         (json!({}), false),
         (json!({"/spec/templateMetadata/annotations/note": "other"}), false),
@@ -142,7 +142,7 @@ fn only_what_shows_in_pods_replaces_them() {
     let earlier = |labels: serde_json::Value| {
         let mut partition = partition(json!({"/metadata/labels": labels}));
         partition.spec.template_metadata = None;
-        replaces_pods(&partition.known(), &wanted)
+        replaces_pods(&partition.cached(), &wanted)
     };
     assert!(!earlier(json!({"team": "x", "cost": "theirs"})));
     assert!(earlier(json!({"team": "y"})));

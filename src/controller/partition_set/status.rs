@@ -3,14 +3,13 @@
 use std::borrow::Cow;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use k8s_openapi::jiff::Timestamp;
 
-use super::super::partition::{PODS_NOT_READY, PodsOf};
-use super::super::trouble::Trouble;
-use super::plan::{Existing, Member};
+use super::member::{Existing, Member};
 use super::rollout::Rollout;
 use crate::api::conditions::{self, Draft, READY, RECONCILING, STALLED};
 use crate::api::{DEFAULT_COUNT, PartitionSet, PartitionSetStatus, names};
+use crate::controller::partition::{PODS_NOT_READY, PodsOf};
+use crate::controller::trouble::Trouble;
 use crate::rules::SetObject;
 use crate::text::listed;
 
@@ -19,6 +18,9 @@ const NAMED: usize = 3;
 
 /// Reason of a set whose partitions get a changed template a few at a time.
 pub(super) const ROLLING_OUT: &str = "RollingOut";
+
+/// Reason of the conditions of a set for which nothing is written.
+pub(super) const PAUSED: &str = "Paused";
 
 /// What follows the number of partitions that are ready, in messages.
 pub(super) const COUNTED_READY: &str = "partitions are ready";
@@ -53,16 +55,9 @@ pub(super) fn status(
     }
 }
 
-/// Since when a partition is ready, if it is so now and for the spec that it has now, by its status.
-pub(super) fn ready_since(member: &Member) -> Option<Timestamp> {
-    let ready = current(member, READY).filter(|ready| ready.status == "True")?;
-    (!member.known.deleting && member.unwritten.is_none()).then_some(ready.last_transition_time.0)
-}
-
 /// The pods of a partition of which no status of this controller speaks.
 fn unreported(member: &Member) -> Option<PodsOf> {
-    let is_reported = member.foreign.is_none() && member.unwritten.is_none();
-    (!is_reported).then(|| member.pods.unwrap_or_default())
+    (!member.is_reported()).then(|| member.pods.unwrap_or_default())
 }
 
 /// Whether a partition is all that it should be.
@@ -70,7 +65,7 @@ fn is_ready(member: &Member) -> bool {
     if let Some(pods) = unreported(member) {
         return pods.whole && !pods.outdated && !member.known.deleting;
     }
-    ready_since(member).is_some()
+    member.ready_since().is_some()
 }
 
 /// Whether all pods of a partition are ready and can be reached, of whatever template.
@@ -83,27 +78,6 @@ fn serves(member: &Member) -> bool {
     let ready = partition.status.as_ref().map_or(0, |status| status.ready_replicas);
     let whole = ready >= partition.spec.template.size.unwrap_or(DEFAULT_COUNT);
     is_ready(member) || whole && is_reachable
-}
-
-/// A condition of a partition, if it speaks of what the partition is now.
-fn current<'a>(member: &'a Member, kind: &str) -> Option<&'a Condition> {
-    let partition = &member.known.facts;
-    let status =
-        partition.status.as_ref().filter(|status| status.observed_generation == partition.metadata.generation)?;
-    conditions::find(&status.conditions, kind)
-}
-
-/// What a partition needs help with, if it does, for the spec that it has now.
-pub(super) fn stall(member: &Member) -> Option<Cow<'_, str>> {
-    if let Some(why) = &member.unwritten {
-        return Some(format!("its status is not up to date, since it cannot be written: {why}").into());
-    }
-    current(member, STALLED).filter(|_| member.foreign.is_none()).map(|stalled| stalled.message.as_str().into())
-}
-
-/// Whether a partition needs help.
-pub(super) fn is_stuck(existing: &Existing) -> bool {
-    existing.partitions.values().any(|member| stall(member).is_some())
 }
 
 fn drafts(
@@ -134,11 +108,12 @@ fn drafts(
             _ => ("PartitionStalled", STALLED),
         };
         // All that is in the way can be removed at the same time.
-        let others = waiting.into_iter().filter(|index| existing.partitions.get(index).and_then(stall).is_none());
+        let others =
+            waiting.into_iter().filter(|index| existing.partitions.get(index).and_then(Member::stall).is_none());
         let waits = waits(object, existing, &others.collect::<Vec<_>>());
         let trouble = trouble.map(|trouble| trouble.message.clone()).unwrap_or_default();
-        let told = [counted, trouble, stuck, waits].into_iter().filter(|part| !part.is_empty());
-        return not_ready(reason, (kind, reason), &told.collect::<Vec<_>>().join("; "));
+        let parts = [counted, trouble, stuck, waits].into_iter().filter(|part| !part.is_empty());
+        return not_ready(reason, (kind, reason), &parts.collect::<Vec<_>>().join("; "));
     }
     if waiting.is_empty() && surplus == 0 && !unreachable && rollout.held.is_empty() {
         return vec![draft(READY, true, "AllPartitionsReady", &counted)];
@@ -162,15 +137,15 @@ fn drafts(
 
 /// What the partitions say that cannot be completed without help; empty if none does.
 fn stuck(object: &SetObject, existing: &Existing) -> String {
-    let stalls = existing.partitions.iter().filter_map(|(index, member)| Some((*index, stall(member)?)));
+    let stalls = existing.partitions.iter().filter_map(|(index, member)| Some((*index, member.stall()?)));
     let named = |(index, why): (i64, Cow<'_, str>)| format!("{}: {why}", names::partition(&object.name, index));
-    let mut told: Vec<String> = stalls.clone().take(NAMED).map(named).collect();
-    match stalls.count() - told.len() {
+    let mut parts: Vec<String> = stalls.clone().take(NAMED).map(named).collect();
+    match stalls.count() - parts.len() {
         0 => {}
-        1 => told.push("one more partition is stalled".to_owned()),
-        more => told.push(format!("{more} more partitions are stalled")),
+        1 => parts.push("one more partition is stalled".to_owned()),
+        more => parts.push(format!("{more} more partitions are stalled")),
     }
-    told.join("; ")
+    parts.join("; ")
 }
 
 /// Which partitions are waited for, and why as far as they say so; empty if there are none.
@@ -179,9 +154,9 @@ fn waits(object: &SetObject, existing: &Existing, waiting: &[i64]) -> String {
         return String::new();
     }
     let named = listed(waiting.iter().map(|index| names::partition(&object.name, *index)).collect(), NAMED);
-    let told = worst(existing, waiting)
+    let parts = worst(existing, waiting)
         .map(|(index, why)| format!("; {}: {}", names::partition(&object.name, index), why.message));
-    format!("{WAITING}{named}{}", told.unwrap_or_default())
+    format!("{WAITING}{named}{}", parts.unwrap_or_default())
 }
 
 /// How many partitions are ready, and how many of them are up to date if these are fewer.
@@ -196,13 +171,13 @@ fn counted(asked: i64, existing: &Existing, current: usize) -> String {
 
 /// What says why a partition is not ready, if anything does.
 fn why(member: &Member) -> Option<&Condition> {
-    current(member, READY).filter(|ready| ready.status == "False" && unreported(member).is_none())
+    member.current(READY).filter(|ready| ready.status == "False" && unreported(member).is_none())
 }
 
-/// The first of the waiting partitions of which there is more to tell than that pods are not ready.
+/// The first of the waiting partitions whose condition says more than that pods are not ready.
 fn worst<'a>(existing: &'a Existing, waiting: &[i64]) -> Option<(i64, &'a Condition)> {
-    let told = waiting.iter().filter_map(|index| Some((*index, why(existing.partitions.get(index)?)?)));
-    told.into_iter().find(|(_, why)| why.reason != PODS_NOT_READY)
+    let parts = waiting.iter().filter_map(|index| Some((*index, why(existing.partitions.get(index)?)?)));
+    parts.into_iter().find(|(_, why)| why.reason != PODS_NOT_READY)
 }
 
 /// How far a rollout is of which `done` partitions are up to date, and what it waits for.

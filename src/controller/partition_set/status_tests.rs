@@ -3,9 +3,9 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
-use super::super::super::objects::Child;
 use super::*;
 use crate::api::Partition;
+use crate::store::Kind;
 
 fn member(index: i64, ready: &str, observed: i64) -> (i64, Member) {
     let partition: Partition = serde_json::from_value(json!({
@@ -18,9 +18,9 @@ fn member(index: i64, ready: &str, observed: i64) -> (i64, Member) {
     (
         index,
         Member {
-            known: Arc::new(partition.known()),
+            known: Arc::new(partition.cached()),
             addresses: vec!["10.0.0.1".to_owned()],
-            counts_in: None,
+            available_in: None,
             pods: None,
             foreign: None,
             unwritten: None,
@@ -167,12 +167,13 @@ fn trouble_hides_neither_the_counts_nor_a_rollout_nor_what_other_partitions_say(
             "lastTransitionTime": "2020-01-01T00:00:00Z"}]),
     );
     let members = || vec![member(1, "True", 2), bad.clone(), stalled.clone(), member(4, "True", 2)];
-    let told = |trouble: &Trouble| outline(&rolling(4, members(), &[4], "RollingOut", Some(trouble)))[1].clone();
+    let conditions_of =
+        |trouble: &Trouble| outline(&rolling(4, members(), &[4], "RollingOut", Some(trouble)))[1].clone();
     let message = "2 of 4 partitions are ready; 1 of 4 are up to date; why; g-3: no; waiting for g-2; g-2: no image";
-    assert_eq!(told(&trouble), format!("Stalled=True AnotherController: {message}"));
+    assert_eq!(conditions_of(&trouble), format!("Stalled=True AnotherController: {message}"));
     // What passes by itself hides no partition that needs help.
     let passing = Trouble::new(false, "QuotaExceeded", "why".to_owned());
-    assert_eq!(told(&passing), format!("Stalled=True PartitionStalled: {message}"));
+    assert_eq!(conditions_of(&passing), format!("Stalled=True PartitionStalled: {message}"));
     let status = of(1, vec![member(1, "True", 2)], Some(&passing));
     assert_eq!(outline(&status)[1], "Reconciling=True QuotaExceeded: 1 of 1 partitions are ready; why");
 }
@@ -195,8 +196,9 @@ fn a_partition_whose_status_is_refused_stalls_its_set_with_the_words_of_the_refu
     ] {
         let status = of(1, vec![unreported(1, Some("denied"), whole, outdated)], None);
         let why = "g-1: its status is not up to date, since it cannot be written: denied";
-        let told = ["Ready=False", "Stalled=True"].map(|one| format!("{one} PartitionStalled: {counted}; {why}"));
-        assert_eq!(outline(&status), told);
+        let conditions_of =
+            ["Ready=False", "Stalled=True"].map(|one| format!("{one} PartitionStalled: {counted}; {why}"));
+        assert_eq!(outline(&status), conditions_of);
         assert_eq!(status.ready_partitions, i64::from(whole));
     }
 }
@@ -216,14 +218,14 @@ fn a_partition_that_another_controller_runs_counts_by_its_pods() {
 #[test]
 fn a_set_of_one_partition_rolls_out_too() {
     let changes = Rollout { changes: true, ..Rollout::default() };
-    let told = |members, rollout: &Rollout| outline(&with(1, members, Some(rollout), None))[1].clone();
+    let conditions_of = |members, rollout: &Rollout| outline(&with(1, members, Some(rollout), None))[1].clone();
     let message = "0 of 1 partitions are up to date; waiting for g-1: m";
-    assert_eq!(told(vec![member(1, "False", 2)], &changes), format!("Reconciling=True RollingOut: {message}"));
-    // Whatever has been told in between.
+    assert_eq!(conditions_of(vec![member(1, "False", 2)], &changes), format!("Reconciling=True RollingOut: {message}"));
+    // Whatever has been conditions_of in between.
     let mut rolls = member(1, "False", 2);
     rolls.1.pods = Some(PodsOf { whole: false, outdated: true, mixed: true });
-    assert_eq!(told(vec![rolls], &Rollout::default()), format!("Reconciling=True RollingOut: {message}"));
-    let lost = told(vec![member(1, "False", 2)], &Rollout::default());
+    assert_eq!(conditions_of(vec![rolls], &Rollout::default()), format!("Reconciling=True RollingOut: {message}"));
+    let lost = conditions_of(vec![member(1, "False", 2)], &Rollout::default());
     assert!(lost.starts_with("Reconciling=True WaitingForPartitions: "), "{lost}");
 }
 

@@ -40,8 +40,6 @@ const FIELD_MANAGER: &str = "atomix-api";
 /// Longest wait for a write, in which the API server waits for our webhooks: for the mutating one, then the validating
 /// one, five seconds each at most.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
-/// Longest wait for proof that a namespace has no other groups than those that are known.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// Longest wait for the watch to tell of a deletion.
 const GONE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Creations and deletions at a time, and how many more may wait for their turn. While the API server takes what it is
@@ -150,7 +148,7 @@ impl Groups {
         match deleted.either(Err, Ok) {
             Ok(done) => {
                 let uid = done.details.map(|details| details.uid).unwrap_or_default();
-                self.sets.gone(&key, &uid, GONE_TIMEOUT).await;
+                self.sets.wait_until_gone(&key, &uid, GONE_TIMEOUT).await;
             }
             // Something holds it: it is on its way out.
             Err(DeserializeGuard(held)) => held.into_iter().for_each(|held| self.sets.take(held)),
@@ -159,19 +157,14 @@ impl Groups {
         Ok(())
     }
 
-    /// The group of that key, or all of the namespace if the name is empty. `deadline` is what the client gives the
-    /// request.
+    /// The group of that key, or all of the namespace if the name is empty.
     ///
     /// # Errors
     /// As the service's.
-    pub async fn get(&self, key: ObjectKey, deadline: Option<Duration>) -> Result<Vec<PartitionGroup>, Status> {
+    pub async fn get(&self, key: ObjectKey) -> Result<Vec<PartitionGroup>, Status> {
         self.check(&key)?;
         if key.name.is_empty() {
-            // Late proof must not cost a client the answer.
-            let patience = deadline.map_or(PATIENCE, |deadline| PATIENCE.min(deadline / 2));
-            let reads = self.reads.try_acquire();
-            let patience = if reads.is_ok() { patience } else { patience.min(READS.1) };
-            let sets = self.sets.all(&key.namespace, patience).await.map_err(|error| unread(&error))?;
+            let sets = self.sets.all(&key.namespace).await.map_err(|error| unread(&error))?;
             let groups = sets.into_iter().filter(|(_, set)| set.metadata.deletion_timestamp.is_none());
             return Ok(groups.filter_map(|(name, set)| self.listed(&key.namespace, name, &set)).collect());
         }
@@ -262,8 +255,8 @@ fn same(key: &ObjectKey, existing: &PartitionSet, wanted: &PartitionSet) -> Resu
 
 fn unread(error: &sets::Error) -> Status {
     match error {
-        sets::Error::Read(error) => status::of_kube(error),
-        sets::Error::Refused(refused) => Status::resource_exhausted(refused.to_string()),
+        sets::Error::Api(error) => status::of_kube(error),
+        sets::Error::Read(error) => Status::resource_exhausted(error.to_string()),
         sets::Error::Unsynced => Status::unavailable(error.to_string()),
     }
 }

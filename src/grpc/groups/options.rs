@@ -4,26 +4,22 @@
 //! carried over by itself. A zero is the same as nothing, as in proto3.
 
 use std::fmt;
-use std::sync::LazyLock;
 
 use prost_reflect::prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
 use prost_types::Any;
 use serde_json::{Map, Value as Json};
 
 use crate::api::Protocol;
-use crate::grpc::proto::DESCRIPTORS;
+use crate::rules::config::DURATION;
 use crate::rules::{Violation, config, duration};
 
 /// The field of a request that holds options.
 const FIELD: &str = "spec.protocol";
 /// What stands before the name of a type.
 const TYPE_URL: &str = "type.googleapis.com/";
-const DURATION: &str = "google.protobuf.Duration";
 const NANOS: u128 = 1_000_000_000;
 const MAX_SECONDS: i128 = duration::MAX_SECONDS.cast_signed();
-
-static POOL: LazyLock<Option<DescriptorPool>> = LazyLock::new(|| DescriptorPool::decode(DESCRIPTORS).ok());
 
 /// A protocol and its options; only what is not zero.
 #[derive(Clone)]
@@ -48,19 +44,6 @@ impl fmt::Debug for Options {
     }
 }
 
-/// Name of the message with a protocol's options.
-const fn message_name(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Raft => "atomix.protocols.raft.RaftProtocol",
-        Protocol::Backup => "atomix.protocols.backup.BackupProtocol",
-        Protocol::Log => "atomix.protocols.log.LogProtocol",
-    }
-}
-
-fn descriptor(protocol: Protocol) -> Option<MessageDescriptor> {
-    POOL.as_ref()?.get_message_by_name(message_name(protocol))
-}
-
 impl Options {
     /// What a request says.
     ///
@@ -69,9 +52,9 @@ impl Options {
     /// option would be lost without a word), an unknown name of a choice, a number or a duration that YAML cannot say.
     pub fn of_any(any: &Any) -> Result<Self, Vec<Violation>> {
         let name = any.type_url.rsplit('/').next().unwrap_or_default();
-        let known = Protocol::ALL.into_iter().find(|protocol| message_name(*protocol) == name);
-        let Some((protocol, descriptor)) = known.and_then(|protocol| Some((protocol, descriptor(protocol)?))) else {
-            let names = Protocol::ALL.map(message_name);
+        let known = Protocol::ALL.into_iter().find(|protocol| protocol.facts().options == name);
+        let Some((protocol, descriptor)) = known.and_then(|protocol| Some((protocol, protocol.options()?))) else {
+            let names = Protocol::ALL.map(|protocol| protocol.facts().options);
             return Err(vec![Violation::not_supported(format!("{FIELD}.type_url"), name, &names)]);
         };
         let mut message = DynamicMessage::decode(descriptor, &*any.value).map_err(|error| {
@@ -89,7 +72,7 @@ impl Options {
     pub fn of_config(protocol: Protocol, text: &str, path: &str) -> Result<Self, Vec<Violation>> {
         let options = config::check(text, Some(protocol), path)?;
         let unknown = || vec![Violation::invalid(path, &"", "must have options that the API has as well")];
-        let mut message = descriptor(protocol).and_then(|kind| of_json(&kind, &options)).ok_or_else(unknown)?;
+        let mut message = protocol.options().and_then(|kind| of_json(&kind, &options)).ok_or_else(unknown)?;
         tidy(&mut message, path, &mut Vec::new());
         Ok(Self::of(protocol, message))
     }
@@ -102,7 +85,7 @@ impl Options {
     /// As the API has it.
     #[must_use]
     pub fn to_any(&self) -> Any {
-        Any { type_url: format!("{TYPE_URL}{}", message_name(self.protocol)), value: self.encoded.clone() }
+        Any { type_url: format!("{TYPE_URL}{}", self.protocol.facts().options), value: self.encoded.clone() }
     }
 
     /// As a PartitionSet has it; none if there is nothing to say.
@@ -124,7 +107,7 @@ impl Options {
 /// An empty Any of the protocol's type, for options that cannot be read.
 #[must_use]
 pub fn unreadable(protocol: Protocol) -> Any {
-    Any { type_url: format!("{TYPE_URL}{}", message_name(protocol)), value: Vec::new() }
+    Any { type_url: format!("{TYPE_URL}{}", protocol.facts().options), value: Vec::new() }
 }
 
 /// Removes what is zero, and reports what neither YAML nor this version can say.
@@ -159,7 +142,6 @@ fn tidy(message: &mut DynamicMessage, path: &str, violations: &mut Vec<Violation
             }
             (Value::EnumNumber(number), Kind::Enum(kind)) if kind.get_value(*number).is_none() => {
                 let names: Vec<_> = kind.values().map(|value| value.name().to_owned()).collect();
-                let names: Vec<&str> = names.iter().map(String::as_str).collect();
                 violations.push(Violation::not_supported(path, &number.to_string(), &names));
             }
             _ => {}

@@ -8,7 +8,7 @@ use crate::grpc::proto::protocols::{backup, log, raft};
 const PATH: &str = "config";
 
 fn packed(protocol: Protocol, message: &impl Message) -> Any {
-    Any { type_url: format!("type.googleapis.com/{}", message_name(protocol)), value: message.encode_to_vec() }
+    Any { type_url: format!("type.googleapis.com/{}", protocol.facts().options), value: message.encode_to_vec() }
 }
 
 fn rejected(any: &Any) -> Vec<String> {
@@ -132,7 +132,7 @@ fn bytes_that_are_no_message_are_refused() {
 #[test]
 fn any_bytes_at_all_are_read_or_refused() {
     proptest!(|(value in proptest::collection::vec(any::<u8>(), 0..64), index in 0..3_usize)| {
-        let any = Any { type_url: message_name(Protocol::ALL[index]).to_owned(), value };
+        let any = Any { type_url: Protocol::ALL[index].facts().options.to_owned(), value };
         if let Ok(options) = Options::of_any(&any) {
             // Timings that only admission judges are the one thing that YAML may refuse.
             let text = options.to_config().unwrap().unwrap_or_default();

@@ -79,11 +79,11 @@ async fn calls_that_wait_for_the_api_server_are_only_so_many() {
         (refused.message().contains("at a time: try again"), began.elapsed())
     }));
     let gets = join_all((0..200).map(|_| async {
-        let refused = groups.get(key("missing"), None).await.unwrap_err();
+        let refused = groups.get(key("missing")).await.unwrap_err();
         (refused.message().contains("too many calls wait"), began.elapsed())
     }));
     let known = async {
-        assert_eq!(groups.get(key("known"), None).await.unwrap().len(), 1);
+        assert_eq!(groups.get(key("known")).await.unwrap().len(), 1);
         began.elapsed()
     };
     let ((creates, gets), known) = join(join(creates, gets), known).await;

@@ -1,27 +1,30 @@
 //! Protocol options: the YAML text of `spec.config`, checked strictly, and the protobuf JSON that nodes read.
+//!
+//! The options of a protocol are the fields of its message in `proto/`, in camelCase; `snake_case` is read as well.
 
-mod options;
 mod yaml;
 
+use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value};
 
-use self::options::{ConfigOption, Kind};
 use self::yaml::Node;
 use super::duration;
 use super::violation::Violation;
 use crate::api::{MAX_CONFIG_BYTES, Protocol};
 
-/// Timings of a Raft node that is told nothing else, in nanoseconds (contract, section 4).
+/// Default timings of a Raft node, in nanoseconds.
 const ELECTION_TIMEOUT: u128 = 5_000_000_000;
 const HEARTBEAT_INTERVAL: u128 = 500_000_000;
 
-/// What a share of the disk or of the memory has to be.
+/// The type of options that are durations.
+pub const DURATION: &str = "google.protobuf.Duration";
+/// Rule of a share of the disk or of the memory. All options of type `double` are shares.
 pub const RATIO: &str = "must be greater than 0 and less than 1";
 
 /// The options in `text` as the protobuf JSON object of `protocol.json`; what is unset stays unset.
 ///
-/// With an unknown protocol (`None`) the options of all protocols are accepted. `path` is the field that the text
-/// stands in, for the messages.
+/// With an unknown protocol (`None`) the options of all protocols are accepted, so that a wrong protocol does not hide a
+/// wrong option. `path` is the field of the text, for the messages.
 ///
 /// # Errors
 /// Every violation in the text: no YAML, no mapping, too long, an unknown, doubled, mistyped or out-of-bounds option.
@@ -37,9 +40,11 @@ pub fn check(text: &str, protocol: Option<Protocol>, path: &str) -> Result<Map<S
         }
         Err(why) => return Err(vec![Violation::invalid(path, &text, format!("must be YAML: {why}"))]),
     };
+    let known = protocol.map_or_else(|| Protocol::ALL.to_vec(), |protocol| vec![protocol]);
+    let known: Vec<_> = known.into_iter().filter_map(Protocol::options).collect();
     let mut violations = Vec::new();
-    let checked = group(&given, options::of(protocol), path, &mut violations);
-    timings(&checked, protocol, path, &mut violations);
+    let checked = group(&given, &known, path, &mut violations);
+    timings(&checked, path, &mut violations);
     if violations.is_empty() { Ok(checked) } else { Err(violations) }
 }
 
@@ -49,63 +54,93 @@ pub fn protobuf_json(options: &Map<String, Value>) -> String {
     Value::Object(options.clone()).to_string()
 }
 
+/// The options of a group that is one of the `known` messages.
 fn group(
     given: &[(String, Node)],
-    known: &[ConfigOption],
+    known: &[MessageDescriptor],
     path: &str,
     violations: &mut Vec<Violation>,
 ) -> Map<String, Value> {
     let mut checked = Map::new();
     for (index, (key, value)) in given.iter().enumerate() {
         let field = format!("{path}.{key}");
-        let Some(option) = known.iter().find(|option| *key == option.name || *key == snake_case(option.name)) else {
-            let names: Vec<&str> = known.iter().map(|option| option.name).collect();
-            violations.push(Violation::not_supported(field, key, &names));
+        let options: Vec<FieldDescriptor> = known
+            .iter()
+            .filter_map(|message| message.get_field_by_json_name(key).or_else(|| message.get_field_by_name(key)))
+            .collect();
+        let Some(option) = options.first() else {
+            violations.push(Violation::not_supported(field, key, &names(known)));
             continue;
         };
-        if checked.contains_key(option.name) || given[..index].iter().any(|(earlier, _)| earlier == key) {
-            violations.push(Violation::duplicate(field, option.name));
+        let name = option.json_name();
+        if checked.contains_key(name) || given[..index].iter().any(|(earlier, _)| earlier == key) {
+            violations.push(Violation::duplicate(field, name));
             continue;
         }
         if *value == Node::Null {
             continue;
         }
-        match one(option.kind, value, &field, violations) {
-            Ok(value) => drop(checked.insert(option.name.to_owned(), value)),
+        match one(&options, &option.kind(), value, &field, violations) {
+            Ok(value) => drop(checked.insert(name.to_owned(), value)),
             Err(violation) => violations.push(violation),
         }
     }
     checked
 }
 
-fn one(kind: Kind, value: &Node, field: &str, violations: &mut Vec<Violation>) -> Result<Value, Violation> {
+/// Names of all options of the messages.
+fn names(messages: &[MessageDescriptor]) -> Vec<String> {
+    let mut names = Vec::new();
+    for field in messages.iter().flat_map(MessageDescriptor::fields) {
+        let name = field.json_name().to_owned();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// The value of an option, which all of `options` are.
+fn one(
+    options: &[FieldDescriptor],
+    kind: &Kind,
+    value: &Node,
+    field: &str,
+    violations: &mut Vec<Violation>,
+) -> Result<Value, Violation> {
     let mistyped = |detail: &str| Violation::mistyped(field, value.type_name(), detail);
     let text = |detail: &str| match value {
         Node::Text(text) => Ok(text.as_str()),
         _ => Err(mistyped(detail)),
     };
     match kind {
-        Kind::Duration => {
+        Kind::Message(message) if message.full_name() == DURATION => {
             const DETAIL: &str = "must be a duration greater than 0 with a unit, such as 5s, 500ms or 1m";
             let text = text(DETAIL)?;
             match duration::read(text) {
                 Ok(nanos) if nanos > 0 => Ok(duration::protobuf_json(nanos).into()),
-                Ok(_) | Err(duration::Unreadable::Syntax) => Err(Violation::invalid(field, &text, DETAIL)),
-                Err(duration::Unreadable::TooLong) => Err(Violation::invalid(field, &text, duration::TOO_LONG)),
+                Ok(_) => Err(Violation::invalid(field, &text, DETAIL)),
+                Err(error) => Err(Violation::invalid(field, &text, error.select(DETAIL, duration::TOO_LONG))),
             }
         }
-        Kind::Boolean => match value {
+        Kind::Message(_) => {
+            let Node::Mapping(given) = value else { return Err(mistyped("must be a mapping of options")) };
+            let known: Vec<_> = options.iter().filter_map(|option| option.kind().as_message().cloned()).collect();
+            Ok(Value::Object(group(given, &known, field, violations)))
+        }
+        Kind::Bool => match value {
             Node::Boolean(value) => Ok((*value).into()),
             _ => Err(mistyped("must be true or false")),
         },
-        Kind::Path => {
+        // All of these are paths.
+        Kind::String => {
             let path = text("must be a string")?;
             if path.contains(char::is_control) {
                 return Err(Violation::invalid(field, &path, "must not contain control characters"));
             }
             Ok(path.into())
         }
-        Kind::Ratio => {
+        Kind::Double => {
             let number = value.number().ok_or_else(|| mistyped("must be a number"))?;
             if number > 0.0 && number < 1.0 {
                 return Ok(number.into());
@@ -119,15 +154,15 @@ fn one(kind: Kind, value: &Node, field: &str, violations: &mut Vec<Violation>) -
             _ => integer(value, u64::MAX, field),
         }
         .map(|number: u64| number.to_string().into()),
-        Kind::Choice(supported) => {
+        Kind::Enum(choices) => {
             let text = text("must be a string")?;
-            let known = supported.contains(&text);
-            known.then(|| text.into()).ok_or_else(|| Violation::not_supported(field, text, supported))
+            let known = choices.get_value_by_name(text).map(|_| text.into());
+            known.ok_or_else(|| {
+                let supported: Vec<_> = choices.values().map(|choice| choice.name().to_owned()).collect();
+                Violation::not_supported(field, text, &supported)
+            })
         }
-        Kind::Group(known) => match value {
-            Node::Mapping(given) => Ok(Value::Object(group(given, known, field, violations))),
-            _ => Err(mistyped("must be a mapping of options")),
-        },
+        _ => Err(Violation::forbidden(field, "an option of this type cannot be set")),
     }
 }
 
@@ -149,11 +184,9 @@ fn integer(value: &Node, max: u64, field: &str) -> Result<u64, Violation> {
     u64::try_from(number).ok().filter(|number| *number <= max).ok_or_else(outside)
 }
 
-/// A Raft leader must be heard more often than its followers lose patience.
-fn timings(checked: &Map<String, Value>, protocol: Option<Protocol>, path: &str, violations: &mut Vec<Violation>) {
-    if matches!(protocol, Some(Protocol::Backup | Protocol::Log)) {
-        return;
-    }
+/// The heartbeat interval of a leader must be shorter than the election timeout of its followers. Other protocols have
+/// neither option.
+fn timings(checked: &Map<String, Value>, path: &str, violations: &mut Vec<Violation>) {
     let nanos = |name: &str| checked.get(name).and_then(Value::as_str).and_then(duration::parse);
     let given_heartbeat = nanos("heartbeatInterval");
     let election = nanos("electionTimeout").unwrap_or(ELECTION_TIMEOUT);
@@ -169,16 +202,6 @@ fn timings(checked: &Map<String, Value>, protocol: Option<Protocol>, path: &str,
         let detail = format!("must be greater than heartbeatInterval ({heartbeat} by default)");
         Violation::invalid(format!("{path}.electionTimeout"), &election, detail)
     });
-}
-
-fn snake_case(camel: &str) -> String {
-    camel.chars().fold(String::new(), |mut snake, c| {
-        if c.is_ascii_uppercase() {
-            snake.push('_');
-        }
-        snake.push(c.to_ascii_lowercase());
-        snake
-    })
 }
 
 #[cfg(test)]

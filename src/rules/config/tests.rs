@@ -69,7 +69,7 @@ fn an_unknown_option_is_named_with_its_path() {
     assert_eq!(
         rejected("storage: {levle: DISK}", Some(Protocol::Log)),
         [
-            r#"config.storage.levle: Unsupported value: "levle": supported values: "directory", "level", "maxEntrySize", "segmentSize", "flushOnCommit""#
+            r#"config.storage.levle: Unsupported value: "levle": supported values: "maxEntrySize", "segmentSize", "level", "flushOnCommit", "directory""#
         ]
     );
     assert_eq!(rejected("electionTimeout: 5s", Some(Protocol::Backup)).len(), 1);

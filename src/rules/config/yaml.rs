@@ -7,7 +7,7 @@ use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
 use serde_saphyr::{Error, Spanned};
 
-/// A value. JSON has no place for some of them: a number may be infinite or none, and a key may stand twice.
+/// A value. Some have no equivalent in JSON: numbers that are infinite or NaN, and mappings with duplicate keys.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Node {
     Null,
@@ -15,13 +15,13 @@ pub(super) enum Node {
     Integer(i128),
     Number(f64),
     Text(String),
-    /// No option is a list: what is in it does not matter.
+    /// No option is a list: the items are dropped.
     List,
     Mapping(Vec<(String, Node)>),
 }
 
 impl Node {
-    /// The type as messages have it.
+    /// The type in messages.
     pub(super) fn type_name(&self) -> &'static str {
         match self {
             _ if self.integer().is_some() => "integer",
@@ -70,7 +70,7 @@ const MAX_ALIASES: usize = 16;
 /// Reads a text.
 ///
 /// # Errors
-/// Why it is no YAML, or too complex.
+/// A message if it is no YAML, or too complex.
 pub(super) fn parse(text: &str) -> Result<Node, String> {
     if text.trim().is_empty() {
         return Ok(Node::Null);
@@ -93,7 +93,7 @@ pub(super) fn parse(text: &str) -> Result<Node, String> {
     Ok(read.resolve(text))
 }
 
-/// What is wrong with a text, without the reader's name for its limits.
+/// The message of an error, without the reader's name of its limits.
 fn why(error: &Error) -> String {
     let error = error.without_snippet();
     match error {
@@ -111,7 +111,7 @@ fn why(error: &Error) -> String {
     }
 }
 
-/// A value before it is known how its integers were written.
+/// A value whose integers may be of YAML 1.1.
 enum Read {
     Known(Node),
     Mapping(Vec<(String, Spanned<Read>)>),
@@ -146,7 +146,7 @@ fn written(text: &str, span: serde_saphyr::Span) -> Option<&str> {
     text.get(start..start.checked_add(length)?)
 }
 
-/// Whether YAML 1.2 takes a text for an integer.
+/// Whether a text is an integer in YAML 1.2.
 fn is_integer(text: &str) -> bool {
     let all = |digits: &str, is: fn(&char) -> bool| !digits.is_empty() && digits.chars().all(|c| is(&c));
     if let Some(digits) = text.strip_prefix("0x") {
@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_too_much_is_said_in_words() {
+    fn messages_name_the_limit() {
         let deep = "{a: ".repeat(MAX_DEPTH + 1) + &"}".repeat(MAX_DEPTH + 1);
         let aliases = format!("a: &x 1\nb: [{}]", vec!["*x"; MAX_ALIASES + 1].join(", "));
         for (text, words) in [

@@ -1,99 +1,91 @@
 //! Affinity to nodes and to pods.
 
-use k8s_openapi::api::core::v1::{Affinity, NodeAffinity, PodAffinityTerm, WeightedPodAffinityTerm};
+use k8s_openapi::api::core::v1::{Affinity, NodeAffinity, PodAffinityTerm};
 
-use super::{Report, selectors};
+use super::selectors::{self, Expressions};
+use crate::rules::report::Report;
 use crate::rules::syntax;
-use crate::rules::violation::Violation;
 
 pub(super) const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 pub(super) const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
 
-pub(super) fn check(affinity: &Affinity, path: &str, report: &mut Report<'_>) {
+pub(super) fn check(affinity: &Affinity, report: &mut Report<'_>) {
     if let Some(nodes) = &affinity.node_affinity {
-        of_nodes(nodes, &format!("{path}.nodeAffinity"), report);
+        of_nodes(nodes, &mut report.field("nodeAffinity"));
     }
-    for_each_pod_term(affinity, path, |path, term| of_pods(path, term, report));
+    for (path, weight, term) in pod_terms(affinity) {
+        let mut report = report.field(path);
+        match weight {
+            Some(weight) => {
+                check_weight(weight, &mut report);
+                of_pods(term, &mut report.field("podAffinityTerm"));
+            }
+            None => of_pods(term, &mut report),
+        }
+    }
 }
 
-/// A term of affinity to pods or from pods.
-#[derive(Clone, Copy)]
-pub(super) enum PodTerm<'a> {
-    Required(&'a PodAffinityTerm),
-    Preferred(&'a WeightedPodAffinityTerm),
-}
-
-/// Calls `found` for every term of affinity to pods, and then from pods, with its path.
-pub(super) fn for_each_pod_term(affinity: &Affinity, path: &str, mut found: impl FnMut(&str, PodTerm<'_>)) {
-    let to = affinity.pod_affinity.as_ref().map(|to| {
+/// Every term of affinity to pods and of anti-affinity, with its path, and with its weight if it is only preferred.
+pub(super) fn pod_terms(affinity: &Affinity) -> impl Iterator<Item = (String, Option<i32>, &PodAffinityTerm)> {
+    let to = affinity.pod_affinity.iter().map(|to| {
         let preferred = &to.preferred_during_scheduling_ignored_during_execution;
         ("podAffinity", &to.required_during_scheduling_ignored_during_execution, preferred)
     });
-    let from = affinity.pod_anti_affinity.as_ref().map(|from| {
+    let from = affinity.pod_anti_affinity.iter().map(|from| {
         let preferred = &from.preferred_during_scheduling_ignored_during_execution;
         ("podAntiAffinity", &from.required_during_scheduling_ignored_during_execution, preferred)
     });
-    for (kind, required, preferred) in [to, from].into_iter().flatten() {
-        for (index, term) in required.iter().flatten().enumerate() {
-            found(&format!("{path}.{kind}.{REQUIRED}[{index}]"), PodTerm::Required(term));
-        }
-        for (index, term) in preferred.iter().flatten().enumerate() {
-            found(&format!("{path}.{kind}.{PREFERRED}[{index}]"), PodTerm::Preferred(term));
-        }
-    }
+    to.chain(from).flat_map(|(kind, required, preferred)| {
+        let required = required.iter().flatten().enumerate();
+        let required = required.map(move |(index, term)| (format!("{kind}.{REQUIRED}[{index}]"), None, term));
+        let preferred = preferred.iter().flatten().enumerate().map(move |(index, term)| {
+            (format!("{kind}.{PREFERRED}[{index}]"), Some(term.weight), &term.pod_affinity_term)
+        });
+        required.chain(preferred)
+    })
 }
 
-fn of_nodes(affinity: &NodeAffinity, path: &str, report: &mut Report<'_>) {
+fn of_nodes(affinity: &NodeAffinity, report: &mut Report<'_>) {
     if let Some(required) = &affinity.required_during_scheduling_ignored_during_execution {
-        let path = format!("{path}.{REQUIRED}.nodeSelectorTerms");
+        let mut report = report.field(format_args!("{REQUIRED}.nodeSelectorTerms"));
         if required.node_selector_terms.is_empty() {
-            report.add(Violation::required(&path, "must have at least one node selector term"));
+            report.required("must have at least one node selector term");
         }
         for (index, term) in required.node_selector_terms.iter().enumerate() {
-            selectors::nodes(term, false, &format!("{path}[{index}]"), report);
+            selectors::nodes(term, Expressions::RequiredNodes, &mut report.item(index));
         }
     }
     let preferred = affinity.preferred_during_scheduling_ignored_during_execution.iter().flatten();
     for (index, term) in preferred.enumerate() {
-        let path = format!("{path}.{PREFERRED}[{index}]");
-        weight(term.weight, &path, report);
-        selectors::nodes(&term.preference, true, &format!("{path}.preference"), report);
+        let mut report = report.field(format_args!("{PREFERRED}[{index}]"));
+        check_weight(term.weight, &mut report);
+        selectors::nodes(&term.preference, Expressions::PreferredNodes, &mut report.field("preference"));
     }
 }
 
-fn of_pods(path: &str, found: PodTerm<'_>, report: &mut Report<'_>) {
-    match found {
-        PodTerm::Required(required) => term(required, path, report),
-        PodTerm::Preferred(preferred) => {
-            weight(preferred.weight, path, report);
-            term(&preferred.pod_affinity_term, &format!("{path}.podAffinityTerm"), report);
-        }
-    }
-}
-
-fn weight(weight: i32, path: &str, report: &mut Report<'_>) {
+fn check_weight(weight: i32, report: &mut Report<'_>) {
     if !(1..=100).contains(&weight) {
-        report.add(Violation::invalid(format!("{path}.weight"), &weight, "must be in the range 1-100"));
+        report.field("weight").invalid(&weight, "must be in the range 1-100");
     }
 }
 
-fn term(term: &PodAffinityTerm, path: &str, report: &mut Report<'_>) {
+fn of_pods(term: &PodAffinityTerm, report: &mut Report<'_>) {
     let selector = term.label_selector.as_ref();
-    selectors::labels(selector, &format!("{path}.labelSelector"), report);
-    selectors::labels(term.namespace_selector.as_ref(), &format!("{path}.namespaceSelector"), report);
+    selectors::labels(selector, &mut report.field("labelSelector"));
+    selectors::labels(term.namespace_selector.as_ref(), &mut report.field("namespaceSelector"));
     for name in term.namespaces.iter().flatten() {
-        report.each(&format!("{path}.namespace"), name, syntax::dns_1123_label(name));
+        report.field("namespace").each(name, syntax::dns_1123_label(name));
     }
-    let wanted = term.match_label_keys.as_deref().unwrap_or_default();
-    let unwanted = term.mismatch_label_keys.as_deref().unwrap_or_default();
-    selectors::label_keys(wanted, selector, &format!("{path}.matchLabelKeys"), report);
-    selectors::label_keys(unwanted, selector, &format!("{path}.mismatchLabelKeys"), report);
-    selectors::wanted_once(wanted, unwanted, selector, &format!("{path}.matchLabelKeys"), report);
-    let (key, field) = (term.topology_key.as_str(), format!("{path}.topologyKey"));
-    if key.is_empty() {
-        report.add(Violation::required(field, "can not be empty"));
+    let matched = term.match_label_keys.as_deref().unwrap_or_default();
+    let mismatched = term.mismatch_label_keys.as_deref().unwrap_or_default();
+    selectors::label_keys(matched, selector, &mut report.field("matchLabelKeys"));
+    selectors::label_keys(mismatched, selector, &mut report.field("mismatchLabelKeys"));
+    selectors::matched_once(matched, mismatched, selector, &mut report.field("matchLabelKeys"));
+    let mut report = report.field("topologyKey");
+    if term.topology_key.is_empty() {
+        report.required("can not be empty");
     } else {
-        report.each(&field, key, syntax::qualified_name(key));
+        report.each(&term.topology_key, syntax::qualified_name(&term.topology_key));
     }
 }
 
@@ -101,10 +93,10 @@ fn term(term: &PodAffinityTerm, path: &str, report: &mut Report<'_>) {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::judged;
+    use super::super::messages;
 
     fn of(affinity: &Value) -> Vec<String> {
-        judged(json!({"protocol": "raft", "affinity": affinity}))
+        messages(json!({"protocol": "raft", "affinity": affinity}))
     }
 
     #[test]

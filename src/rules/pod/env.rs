@@ -2,10 +2,9 @@
 
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, ResourceFieldSelector};
 
-use super::Report;
-use crate::rules::quantity::Quantity;
+use crate::rules::quantity::{Quantity, TOO_LARGE};
+use crate::rules::report::Report;
 use crate::rules::syntax;
-use crate::rules::violation::Violation;
 
 /// What a variable can be of the pod's own fields, in the order in which messages have them.
 const FIELDS: [&str; 9] = [
@@ -34,28 +33,29 @@ const RESOURCES: [&str; 6] = [
 const CPU_DIVISORS: &[&str] = &["1m", "1"];
 const BYTE_DIVISORS: &[&str] = &["1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"];
 
-pub(super) fn check(env: &[EnvVar], path: &str, report: &mut Report<'_>) {
+pub(super) fn check(env: &[EnvVar], report: &mut Report<'_>) {
     for (index, variable) in env.iter().enumerate() {
-        report.no_nul(format!("{path}[{index}].value"), variable.value.as_ref());
+        let mut report = report.item(index);
+        report.field("value").no_nul(variable.value.as_ref());
         if let Some(source) = &variable.value_from {
-            let valued = variable.value.as_deref().is_some_and(|value| !value.is_empty());
-            check_source(source, valued, &format!("{path}[{index}].valueFrom"), report);
+            let has_value = variable.value.as_deref().is_some_and(|value| !value.is_empty());
+            check_source(source, has_value, &mut report.field("valueFrom"));
         }
     }
 }
 
-fn check_source(source: &EnvVarSource, valued: bool, path: &str, report: &mut Report<'_>) {
+fn check_source(source: &EnvVarSource, has_value: bool, report: &mut Report<'_>) {
     if let Some(field) = &source.field_ref {
-        field_ref(field, &format!("{path}.fieldRef"), report);
+        field_ref(field, &mut report.field("fieldRef"));
     }
     if let Some(resource) = &source.resource_field_ref {
-        resource_ref(resource, &format!("{path}.resourceFieldRef"), report);
+        resource_ref(resource, &mut report.field("resourceFieldRef"));
     }
     if let Some(entry) = &source.config_map_key_ref {
-        key_ref(&entry.name, &entry.key, &format!("{path}.configMapKeyRef"), report);
+        key_ref(&entry.name, &entry.key, &mut report.field("configMapKeyRef"));
     }
     if let Some(entry) = &source.secret_key_ref {
-        key_ref(&entry.name, &entry.key, &format!("{path}.secretKeyRef"), report);
+        key_ref(&entry.name, &entry.key, &mut report.field("secretKeyRef"));
     }
     let given = [
         source.field_ref.is_some(),
@@ -65,47 +65,45 @@ fn check_source(source: &EnvVarSource, valued: bool, path: &str, report: &mut Re
     ];
     let wrong = match given.into_iter().filter(|given| *given).count() {
         0 => "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`",
-        _ if valued => "may not be specified when `value` is not empty",
+        _ if has_value => "may not be specified when `value` is not empty",
         1 => return,
         _ => "may not have more than one field specified at a time",
     };
-    report.add(Violation::invalid(path, &"", wrong));
+    report.invalid(&"", wrong);
 }
 
-fn key_ref(name: &str, key: &str, path: &str, report: &mut Report<'_>) {
-    report.each(&format!("{path}.name"), name, syntax::dns_1123_subdomain(name));
-    let field = format!("{path}.key");
+fn key_ref(name: &str, key: &str, report: &mut Report<'_>) {
+    report.field("name").each(name, syntax::dns_1123_subdomain(name));
+    let mut report = report.field("key");
     if key.is_empty() {
-        report.add(Violation::required(field, ""));
+        report.required("");
     } else {
-        report.each(&field, key, syntax::config_map_key(key));
+        report.each(key, syntax::config_map_key(key));
     }
 }
 
-fn field_ref(reference: &ObjectFieldSelector, path: &str, report: &mut Report<'_>) {
-    let field = format!("{path}.fieldPath");
+fn field_ref(reference: &ObjectFieldSelector, report: &mut Report<'_>) {
     let given = reference.field_path.as_str();
     let version = reference.api_version.as_deref().filter(|version| !version.is_empty()).unwrap_or("v1");
     if given.is_empty() {
-        report.add(Violation::required(field, ""));
+        report.field("fieldPath").required("");
         return;
     }
-    let mut unconvertible = |detail: String| {
-        report.add(Violation::invalid(field.clone(), &given, format!("error converting fieldPath: {detail}")));
-    };
+    let mut unconvertible =
+        |detail: String| report.field("fieldPath").invalid(&given, format!("error converting fieldPath: {detail}"));
     if version != "v1" {
         return unconvertible(format!("unsupported pod version: {version}"));
     }
     match subscripted(given) {
         Some(("metadata.annotations", key)) => {
             let key = key.to_lowercase();
-            report.each(path, &key, syntax::qualified_name(&key));
+            report.each(&key, syntax::qualified_name(&key));
         }
-        Some(("metadata.labels", key)) => report.each(path, key, syntax::qualified_name(key)),
+        Some(("metadata.labels", key)) => report.each(key, syntax::qualified_name(key)),
         Some(_) => unconvertible(format!("field label does not support subscript: {given}")),
         // An old name of the field.
         None if given == "spec.host" => {}
-        None if OTHER_FIELDS.contains(&given) => report.supported(field, given, &FIELDS),
+        None if OTHER_FIELDS.contains(&given) => report.field("fieldPath").supported(given, &FIELDS),
         None if !FIELDS.contains(&given) => unconvertible(format!("field label not supported: {given}")),
         None => {}
     }
@@ -116,39 +114,33 @@ fn subscripted(path: &str) -> Option<(&str, &str)> {
     path.strip_suffix("']")?.split_once("['").filter(|(path, _)| !path.is_empty())
 }
 
-fn resource_ref(reference: &ResourceFieldSelector, path: &str, report: &mut Report<'_>) {
+fn resource_ref(reference: &ResourceFieldSelector, report: &mut Report<'_>) {
     let resource = reference.resource.as_str();
     let huge = ["limits.hugepages-", "requests.hugepages-"].iter().any(|prefix| resource.starts_with(prefix));
-    let field = format!("{path}.resource");
     if resource.is_empty() {
-        report.add(Violation::required(field, ""));
+        report.field("resource").required("");
     } else if !huge {
-        report.supported(field, resource, &RESOURCES);
+        report.field("resource").supported(resource, &RESOURCES);
     }
     let Some(divisor) = &reference.divisor else { return };
-    let field = format!("{path}.divisor");
+    let mut report = report.field("divisor");
     let divisor = match Quantity::read(&divisor.0) {
         Ok(divisor) => divisor,
         Err(why) => {
-            let detail = why.words("must be a quantity, for instance 1m or 1Mi");
-            report.add(Violation::invalid(field, &divisor.0, detail));
-            return;
+            return report.invalid(&divisor.0, why.select("must be a quantity, for instance 1m or 1Mi", TOO_LARGE));
         }
     };
-    let (supported, detail) = match resource {
+    let kind = ["limits.", "requests."].iter().find_map(|prefix| resource.strip_prefix(prefix)).unwrap_or_default();
+    let (supported, detail) = match kind {
         _ if divisor.is_zero() => return,
-        "limits.cpu" | "requests.cpu" => {
-            (CPU_DIVISORS, "only divisor's values 1m and 1 are supported with the cpu resource".to_owned())
-        }
-        "limits.memory" | "requests.memory" => (BYTE_DIVISORS, of_bytes("memory")),
-        "limits.ephemeral-storage" | "requests.ephemeral-storage" => {
-            (BYTE_DIVISORS, of_bytes("local ephemeral storage"))
-        }
+        "cpu" => (CPU_DIVISORS, "only divisor's values 1m and 1 are supported with the cpu resource".to_owned()),
+        "memory" => (BYTE_DIVISORS, of_bytes("memory")),
+        "ephemeral-storage" => (BYTE_DIVISORS, of_bytes("local ephemeral storage")),
         _ if huge => (BYTE_DIVISORS, of_bytes("hugepages")),
         _ => return,
     };
     if !supported.contains(&divisor.canonical().as_str()) {
-        report.add(Violation::invalid(field, &resource, detail));
+        report.invalid(&resource, detail);
     }
 }
 
@@ -160,11 +152,11 @@ fn of_bytes(resource: &str) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::super::judged;
+    use super::super::messages;
 
     #[test]
     fn a_variable_has_one_source_that_exists() {
-        let of = |value: &serde_json::Value| judged(json!({"protocol": "raft", "env": [value]}));
+        let of = |value: &serde_json::Value| messages(json!({"protocol": "raft", "env": [value]}));
         let field = |path: &str| json!({"name": "A", "valueFrom": {"fieldRef": {"fieldPath": path}}});
         for path in ["metadata.name", "metadata.labels['a/b']", "spec.host", "status.podIPs"] {
             assert!(of(&field(path)).is_empty(), "{path}");

@@ -5,15 +5,14 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Written;
 
-use super::Report;
-use crate::rules::quantity::Quantity;
+use crate::rules::quantity::{Quantity, TOO_LARGE};
+use crate::rules::report::Report;
 use crate::rules::syntax;
-use crate::rules::violation::Violation;
 
 const HUGE_PAGES: &str = "hugepages-";
-/// What begins the names of resources in a quota.
+/// Prefix of the names of resources in a quota.
 const REQUESTS: &str = "requests.";
-/// Resources that a container can have by a short name.
+/// Resources of containers without a domain.
 const OF_CONTAINERS: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 /// Resources that are counted, in quotas only.
 const COUNTED: [&str; 9] = [
@@ -41,11 +40,10 @@ const OF_QUOTAS: [&str; 8] = [
 
 type Amounts<'a> = BTreeMap<&'a str, Quantity>;
 
-pub(super) fn check(resources: &ResourceRequirements, path: &str, report: &mut Report<'_>) {
-    let limits = amounts(resources.limits.as_ref(), &format!("{path}.limits"), report);
-    let requests = amounts(resources.requests.as_ref(), &format!("{path}.requests"), report);
+pub(super) fn check(resources: &ResourceRequirements, report: &mut Report<'_>) {
+    let limits = amounts(resources.limits.as_ref(), &mut report.field("limits"));
+    let requests = amounts(resources.requests.as_ref(), &mut report.field("requests"));
     for (name, requested) in &requests {
-        let field = format!("{path}.requests");
         match limits.get(name) {
             Some(limit) if requested.same_amount(*limit) => {}
             Some(limit) => {
@@ -55,81 +53,73 @@ pub(super) fn check(resources: &ResourceRequirements, path: &str, report: &mut R
                     (true, false) => continue,
                 };
                 let detail = format!("must be {relation} {name} limit of {}", limit.canonical());
-                report.add(Violation::invalid(field, &requested.canonical(), detail));
+                report.field("requests").invalid(&requested.canonical(), detail);
             }
-            None if !is_divisible(name) && !written(resources.limits.as_ref(), name) => {
-                let detail = "Limit must be set for non overcommitable resources";
-                report.add(Violation::required(format!("{path}.limits"), detail));
+            None if !is_divisible(name) && !resources.limits.iter().any(|limits| limits.contains_key(*name)) => {
+                report.field("limits").required("Limit must be set for non overcommitable resources");
             }
             None => {}
         }
     }
     let any = |is: fn(&str) -> bool| limits.keys().chain(requests.keys()).any(|name| is(name));
     if any(is_huge) && !any(|name| name == "cpu" || name == "memory") {
-        report.add(Violation::forbidden(path, "HugePages require cpu or memory"));
+        report.forbidden("HugePages require cpu or memory");
     }
     for (index, claim) in resources.claims.iter().flatten().enumerate() {
-        let field = format!("{path}.claims[{index}]");
+        let mut report = report.field(format_args!("claims[{index}]"));
         if claim.name.is_empty() {
-            report.add(Violation::required(format!("{field}.name"), ""));
+            report.field("name").required("");
         } else {
-            let detail = "must be one of the names in pod.spec.resourceClaims which is empty";
-            report.add(Violation::not_found(field, &claim.name, detail));
+            report.not_found(&claim.name, "must be one of the names in pod.spec.resourceClaims which is empty");
         }
     }
-}
-
-fn written(amounts: Option<&BTreeMap<String, Written>>, name: &str) -> bool {
-    amounts.is_some_and(|amounts| amounts.contains_key(name))
 }
 
 /// The amounts by resource, as Kubernetes rounds them; what cannot be read is reported and left out.
-fn amounts<'a>(amounts: Option<&'a BTreeMap<String, Written>>, path: &str, report: &mut Report<'_>) -> Amounts<'a> {
+fn amounts<'a>(amounts: Option<&'a BTreeMap<String, Written>>, report: &mut Report<'_>) -> Amounts<'a> {
     let mut read = Amounts::new();
     for (name, amount) in amounts.into_iter().flatten() {
-        let field = format!("{path}[{name}]");
-        check_name(name, &field, report);
+        let mut report = report.item(name);
+        check_name(name, &mut report);
         let amount = match Quantity::read(&amount.0) {
             Ok(amount) => amount.rounded_to_milli(),
             Err(why) => {
-                let detail = why.words("must be a quantity, for instance 500m or 2Gi");
-                report.add(Violation::invalid(field, &amount.0, detail));
+                report.invalid(&amount.0, why.select("must be a quantity, for instance 500m or 2Gi", TOO_LARGE));
                 continue;
             }
         };
-        let mut wrong = |detail: String| report.add(Violation::invalid(field.clone(), &amount.canonical(), detail));
+        let written = amount.canonical();
         if amount.is_negative() {
-            wrong("must be greater than or equal to 0".to_owned());
+            report.invalid(&written, "must be greater than or equal to 0");
         }
         if (is_extended(name) || COUNTED.contains(&name.as_str())) && !amount.is_whole() {
-            wrong("must be an integer".to_owned());
+            report.invalid(&written, "must be an integer");
         }
         if is_huge(name) && !is_multiple(name, amount) {
-            wrong(format!("{} is not positive integer multiple of {name}", amount.canonical()));
+            report.invalid(&written, format!("{written} is not positive integer multiple of {name}"));
         }
         read.insert(name.as_str(), amount);
     }
     read
 }
 
-fn check_name(name: &str, field: &str, report: &mut Report<'_>) {
+fn check_name(name: &str, report: &mut Report<'_>) {
     let wrong = syntax::qualified_name(name);
     let well_formed = wrong.is_empty();
-    report.each(field, name, wrong);
-    let mut wrong = |detail: &str| report.add(Violation::invalid(field, &name, detail));
+    report.each(name, wrong);
     if name.contains('/') {
         if !is_native(name) && !is_extended(name) {
-            wrong("doesn't follow extended resource name standard");
+            report.invalid(&name, "doesn't follow extended resource name standard");
         }
         return;
     }
     let of_container = OF_CONTAINERS.contains(&name) || is_huge(name);
     let of_quota = COUNTED.contains(&name) || OF_QUOTAS.contains(&name) || name.starts_with("requests.hugepages-");
     if well_formed && !of_container && !of_quota {
-        wrong("must be a standard resource type or fully qualified");
+        report.invalid(&name, "must be a standard resource type or fully qualified");
     }
     if !of_container {
-        wrong("must be a standard resource for containers");
+        report.invalid(&name, "must be a standard resource for containers");
     }
 }
 
@@ -142,12 +132,12 @@ fn is_native(name: &str) -> bool {
     !name.contains('/') || name.contains("kubernetes.io/")
 }
 
-/// Whether a resource is one that a device plugin or an operator counts.
+/// Whether a resource is an extended one, of a device plugin or an operator.
 fn is_extended(name: &str) -> bool {
     !is_native(name) && !name.starts_with(REQUESTS) && syntax::qualified_name(&format!("{REQUESTS}{name}")).is_empty()
 }
 
-/// Whether a container may ask for less of a resource than its limit.
+/// Whether a request may be less than the limit.
 fn is_divisible(name: &str) -> bool {
     is_native(name) && !is_huge(name)
 }
@@ -161,10 +151,10 @@ fn is_multiple(name: &str, amount: Quantity) -> bool {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::judged;
+    use super::super::messages;
 
     fn of(resources: &Value) -> Vec<String> {
-        judged(json!({"protocol": "raft", "resources": resources}))
+        messages(json!({"protocol": "raft", "resources": resources}))
     }
 
     #[test]

@@ -4,10 +4,10 @@ use k8s_openapi::api::core::v1::{
     AppArmorProfile, PodSecurityContext, SELinuxOptions, SeccompProfile, SecurityContext, Sysctl,
 };
 
-use super::{Report, windows};
+use super::windows;
 use crate::api::TemplateSpec;
+use crate::rules::report::Report;
 use crate::rules::syntax;
-use crate::rules::violation::Violation;
 
 const UNMASKED: &str = "Unmasked";
 const LOCALHOST: &str = "Localhost";
@@ -18,38 +18,35 @@ const MAX_SYSCTL: usize = 253;
 const SYSCTL: &str = "must have at most 253 characters and match regex \
                       ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
 
-pub(super) fn check(spec: &TemplateSpec, path: &str, report: &mut Report<'_>) {
+pub(super) fn check(spec: &TemplateSpec, report: &mut Report<'_>) {
     let (pod, container) = (spec.pod_security_context.as_ref(), spec.security_context.as_ref());
-    let (of_pod, of_container) = (format!("{path}.podSecurityContext"), format!("{path}.securityContext"));
     if let Some(context) = container {
-        check_container(context, &of_container, report);
+        check_container(context, &mut report.field("securityContext"));
     }
     if let Some(context) = pod {
-        check_pod(context, &of_pod, report);
+        check_pod(context, &mut report.field("podSecurityContext"));
     }
-    let pod = pod.and_then(|context| context.windows_options.as_ref());
-    let container = container.and_then(|context| context.windows_options.as_ref());
-    windows::host_process((pod, &of_pod), (container, &of_container), report);
+    let of_pod = pod.and_then(|context| context.windows_options.as_ref()?.host_process);
+    let of_container = container.and_then(|context| context.windows_options.as_ref()?.host_process);
+    windows::host_process(of_pod, of_container, report);
 }
 
-fn check_container(context: &SecurityContext, path: &str, report: &mut Report<'_>) {
-    id(context.run_as_user, format!("{path}.runAsUser"), report);
-    id(context.run_as_group, format!("{path}.runAsGroup"), report);
+fn check_container(context: &SecurityContext, report: &mut Report<'_>) {
+    id(context.run_as_user, &mut report.field("runAsUser"));
+    id(context.run_as_group, &mut report.field("runAsGroup"));
     if let Some(mount) = &context.proc_mount {
-        let field = format!("{path}.procMount");
+        let mut report = report.field("procMount");
         if mount == UNMASKED {
-            report.add(Violation::invalid(field, mount, "`hostUsers` must be false to use `Unmasked`"));
+            report.invalid(mount, "`hostUsers` must be false to use `Unmasked`");
         } else {
-            report.supported(field, mount, &["Default", UNMASKED]);
+            report.supported(mount, &["Default", UNMASKED]);
         }
     }
-    seccomp(context.seccomp_profile.as_ref(), path, report);
-    se_linux(context.se_linux_options.as_ref(), path, report);
+    seccomp(context.seccomp_profile.as_ref(), report);
+    se_linux(context.se_linux_options.as_ref(), report);
     if context.allow_privilege_escalation == Some(false) {
-        let mut wrong = |what: &str| {
-            let detail = format!("cannot set `allowPrivilegeEscalation` to false and {what}");
-            report.add(Violation::invalid(path, &"", detail));
-        };
+        let mut wrong =
+            |what: &str| report.invalid(&"", format!("cannot set `allowPrivilegeEscalation` to false and {what}"));
         if context.privileged == Some(true) {
             wrong("`privileged` to true");
         }
@@ -58,63 +55,60 @@ fn check_container(context: &SecurityContext, path: &str, report: &mut Report<'_
             wrong("`capabilities.Add` CAP_SYS_ADMIN");
         }
     }
-    windows::check(context.windows_options.as_ref(), path, report);
-    app_armor(context.app_armor_profile.as_ref(), path, report);
+    windows::check(context.windows_options.as_ref(), report);
+    app_armor(context.app_armor_profile.as_ref(), report);
 }
 
 /// `SELinux` labels are arguments of the container's runtime.
-fn se_linux(options: Option<&SELinuxOptions>, path: &str, report: &mut Report<'_>) {
-    let Some(options) = options else { return };
-    for (field, text) in
-        [("level", &options.level), ("role", &options.role), ("type", &options.type_), ("user", &options.user)]
-    {
-        report.no_nul(format!("{path}.seLinuxOptions.{field}"), text.as_ref());
+fn se_linux(options: Option<&SELinuxOptions>, report: &mut Report<'_>) {
+    let Some(SELinuxOptions { level, role, type_, user }) = options else { return };
+    for (field, text) in [("level", level), ("role", role), ("type", type_), ("user", user)] {
+        report.field(format_args!("seLinuxOptions.{field}")).no_nul(text.as_ref());
     }
 }
 
-fn check_pod(context: &PodSecurityContext, path: &str, report: &mut Report<'_>) {
-    id(context.fs_group, format!("{path}.fsGroup"), report);
-    id(context.run_as_user, format!("{path}.runAsUser"), report);
-    id(context.run_as_group, format!("{path}.runAsGroup"), report);
+fn check_pod(context: &PodSecurityContext, report: &mut Report<'_>) {
+    id(context.fs_group, &mut report.field("fsGroup"));
+    id(context.run_as_user, &mut report.field("runAsUser"));
+    id(context.run_as_group, &mut report.field("runAsGroup"));
     for (index, group) in context.supplemental_groups.iter().flatten().enumerate() {
-        id(Some(*group), format!("{path}.supplementalGroups[{index}]"), report);
+        id(Some(*group), &mut report.field(format_args!("supplementalGroups[{index}]")));
     }
-    sysctls(context.sysctls.as_deref().unwrap_or_default(), &format!("{path}.sysctls"), report);
-    let choices: [(&str, Option<&String>, &[&str]); 3] = [
-        ("fsGroupChangePolicy", context.fs_group_change_policy.as_ref(), &["Always", "OnRootMismatch"]),
-        ("supplementalGroupsPolicy", context.supplemental_groups_policy.as_ref(), &["Merge", "Strict"]),
+    sysctls(context.sysctls.as_deref().unwrap_or_default(), &mut report.field("sysctls"));
+    let choices = [
+        ("fsGroupChangePolicy", &context.fs_group_change_policy, ["Always", "OnRootMismatch"]),
+        ("supplementalGroupsPolicy", &context.supplemental_groups_policy, ["Merge", "Strict"]),
         // Some clusters have only the latter.
-        ("seLinuxChangePolicy", context.se_linux_change_policy.as_ref(), &["MountOption", "Recursive"]),
+        ("seLinuxChangePolicy", &context.se_linux_change_policy, ["MountOption", "Recursive"]),
     ];
     for (field, choice, supported) in choices {
-        if let Some(choice) = choice {
-            report.supported(format!("{path}.{field}"), choice, supported);
-        }
+        report.field(field).supported_if_given(choice.as_deref(), &supported);
     }
-    seccomp(context.seccomp_profile.as_ref(), path, report);
-    se_linux(context.se_linux_options.as_ref(), path, report);
-    windows::check(context.windows_options.as_ref(), path, report);
-    app_armor(context.app_armor_profile.as_ref(), path, report);
+    seccomp(context.seccomp_profile.as_ref(), report);
+    se_linux(context.se_linux_options.as_ref(), report);
+    windows::check(context.windows_options.as_ref(), report);
+    app_armor(context.app_armor_profile.as_ref(), report);
 }
 
 /// The number of a user or of a group.
-fn id(id: Option<i64>, field: String, report: &mut Report<'_>) {
+fn id(id: Option<i64>, report: &mut Report<'_>) {
     if let Some(id) = id.filter(|id| !(0..=i64::from(i32::MAX)).contains(id)) {
-        report.add(Violation::invalid(field, &id, format!("must be between 0 and {}, inclusive", i32::MAX)));
+        report.invalid(&id, format!("must be between 0 and {}, inclusive", i32::MAX));
     }
 }
 
-fn sysctls(sysctls: &[Sysctl], path: &str, report: &mut Report<'_>) {
+fn sysctls(sysctls: &[Sysctl], report: &mut Report<'_>) {
     let mut known = std::collections::HashSet::new();
     for (index, sysctl) in sysctls.iter().enumerate() {
-        let (name, field) = (sysctl.name.as_str(), format!("{path}[{index}].name"));
-        report.no_nul(format!("{path}[{index}].value"), Some(&sysctl.value));
+        let (name, mut report) = (sysctl.name.as_str(), report.item(index));
+        report.field("value").no_nul(Some(&sysctl.value));
+        let mut report = report.field("name");
         if name.is_empty() {
-            report.add(Violation::required(field, ""));
+            report.required("");
         } else if !is_sysctl(name) {
-            report.add(Violation::invalid(field, &name, SYSCTL));
+            report.invalid(&name, SYSCTL);
         } else if !known.insert(name) {
-            report.add(Violation::duplicate(field, name));
+            report.duplicate(name);
         }
     }
 }
@@ -125,57 +119,48 @@ fn is_sysctl(name: &str) -> bool {
     name.len() <= MAX_SYSCTL && name.split(['.', '/']).all(segment)
 }
 
-fn seccomp(profile: Option<&SeccompProfile>, path: &str, report: &mut Report<'_>) {
+fn seccomp(profile: Option<&SeccompProfile>, report: &mut Report<'_>) {
     let Some(profile) = profile else { return };
-    let path = format!("{path}.seccompProfile");
+    let mut report = report.field("seccompProfile");
     let kind = profile.type_.as_str();
     if kind.is_empty() {
-        let detail = "type is required when seccompProfile is set";
-        report.add(Violation::required(format!("{path}.type"), detail));
+        report.field("type").required("type is required when seccompProfile is set");
     } else {
-        report.supported(format!("{path}.type"), kind, &PROFILES);
+        report.field("type").supported(kind, &PROFILES);
     }
-    let field = format!("{path}.localhostProfile");
+    let mut report = report.field("localhostProfile");
     match (kind == LOCALHOST, &profile.localhost_profile) {
-        (true, None) => report.add(Violation::required(field, "must be set when seccomp type is Localhost")),
+        (true, None) => report.required("must be set when seccomp type is Localhost"),
         (true, Some(file)) => {
-            report.each(&field, file, syntax::local_path(file));
-            report.no_nul(field, Some(file));
+            report.each(file, syntax::local_path(file));
+            report.no_nul(Some(file));
         }
-        (false, Some(_)) => {
-            report.add(Violation::invalid(field, &"", "can only be set when seccomp type is Localhost"));
-        }
+        (false, Some(_)) => report.invalid(&"", "can only be set when seccomp type is Localhost"),
         (false, None) => {}
     }
 }
 
-fn app_armor(profile: Option<&AppArmorProfile>, path: &str, report: &mut Report<'_>) {
+fn app_armor(profile: Option<&AppArmorProfile>, report: &mut Report<'_>) {
     let Some(profile) = profile else { return };
-    let path = format!("{path}.appArmorProfile");
-    let field = format!("{path}.localhostProfile");
-    let name = profile.localhost_profile.as_deref();
-    match (profile.type_.as_str(), name) {
-        (LOCALHOST, None | Some("")) => {
-            report.add(Violation::required(field, "must be set when AppArmor type is Localhost"));
-        }
-        (LOCALHOST, Some(name)) => {
+    let mut report = report.field("appArmorProfile");
+    match (profile.type_.as_str(), &profile.localhost_profile) {
+        (LOCALHOST, Some(name)) if !name.is_empty() => {
+            let mut report = report.field("localhostProfile");
             if name.trim() != name {
-                report.add(Violation::invalid(&field, &name, "must not be padded with whitespace"));
+                report.invalid(name, "must not be padded with whitespace");
             }
             if name.len() > MAX_PROFILE {
-                report.add(Violation::too_long(&field, MAX_PROFILE));
+                report.too_long(MAX_PROFILE);
             }
-            report.no_nul(field, profile.localhost_profile.as_ref());
+            report.no_nul(Some(name));
         }
+        (LOCALHOST, _) => report.field("localhostProfile").required("must be set when AppArmor type is Localhost"),
         ("RuntimeDefault" | "Unconfined", Some(name)) => {
-            report.add(Violation::invalid(field, &name, "can only be set when AppArmor type is Localhost"));
+            report.field("localhostProfile").invalid(name, "can only be set when AppArmor type is Localhost");
         }
         ("RuntimeDefault" | "Unconfined", None) => {}
-        ("", _) => {
-            let detail = "type is required when appArmorProfile is set";
-            report.add(Violation::required(format!("{path}.type"), detail));
-        }
-        (other, _) => report.supported(format!("{path}.type"), other, &PROFILES),
+        ("", _) => report.field("type").required("type is required when appArmorProfile is set"),
+        (other, _) => report.field("type").supported(other, &PROFILES),
     }
 }
 
@@ -183,7 +168,7 @@ fn app_armor(profile: Option<&AppArmorProfile>, path: &str, report: &mut Report<
 mod tests {
     use serde_json::json;
 
-    use super::super::judged;
+    use super::super::messages;
 
     #[test]
     fn containers_do_not_contradict_themselves() {
@@ -207,7 +192,7 @@ mod tests {
             (json!({"seccompProfile": {"type": "Localhost", "localhostProfile": "\0"}}), 1),
             (json!({"seLinuxOptions": {"user": "\0", "level": "s0"}}), 1),
         ] {
-            let found = judged(json!({"protocol": "raft", "securityContext": context}));
+            let found = messages(json!({"protocol": "raft", "securityContext": context}));
             assert_eq!(found.len(), wrong, "{found:?}");
         }
     }
@@ -229,7 +214,7 @@ mod tests {
             (json!({"windowsOptions": {"hostProcess": true}}), 1),
             (json!({"sysctls": [{"name": "a"}, {"name": "b", "value": "1\0"}]}), 1),
         ] {
-            let found = judged(json!({"protocol": "raft", "podSecurityContext": context}));
+            let found = messages(json!({"protocol": "raft", "podSecurityContext": context}));
             assert_eq!(found.len(), wrong, "{found:?}");
         }
     }

@@ -1,119 +1,108 @@
 //! Selectors of pods and of nodes.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::Report;
+use crate::rules::report::Report;
 use crate::rules::syntax;
-use crate::rules::violation::Violation;
 
 const OPERATOR: &str = "not a valid selector operator";
-const SOME: &str = "must be specified when `operator` is 'In' or 'NotIn'";
-const NONE: &str = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
+
+/// What expressions over labels select.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expressions {
+    Pods,
+    RequiredNodes,
+    /// The values may be such that no label has.
+    PreferredNodes,
+}
 
 /// A selector of pods, or of namespaces, by their labels.
-pub(super) fn labels(selector: Option<&LabelSelector>, path: &str, report: &mut Report<'_>) {
+pub(super) fn labels(selector: Option<&LabelSelector>, report: &mut Report<'_>) {
     let Some(selector) = selector else { return };
-    if let Some(labels) = &selector.match_labels {
-        match_labels(labels, &format!("{path}.matchLabels"), report);
+    for (key, value) in selector.match_labels.iter().flatten() {
+        let mut report = report.field("matchLabels");
+        report.each(key, syntax::qualified_name(key));
+        report.each(value, syntax::label_value(value));
     }
     for (index, requirement) in selector.match_expressions.iter().flatten().enumerate() {
-        let path = format!("{path}.matchExpressions[{index}]");
         let values = requirement.values.as_deref().unwrap_or_default();
-        let field = format!("{path}.values");
-        match requirement.operator.as_str() {
-            "In" | "NotIn" if values.is_empty() => report.add(Violation::required(field, SOME)),
-            "Exists" | "DoesNotExist" if !values.is_empty() => report.add(Violation::forbidden(field, NONE)),
-            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
-            other => report.add(Violation::invalid(format!("{path}.operator"), &other, OPERATOR)),
-        }
-        key_and_values(&requirement.key, values, &path, report);
+        let mut report = report.field(format_args!("matchExpressions[{index}]"));
+        by_label((&requirement.key, &requirement.operator, values), Expressions::Pods, &mut report);
     }
 }
 
-fn match_labels(labels: &BTreeMap<String, String>, path: &str, report: &mut Report<'_>) {
-    for (key, value) in labels {
-        report.each(path, key, syntax::qualified_name(key));
-        report.each(path, value, syntax::label_value(value));
-    }
-}
-
-fn key_and_values(key: &str, values: &[String], path: &str, report: &mut Report<'_>) {
-    report.each(&format!("{path}.key"), key, syntax::qualified_name(key));
-    for (index, value) in values.iter().enumerate() {
-        report.each(&format!("{path}.values[{index}]"), value, syntax::label_value(value));
-    }
-}
-
-/// A term of a selector of nodes. What is only preferred may have values that no label has.
-pub(super) fn nodes(term: &NodeSelectorTerm, preferred: bool, path: &str, report: &mut Report<'_>) {
+/// A term of a selector of nodes.
+pub(super) fn nodes(term: &NodeSelectorTerm, of: Expressions, report: &mut Report<'_>) {
     for (index, requirement) in term.match_expressions.iter().flatten().enumerate() {
-        by_label(requirement, preferred, &format!("{path}.matchExpressions[{index}]"), report);
+        let values = requirement.values.as_deref().unwrap_or_default();
+        let mut report = report.field(format_args!("matchExpressions[{index}]"));
+        by_label((&requirement.key, &requirement.operator, values), of, &mut report);
     }
     for (index, requirement) in term.match_fields.iter().flatten().enumerate() {
-        by_field(requirement, &format!("{path}.matchFields[{index}]"), report);
+        by_field(requirement, &mut report.field(format_args!("matchFields[{index}]")));
     }
 }
 
-fn by_label(requirement: &NodeSelectorRequirement, preferred: bool, path: &str, report: &mut Report<'_>) {
-    let values = requirement.values.as_deref().unwrap_or_default();
-    let field = format!("{path}.values");
-    match requirement.operator.as_str() {
-        "In" | "NotIn" if values.is_empty() => report.add(Violation::required(field, SOME)),
-        "Exists" | "DoesNotExist" if !values.is_empty() => report.add(Violation::forbidden(field, NONE)),
-        "Gt" | "Lt" if values.len() != 1 => {
-            let detail = "must be specified single value when `operator` is 'Lt' or 'Gt'";
-            report.add(Violation::required(field, detail));
+fn by_label((key, operator, values): (&str, &str, &[String]), of: Expressions, report: &mut Report<'_>) {
+    let compares = of != Expressions::Pods;
+    match operator {
+        "In" | "NotIn" if values.is_empty() => {
+            report.field("values").required("must be specified when `operator` is 'In' or 'NotIn'");
         }
-        "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt" => {}
-        other => report.add(Violation::invalid(format!("{path}.operator"), &other, OPERATOR)),
+        "Exists" | "DoesNotExist" if !values.is_empty() => {
+            report.field("values").forbidden("may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+        }
+        "Gt" | "Lt" if compares && values.len() != 1 => {
+            report.field("values").required("must be specified single value when `operator` is 'Lt' or 'Gt'");
+        }
+        "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+        "Gt" | "Lt" if compares => {}
+        other => report.field("operator").invalid(&other, OPERATOR),
     }
-    let judged = if preferred { &[] } else { values };
-    key_and_values(&requirement.key, judged, path, report);
+    report.field("key").each(key, syntax::qualified_name(key));
+    if of != Expressions::PreferredNodes {
+        for (index, value) in values.iter().enumerate() {
+            report.field(format_args!("values[{index}]")).each(value, syntax::label_value(value));
+        }
+    }
 }
 
-fn by_field(requirement: &NodeSelectorRequirement, path: &str, report: &mut Report<'_>) {
+fn by_field(requirement: &NodeSelectorRequirement, report: &mut Report<'_>) {
     let values = requirement.values.as_deref().unwrap_or_default();
     match requirement.operator.as_str() {
         "In" | "NotIn" if values.len() != 1 => {
             let detail = "must be only one value when `operator` is 'In' or 'NotIn' for node field selector";
-            report.add(Violation::required(format!("{path}.values"), detail));
+            report.field("values").required(detail);
         }
         "In" | "NotIn" => {}
-        other => report.add(Violation::invalid(format!("{path}.operator"), &other, OPERATOR)),
+        other => report.field("operator").invalid(&other, OPERATOR),
     }
     if requirement.key != "metadata.name" {
-        let detail = "not a valid field selector key";
-        report.add(Violation::invalid(format!("{path}.key"), &requirement.key, detail));
+        report.field("key").invalid(&requirement.key, "not a valid field selector key");
         return;
     }
     for (index, value) in values.iter().enumerate() {
-        report.each(&format!("{path}.values[{index}]"), value, syntax::dns_1123_subdomain(value));
+        report.field(format_args!("values[{index}]")).each(value, syntax::dns_1123_subdomain(value));
     }
 }
 
 /// Keys of the pod's own labels whose values are added to a selector of pods.
-pub(super) fn label_keys(keys: &[String], selector: Option<&LabelSelector>, path: &str, report: &mut Report<'_>) {
-    if keys.is_empty() {
-        return;
-    }
-    if selector.is_none() {
-        report.add(Violation::forbidden(path, "must not be specified when labelSelector is not set"));
+pub(super) fn label_keys(keys: &[String], selector: Option<&LabelSelector>, report: &mut Report<'_>) {
+    if !keys.is_empty() && selector.is_none() {
+        report.forbidden("must not be specified when labelSelector is not set");
         return;
     }
     for (index, key) in keys.iter().enumerate() {
-        report.each(&format!("{path}[{index}]"), key, syntax::qualified_name(key));
+        report.item(index).each(key, syntax::qualified_name(key));
     }
 }
 
-/// Keys whose values are wanted may stand nowhere else.
-pub(super) fn wanted_once(
+/// Keys that are matched may occur nowhere else.
+pub(super) fn matched_once(
     keys: &[String],
     unwanted: &[String],
     selector: Option<&LabelSelector>,
-    path: &str,
     report: &mut Report<'_>,
 ) {
     let selects = |key: &String| {
@@ -128,7 +117,6 @@ pub(super) fn wanted_once(
             () if unwanted.contains(key) => "mismatchLabelKeys",
             () => continue,
         };
-        let detail = format!("exists in both matchLabelKeys and {other}");
-        report.add(Violation::invalid(format!("{path}[{index}]"), key, detail));
+        report.item(index).invalid(key, format!("exists in both matchLabelKeys and {other}"));
     }
 }

@@ -1,13 +1,13 @@
-//! What Kubernetes takes in the template of a StatefulSet and warns of, in its words.
+//! Kubernetes' own warnings about the template of a StatefulSet.
 
 use k8s_openapi::api::core::v1::{Affinity, LocalObjectReference, NodeSelectorTerm};
 
-use super::affinity::{PREFERRED, PodTerm, REQUIRED, for_each_pod_term};
+use super::affinity::{PREFERRED, REQUIRED, pod_terms};
 use crate::api::TemplateSpec;
 use crate::rules::quantity::Quantity;
 use crate::rules::syntax;
 
-/// Labels of nodes that have another name by now.
+/// Deprecated labels of nodes.
 const DEPRECATED: [(&str, &str); 8] = [
     ("beta.kubernetes.io/arch", "deprecated since v1.14; use \"kubernetes.io/arch\" instead"),
     ("beta.kubernetes.io/os", "deprecated since v1.14; use \"kubernetes.io/os\" instead"),
@@ -25,7 +25,7 @@ const DEPRECATED: [(&str, &str); 8] = [
 const BYTES: [&str; 2] = ["memory", "ephemeral-storage"];
 const NO_SELECTOR: &str = "labelSelector: a null labelSelector results in matching no pod";
 
-/// Warnings of the pods of a template that stands at `path`.
+/// Warnings about the pods of a template at `path`.
 pub(in crate::rules) fn warnings(spec: &TemplateSpec, path: &str) -> Vec<String> {
     let mut found = Vec::new();
     for key in spec.node_selector.iter().flat_map(|selector| selector.keys()) {
@@ -66,15 +66,10 @@ fn of_affinity(affinity: &Affinity, path: &str, found: &mut Vec<String>) {
             of_nodes(&term.preference, true, &format!("{path}.nodeAffinity.{PREFERRED}[{index}].preference"), found);
         }
     }
-    for_each_pod_term(affinity, path, |path, term| {
-        let (term, path) = match term {
-            PodTerm::Required(term) => (term, path.to_owned()),
-            PodTerm::Preferred(preferred) => (&preferred.pod_affinity_term, format!("{path}.podAffinityTerm")),
-        };
-        if term.label_selector.is_none() {
-            found.push(format!("{path}.{NO_SELECTOR}"));
-        }
-    });
+    for (term_path, weight, _) in pod_terms(affinity).filter(|(.., term)| term.label_selector.is_none()) {
+        let inner = if weight.is_some() { ".podAffinityTerm" } else { "" };
+        found.push(format!("{path}.{term_path}{inner}.{NO_SELECTOR}"));
+    }
 }
 
 fn of_nodes(term: &NodeSelectorTerm, with_values: bool, path: &str, found: &mut Vec<String>) {

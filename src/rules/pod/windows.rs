@@ -2,9 +2,8 @@
 
 use k8s_openapi::api::core::v1::WindowsSecurityContextOptions;
 
-use super::Report;
+use crate::rules::report::Report;
 use crate::rules::syntax;
-use crate::rules::violation::Violation;
 
 const MAX_CREDENTIALS: usize = 64 * 1024;
 const MAX_DOMAIN: usize = 256;
@@ -13,22 +12,22 @@ const MAX_NET_BIOS: usize = 15;
 const NOT_IN_NET_BIOS: &str = "\\/:*?\"<>|";
 const NOT_IN_USERS: &str = "\"/\\:;|=,+*?<>@[]";
 
-pub(super) fn check(options: Option<&WindowsSecurityContextOptions>, path: &str, report: &mut Report<'_>) {
+pub(super) fn check(options: Option<&WindowsSecurityContextOptions>, report: &mut Report<'_>) {
     let Some(options) = options else { return };
-    let path = format!("{path}.windowsOptions");
+    let mut report = report.field("windowsOptions");
     if let Some(name) = &options.gmsa_credential_spec_name {
-        report.each(&format!("{path}.gmsaCredentialSpecName"), name, syntax::dns_1123_subdomain(name));
+        report.field("gmsaCredentialSpecName").each(name, syntax::dns_1123_subdomain(name));
     }
     if let Some(spec) = &options.gmsa_credential_spec {
-        let field = format!("{path}.gmsaCredentialSpec");
+        let mut report = report.field("gmsaCredentialSpec");
         if spec.is_empty() {
-            report.add(Violation::invalid(field, spec, "gmsaCredentialSpec cannot be an empty string"));
+            report.invalid(spec, "gmsaCredentialSpec cannot be an empty string");
         } else if spec.len() > MAX_CREDENTIALS {
-            report.add(Violation::invalid(field, spec, "gmsaCredentialSpec size must be under 64 KiB"));
+            report.invalid(spec, "gmsaCredentialSpec size must be under 64 KiB");
         }
     }
     if let Some(name) = &options.run_as_user_name {
-        report.each(&format!("{path}.runAsUserName"), name, user_name(name));
+        report.field("runAsUserName").each(name, user_name(name));
     }
 }
 
@@ -76,25 +75,20 @@ fn is_dns(domain: &str) -> bool {
     domain.split('.').all(|label| label.len() <= 63 && syntax::encloses(label, outer, |c| outer(c) || c == '-'))
 }
 
-type At<'a> = (Option<&'a WindowsSecurityContextOptions>, &'a str);
-
-/// Processes of the host: the pod and its one container say the same, and the pods of a partition never have the host's
-/// network, without which there are none.
-pub(super) fn host_process(pod: At<'_>, container: At<'_>, report: &mut Report<'_>) {
-    let wanted = |(options, path): At<'_>| {
-        let wanted = options.and_then(|options| options.host_process)?;
-        Some((wanted, format!("{path}.windowsOptions.hostProcess")))
-    };
-    let (pod, container) = (wanted(pod), wanted(container));
-    if let (Some((of_pod, _)), Some((of_container, field))) = (&pod, &container)
+/// Host processes: the pod and its one container agree, and the pods of a partition never have the host's network, which
+/// host processes require.
+pub(super) fn host_process(pod: Option<bool>, container: Option<bool>, report: &mut Report<'_>) {
+    const FIELD: &str = "windowsOptions.hostProcess";
+    if let (Some(of_pod), Some(of_container)) = (pod, container)
         && of_pod != of_container
     {
         let detail = format!("pod hostProcess value must be identical if both are specified, was {of_pod}");
-        report.add(Violation::invalid(field, of_container, detail));
+        report.field("securityContext").field(FIELD).invalid(&of_container, detail);
     }
-    if let Some((true, field)) = container.or(pod) {
+    if container.or(pod) == Some(true) {
+        let context = if container.is_some() { "securityContext" } else { "podSecurityContext" };
         let detail = "hostNetwork must be true if pod contains any hostProcess containers";
-        report.add(Violation::invalid(field, &true, detail));
+        report.field(context).field(FIELD).invalid(&true, detail);
     }
 }
 

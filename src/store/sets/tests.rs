@@ -5,7 +5,7 @@ use hyper::{Request, Response};
 use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use tokio::time::advance;
+use tokio::time::{Instant, advance};
 use tokio_util::sync::CancellationToken;
 use tower::service_fn;
 
@@ -109,7 +109,7 @@ async fn next(reconciled: &mut mpsc::UnboundedReceiver<ObjectKey>) -> Option<Obj
 }
 
 async fn names(sets: &Sets) -> Vec<String> {
-    sets.all("ns", PATIENCE).await.unwrap().into_iter().map(|(name, _)| name).collect()
+    sets.all("ns").await.unwrap().into_iter().map(|(name, _)| name).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -148,35 +148,37 @@ async fn a_set_that_is_being_deleted_hides_none_that_was_made_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_listing_is_proved_and_never_older_than_own_writes() {
+async fn a_listing_comes_from_the_cache_and_has_every_own_write() {
     let server = Server::default();
-    server.store(&[set("a", 5)], 9);
     let (sets, _) = server.sets();
-    assert_eq!(names(&sets).await, ["a"]);
-    assert_eq!(server.asked().len(), 1);
-    sets.take(read(set("own", 11)));
-    assert_eq!(names(&sets).await, ["a", "own"], "though the proof is older");
+    let cache = &sets.0.caches.sets;
+    assert!(matches!(sets.all("ns").await, Err(Error::Unsynced)));
+    sets.0.caches.sets_freshness.synced();
+    sets.take(read(set("a", 5)));
+    for name in ["own", "deleted"] {
+        sets.take(read(set(name, 11)));
+    }
+    assert_eq!(names(&sets).await, ["a", "deleted", "own"]);
     assert!(server.asked().is_empty());
 
-    // A list of the watch that was made before and comes late.
-    server.store(&[set("a", 5), set("own", 11)], 11);
-    sets.0.caches.sets.retain(&HashSet::from([key("a")]), None, None);
+    // A list of the watch that began before they were created and comes late.
+    server.store(&[set("a", 5), set("own", 11)], 12);
+    cache.retain(&HashSet::from([key("a")]), None, ListAge::BegunAt(5));
     assert_eq!(names(&sets).await, ["a", "own"]);
-    assert_eq!(server.asked().len(), 1);
-
-    advance(PROOF + MOMENT).await;
-    server.store(&[set("own", 11), set("other", 13)], 14);
-    assert_eq!(names(&sets).await, ["other", "own"]);
-    assert_eq!(server.asked().len(), 1);
+    assert_eq!(server.asked().len(), 2);
+    assert_eq!(names(&sets).await, ["a", "own"]);
+    assert!(server.asked().is_empty(), "both are known");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_drops_what_is_gone_and_not_what_is_newer() {
+async fn a_complete_list_drops_what_is_gone_and_not_what_is_newer() {
     let server = Server::default();
     let (sets, mut reconciled) = server.sets();
+    sets.0.caches.sets_freshness.synced();
     sets.take(read(set("gone", 5)));
     sets.take(read(set("newer", 12)));
     server.store(&[], 9);
+    sets.read_all(&Scope::All).await;
     assert_eq!(names(&sets).await, ["newer"]);
     for _ in 0..2 {
         next(&mut reconciled).await.unwrap();
@@ -190,21 +192,18 @@ async fn a_list_drops_what_is_gone_and_not_what_is_newer() {
 async fn without_the_api_server_the_cache_answers_what_it_can() {
     let server = Server::default();
     let (sets, _) = server.sets();
-    server.set(true, false);
-    assert!(matches!(sets.all("ns", PATIENCE).await, Err(Error::Unsynced)), "it knows of nothing yet");
-    advance(PROOF + MOMENT).await;
-    sets.0.caches.sets_currency.synced();
+    sets.0.caches.sets_freshness.synced();
     sets.take(read(set("a", 5)));
+    server.set(true, false);
     assert_eq!(names(&sets).await, ["a"]);
     assert!(matches!(sets.find(&key("a")).await, Ok(Found::Set(_))));
-    assert!(matches!(sets.find(&key("b")).await, Err(Error::Read(_))));
+    assert!(matches!(sets.find(&key("b")).await, Err(Error::Api(_))));
     server.set(false, true);
-    advance(PROOF + MOMENT).await;
     let begun = Instant::now();
     assert_eq!(names(&sets).await, ["a"]);
-    assert_eq!(begun.elapsed(), PATIENCE);
-    assert!(matches!(sets.find(&key("b")).await, Err(Error::Read(_))));
-    assert!(begun.elapsed() <= PATIENCE + CALL_TIMEOUT + MOMENT, "{:?}", begun.elapsed());
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    assert!(matches!(sets.find(&key("b")).await, Err(Error::Api(_))));
+    assert!(begun.elapsed() <= CALL_TIMEOUT + MOMENT, "{:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -213,38 +212,38 @@ async fn a_deletion_is_waited_for_and_asked_about_if_the_watch_is_silent() {
     let (sets, _) = server.sets();
     sets.take(read(set("a", 5)));
     let (waiting, begun) = (sets.clone(), Instant::now());
-    let told = tokio::spawn(async move { waiting.gone(&key("a"), "a", PATIENCE).await });
+    let waits = tokio::spawn(async move { waiting.wait_until_gone(&key("a"), "a", PATIENCE).await });
     tokio::time::sleep(MOMENT).await;
-    assert!(!told.is_finished());
+    assert!(!waits.is_finished());
     sets.0.caches.sets.forget(&key("a"), 6);
-    told.await.unwrap();
+    waits.await.unwrap();
     assert!(begun.elapsed() < PATIENCE && server.asked().is_empty());
 
     sets.take(read(set("a", 7)));
-    sets.gone(&key("a"), "an earlier one", PATIENCE).await;
+    sets.wait_until_gone(&key("a"), "an earlier one", PATIENCE).await;
     assert!(server.asked().is_empty());
-    sets.gone(&key("a"), "a", PATIENCE).await;
+    sets.wait_until_gone(&key("a"), "a", PATIENCE).await;
     assert_eq!((server.asked().len(), sets.known(&key("a"))), (1, None));
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_interruption_of_the_watch_is_made_good_by_lists_and_by_nothing_else() {
+async fn after_an_interruption_the_sets_are_listed_until_that_succeeds_and_otherwise_never() {
     let server = Server::default();
     server.store(&[set("missed", 5)], 9);
     let (sets, _) = server.sets();
-    let currency = &sets.0.caches.sets_currency;
-    tokio::spawn(sets.clone().keep_current());
-    currency.synced();
+    let reporter = &sets.0.caches.sets_freshness;
+    tokio::spawn(sets.clone().confirm_after_interruptions());
+    reporter.synced();
     tokio::time::sleep(PATIENCE).await;
     assert!(server.asked().is_empty(), "nothing was interrupted");
 
     server.set(true, false);
-    currency.interrupted(None);
-    tokio::time::sleep(PROOF_RETRY * 3 + MOMENT).await;
-    assert_eq!(server.asked().len(), 4, "at once, and once a second");
-    assert!(!currency.subscribe().borrow().is_current());
+    reporter.interrupted(None);
+    tokio::time::sleep(CONFIRM_RETRY * 3 + MOMENT).await;
+    assert_eq!(server.asked().len(), 3, "once a second");
+    assert!(!reporter.subscribe().borrow().is_fresh());
     server.set(false, false);
-    currency.subscribe().wait_for(Standing::is_current).await.unwrap();
+    reporter.subscribe().wait_for(Freshness::is_fresh).await.unwrap();
     assert!(sets.known(&key("missed")).is_some());
     server.asked();
     tokio::time::sleep(PATIENCE).await;

@@ -85,7 +85,7 @@ pub fn atomix_2019() -> Result<&'static Path> {
 
 /// Atomix as it was in January 2020: a node, and a client for groups and locks.
 /// Its arguments are in `clients/atomix-2020/main.go`. The program `example`,
-/// which the README prints, lies beside it.
+/// which the documents print, lies beside it.
 ///
 /// # Errors
 ///

@@ -1,11 +1,11 @@
 //! Partitions go only with the user's consent, which works for the one change that it was given for.
 
-use std::fs;
 use std::process::Stdio;
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use webhook_tests::{Kubectl, Output, binaries, removal_consent};
+use webhook_tests::documents::document;
+use webhook_tests::{Kubectl, Output, commands_of, removal_consent};
 
 use crate::SOON;
 use crate::manifests::{raft, with};
@@ -234,19 +234,18 @@ fn a_removal_says_what_becomes_of_the_claims() {
 }
 
 #[test]
-fn the_readme_has_the_messages_and_its_commands_shrink_a_set() {
-    let readme = fs::read_to_string(binaries::workspace().join("README.md")).expect("a README");
+fn the_documents_have_the_messages_and_their_commands_shrink_a_set() {
+    let page = document("docs/rejections.md");
     let warning = REMOVAL.trim_start_matches("Warning: ").trim_end();
     for text in [&*refused(6, 17), &*used_up("4@12"), OLD_FORM, warning] {
-        assert!(readme.contains(&format!("{text}`")), "README.md lacks: {text}");
+        assert!(page.contains(&format!("{text}`")), "docs/rejections.md lacks: {text}");
     }
-    let mut blocks = readme.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
-    let commands = blocks.find(|block| block.contains(ALLOW)).expect("the commands");
+    let commands = commands_of("docs/operations.md", "Changing a set").swap_remove(0);
 
     let namespace = namespace("consent");
     let kubectl = namespace.kubectl();
     accepts(&kubectl, &of(6));
-    let output = kubectl.shell(commands);
+    let output = kubectl.shell(&commands);
     assert!(output.status.success(), "{commands}\n{}", output.stderr);
     assert_eq!(output.stderr, REMOVAL);
     assert_eq!(spec(&kubectl, "raft")["partitions"], 4);

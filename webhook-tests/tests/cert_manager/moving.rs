@@ -20,7 +20,7 @@ fn the_way_back_ends_in_what_the_manifest_says_and_replicas_are_ready() {
         !found[0]["webhooks"][0]["clientConfig"]["caBundle"].is_null()
     });
     kubectl.wait_until(&["secret", LEAF.secret], SOON, |found| !found.is_empty());
-    for commands in commands_of("certs/README.md", "Back to the self-signed authority") {
+    for commands in commands_of("docs/certificates.md", "Back to the self-signed authority") {
         let done = control_plane.kubectl().shell(&commands);
         assert!(done.status.success(), "{done:?}");
     }

@@ -11,8 +11,8 @@ use crate::wire;
 
 /// Rules, the page that explains them, and how many there are at least.
 const FILES: [(&str, &str, usize); 2] = [
-    (include_str!("../../../deploy/monitoring/certificates.yaml"), include_str!("../../../certs/README.md"), 9),
-    (include_str!("../../../deploy/monitoring/controller.yaml"), include_str!("../../../README.md"), 2),
+    (include_str!("../../../deploy/monitoring/certificates.yaml"), include_str!("../../../docs/certificates.md"), 9),
+    (include_str!("../../../deploy/monitoring/controller.yaml"), include_str!("../../../docs/operations.md"), 2),
 ];
 /// Labels that whoever scrapes adds.
 const SCRAPED: [&str; 2] = ["namespace", "instance"];

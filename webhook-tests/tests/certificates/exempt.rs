@@ -36,7 +36,11 @@ fn where_kube_system_is_exempt_from_webhooks_replicas_are_ready_and_authorities_
 
     let output = check(&ground, None, &[]);
     assert!(output.status.success(), "{}", output.stdout);
-    assert!(output.stdout.contains("trusts them; about kube-system it does not ask them"), "{}", output.stdout);
+    assert!(
+        output.stdout.contains("trusts them; it does not call them for objects of kube-system"),
+        "{}",
+        output.stdout
+    );
 
     ground.annotate("k8s.atomix.io/rotate-ca=a test");
     ground.await_generation(2);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use atomix_controller::admission::server::Limits;
 use serde_json::{Value, json};
+use webhook_tests::documents::document;
 use webhook_tests::{ControlPlane, Kubectl, MANIFEST, binaries};
 
 use crate::support::{SOON, items, text};
@@ -80,9 +81,9 @@ fn one_command_installs_everything_on_an_empty_cluster() {
     for line in OF_THE_SEED {
         assert!(lines.contains(&line), "{line}");
     }
-    // The README shows the same.
-    let readme = fs::read_to_string(binaries::workspace().join("README.md")).expect("a README");
-    assert!(readme.contains(&CREATED.join("\n")), "README.md shows something else");
+    // The documents show the same.
+    let page = document("docs/install.md");
+    assert!(page.contains(&CREATED.join("\n")), "docs/install.md shows something else");
 }
 
 #[test]

@@ -1,9 +1,9 @@
-//! Backup and restore, by the steps of the README.
+//! Backup and restore, by the steps of the documents.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use webhook_tests::{Kubectl, harness, readme_commands};
+use webhook_tests::{Kubectl, commands_of, harness};
 
 use crate::support::{SOON, await_ready, create_ready, is_ready, items, sandbox, text};
 
@@ -112,7 +112,7 @@ fn what_a_backup_tool_restores_is_adopted_as_it_is() {
                  partitions.k8s.atomix.io out";
     assert!(refused.contains(words) || refused.contains("already exists"), "{refused}");
 
-    let steps = readme_commands("Backup and restore");
+    let steps = commands_of("docs/operations.md", "Backup and restore");
     let wait = steps[1].lines().find(|line| line.starts_with("kubectl wait")).expect("a command that waits");
     let output = kubectl.shell(wait);
     assert!(output.status.success(), "{}", output.stderr);
@@ -130,7 +130,7 @@ fn what_a_backup_tool_restores_is_adopted_as_it_is() {
 fn a_saved_set_and_its_claims_are_enough() {
     let (_namespace, kubectl) = sandbox("saved");
     create_ready(&kubectl, &set(), "w");
-    let steps = readme_commands("Backup and restore");
+    let steps = commands_of("docs/operations.md", "Backup and restore");
     let [save, restore] = &steps[..] else { panic!("{steps:#?}") };
     let directory = harness().control_plane().dir().display().to_string();
     let run = |commands: &str| {

@@ -1,4 +1,4 @@
-//! Coming from the project's first controller, by the steps of the README: what runs goes on running.
+//! Coming from the project's first controller, by the steps of the documents: what runs goes on running.
 
 mod objects;
 
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use webhook_tests::{
-    ControlPlane, Controller, Installation, Kubectl, Namespace, condition, is_ready, items, readme_commands, text,
+    ControlPlane, Controller, Installation, Kubectl, Namespace, commands_of, condition, is_ready, items, text,
 };
 
 use crate::objects::IMAGE;
@@ -34,7 +34,7 @@ fn await_ready(kubectl: &Kubectl) {
     kubectl.wait_until(&["partitions"], SOON, |found| found.iter().all(is_ready));
 }
 
-/// Checks what the README promises of sets that were taken over.
+/// Checks what the documents promise of sets that were taken over.
 #[track_caller]
 fn assert_taken_over(kubectl: &Kubectl, before: &BTreeMap<String, String>) {
     assert_eq!(pods(kubectl), *before);
@@ -93,7 +93,7 @@ fn the_documented_path_takes_all_sets_over_and_replaces_no_pod_until_the_user_wa
     let before = first_controller(&kubectl);
     assert_eq!(before.len(), 9);
 
-    let steps = readme_commands("Coming from the original controller");
+    let steps = commands_of("docs/install.md", "Coming from the original controller");
     let [install, wait] = &steps[..] else { panic!("{steps:#?}") };
     let installed = run(control_plane.kubectl(), install);
     assert!(installed.contains("deployment.apps/atomix-controller serverside-applied"), "{installed}");

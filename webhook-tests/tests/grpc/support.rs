@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use atomix_controller::grpc::proto::controller::controller_service_client::ControllerServiceClient;
 use atomix_controller::grpc::proto::controller::{
@@ -111,6 +111,15 @@ impl Api {
     pub fn names(&self) -> Vec<String> {
         let groups = self.get("").expect("a list");
         groups.into_iter().map(|group| group.id.expect("an id").name).collect()
+    }
+
+    /// Waits until these are the names of all groups: a watch lags by milliseconds.
+    #[track_caller]
+    pub fn await_names(&self, names: &[&str]) {
+        let begun = Instant::now();
+        while self.names() != names {
+            assert!(begun.elapsed() < SOON, "{:?}", self.names());
+        }
     }
 }
 

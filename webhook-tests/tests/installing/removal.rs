@@ -1,8 +1,8 @@
-//! The installation is removed by the commands of the README, whatever of it is gone already.
+//! The installation is removed by the commands of the documents, whatever of it is gone already.
 
 use std::time::Duration;
 
-use webhook_tests::{Installation, Namespace, readme_commands};
+use webhook_tests::{Installation, Namespace, commands_of};
 
 use crate::support::{await_leader, cluster, create_ready};
 
@@ -25,7 +25,7 @@ const GONE: [&[&str]; 4] = [
 fn nothing_is_left_whatever_was_gone_and_the_next_installation_leads_at_once() {
     let cluster = cluster();
     let kubectl = cluster.kubectl();
-    let removal = readme_commands("Uninstall").swap_remove(0);
+    let removal = commands_of("docs/install.md", "Uninstall").swap_remove(0);
     for gone in GONE {
         let installation = Installation::new(&cluster).expect("an installation");
         let mut controller = installation.start().expect("a controller");

@@ -1,8 +1,8 @@
-//! An upgrade by the commands of the README ends in what the new file says, also after `kubectl create`.
+//! An upgrade by the commands of the documents ends in what the new file says, also after `kubectl create`.
 
 use std::fs;
 
-use webhook_tests::{MANIFEST, binaries, live, readme_commands};
+use webhook_tests::{MANIFEST, binaries, commands_of, live};
 
 use crate::support::cluster;
 
@@ -33,7 +33,7 @@ fn an_upgrade_after_create_leaves_nothing_of_the_former_file() {
 
     kubectl.ok(&["create", "-f", &file.to_string_lossy()]);
     assert_ne!(live(kubectl, &manifest), wanted);
-    for commands in readme_commands("Upgrading the controller") {
+    for commands in commands_of("docs/install.md", "Upgrading the controller") {
         let done = kubectl.shell(&commands);
         assert!(done.status.success(), "{done:?}");
     }

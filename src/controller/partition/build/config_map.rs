@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::Plan;
+use super::plan::Plan;
 use crate::api::names::{self, API_PORT, CONTROL_PORT, PROTOCOL_PORT};
 use crate::rules::config;
 

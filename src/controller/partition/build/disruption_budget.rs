@@ -4,19 +4,15 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec}
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::Plan;
-use crate::api::{Protocol, names};
+use super::plan::Plan;
+use crate::api::names;
 
 impl Plan<'_> {
     pub(super) fn disruption_budget(&self) -> Option<PodDisruptionBudget> {
         if self.size <= 1 {
             return None;
         }
-        // A Raft group of 2f + 1 keeps its quorum without f of its members.
-        let unavailable = match self.protocol {
-            Protocol::Raft => i32::try_from((self.size - 1) / 2).unwrap_or(1).max(1),
-            Protocol::Backup | Protocol::Log => 1,
-        };
+        let unavailable = i32::try_from(self.protocol.tolerated_failures(self.size)).unwrap_or(1).max(1);
         Some(PodDisruptionBudget {
             metadata: self.metadata(names::disruption_budget(&self.identity.name)),
             spec: Some(PodDisruptionBudgetSpec {

@@ -8,8 +8,8 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::Plan;
 use super::config_map::{PARTITION_FILE, PROTOCOL_FILE};
+use super::plan::Plan;
 use super::stateful_set::DATA;
 use crate::api::names::{self, API_PORT, CONTAINER, PROTOCOL_PORT};
 

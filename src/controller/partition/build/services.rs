@@ -3,24 +3,21 @@
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
-use super::Plan;
+use super::plan::Plan;
 use crate::api::names::{self, API_PORT, PROTOCOL_PORT};
 use crate::controller::desired::Desired;
-
-/// Protocol of both ports, as meshes and gateways want to be told it.
-pub(in crate::controller) const APP_PROTOCOL: &str = "grpc";
+use crate::controller::services::{cluster_ip_service, initial_ports, port};
 
 /// Where the Services of a partition are to be, as far as that follows from what is or was there.
 #[derive(Clone, Debug, Default)]
-pub struct Network {
+pub(crate) struct Network {
     /// The addresses that the client Service had before it was deleted: they are asked for again, so that clients that
     /// hold them go on. None if it was never there.
-    pub former_addresses: Vec<IpAddr>,
+    pub(crate) former_addresses: Vec<IpAddr>,
     /// Addresses of the client Service of another partition of the group, whose address families are followed.
-    pub sibling: Vec<IpAddr>,
+    pub(crate) sibling: Vec<IpAddr>,
 }
 
 impl Plan<'_> {
@@ -62,7 +59,7 @@ impl Plan<'_> {
         }
     }
 
-    /// What a new Service has and anybody may change. Where the set does not say which address families its Services
+    /// What a new Service has and other programs may change. Where the set does not say which address families its Services
     /// have, a new one has those of the others: the group's endpoints need the addresses of all partitions.
     fn initial(&self, network: &Network, ports: &[u16]) -> Value {
         let mut spec = initial_ports(ports);
@@ -74,27 +71,5 @@ impl Plan<'_> {
             spec["ipFamilyPolicy"] = json!(if known.len() > 1 { "PreferDualStack" } else { "SingleStack" });
         }
         json!({ "spec": spec })
-    }
-}
-
-/// What is said of ports that anybody may change.
-pub(in crate::controller) fn initial_ports(ports: &[u16]) -> Value {
-    let ports = ports.iter().map(|port| json!({ "port": port, "appProtocol": APP_PROTOCOL }));
-    json!({ "ports": ports.collect::<Value>() })
-}
-
-/// A ClusterIP Service.
-pub(in crate::controller) fn cluster_ip_service() -> ServiceSpec {
-    ServiceSpec { type_: Some("ClusterIP".to_owned()), ..ServiceSpec::default() }
-}
-
-/// A TCP port of a Service that its pods have under the same number.
-pub(in crate::controller) fn port(name: &str, number: u16) -> ServicePort {
-    ServicePort {
-        name: Some(name.to_owned()),
-        port: number.into(),
-        protocol: Some("TCP".to_owned()),
-        target_port: Some(IntOrString::Int(number.into())),
-        ..ServicePort::default()
     }
 }

@@ -11,16 +11,13 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
-use super::Plan;
+use super::plan::Plan;
 use crate::api::labels::annotations;
 use crate::api::{Protocol, names};
-use crate::controller::desired::{Desired, stable_hash};
-use crate::controller::objects::short_hash;
+use crate::controller::desired::{Desired, hash_of_entries, hash_of_value};
 
 /// Name of the data volume and of the claim template behind it.
 pub(super) const DATA: &str = "data";
-/// Seconds that a Raft pod has to be ready before it counts: a new member first catches up.
-const RAFT_MIN_READY_SECONDS: i32 = 10;
 
 impl Plan<'_> {
     pub(super) fn stateful_set(&self, config: &ConfigMap) -> Desired<StatefulSet> {
@@ -37,14 +34,14 @@ impl Plan<'_> {
         };
         let mut metadata = self.metadata(name.clone());
         // The type has only string keys: there is no way not to be JSON.
-        let hash = serde_json::to_value(&template).map(|template| stable_hash(&template)).unwrap_or_default();
+        let hash = serde_json::to_value(&template).map(|template| hash_of_value(&template)).unwrap_or_default();
         metadata.annotations.get_or_insert_default().insert(annotations::POD_TEMPLATE_HASH.to_owned(), hash);
         StatefulSet {
             metadata,
             spec: Some(StatefulSetSpec {
                 service_name: Some(names::headless_service(name)),
                 replicas: i32::try_from(self.size).ok(),
-                min_ready_seconds: (self.protocol == Protocol::Raft).then_some(RAFT_MIN_READY_SECONDS),
+                min_ready_seconds: Some(self.protocol.facts().min_ready_seconds).filter(|seconds| *seconds > 0),
                 persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
                     when_deleted: action(retention.when_deleted),
                     when_scaled: action(retention.when_scaled),
@@ -91,11 +88,10 @@ impl Plan<'_> {
 
 /// A hash of the files: it decides whether pods are replaced.
 fn config_hash(config: &ConfigMap) -> String {
-    short_hash(config.data.iter().flatten())
+    hash_of_entries(config.data.iter().flatten())
 }
 
 /// How long a pod of the protocol has to be ready before it counts for a quorum.
-pub(in crate::controller) fn min_ready(protocol: Protocol) -> Duration {
-    let seconds = if protocol == Protocol::Raft { RAFT_MIN_READY_SECONDS } else { 0 };
-    Duration::from_secs(seconds.unsigned_abs().into())
+pub(crate) fn min_ready(protocol: Protocol) -> Duration {
+    Duration::from_secs(protocol.facts().min_ready_seconds.unsigned_abs().into())
 }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::controller::objects::Child;
 use crate::controller::settings;
+use crate::store::Kind;
 
 // Names unlike the product's, so that a name in the wrong place shows.
 fn partition(spec: Value, annotations: Value) -> Partition {

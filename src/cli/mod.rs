@@ -1,0 +1,44 @@
+//! The command line of the program. The options of `run` have a file for each subsystem.
+
+mod certificates;
+mod grpc;
+mod partitions;
+mod run;
+#[cfg(test)]
+mod tests;
+mod values;
+mod webhook;
+
+use clap::{Parser, Subcommand};
+
+pub use self::grpc::GrpcAuth;
+pub use self::run::Run;
+use crate::commands::check::Check;
+use crate::commands::groups::Groups;
+use crate::commands::validate::Validate;
+
+/// Runs Atomix partition groups on Kubernetes.
+#[derive(Debug, Parser)]
+#[command(name = "atomix-controller", version, about)]
+pub struct Cli {
+    /// The command to run.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the admission webhooks and the Atomix API, and run the controllers.
+    Run(Box<Run>),
+    /// Print the CustomResourceDefinitions as YAML.
+    Crds,
+    /// Diagnose why the API server gets no answer of the webhooks: Secret, Service, certificate, trust or reachability.
+    /// Uses the rights of the kubeconfig's user.
+    Check(Box<Check>),
+    /// List, show, create and delete partition groups over the Atomix API.
+    Groups(Box<Groups>),
+    /// Validate PartitionSets in YAML or JSON files as `kubectl create` would, without a cluster. Policies of namespaces
+    /// are not checked.
+    Validate(Validate),
+}

@@ -1,0 +1,35 @@
+//! Where the Services of a partition are to be.
+
+use std::net::IpAddr;
+
+use super::build::Network;
+use super::identity::Identity;
+use crate::api::DEFAULT_COUNT;
+use crate::api::names::{self, ObjectKey};
+use crate::store::Caches;
+
+/// Where the Services of a partition are to be. The group's endpoints still have the addresses that its client Service
+/// had before it was deleted.
+pub(super) fn of(caches: &Caches, identity: &Identity) -> Network {
+    let key = |name: &str| ObjectKey::new(identity.namespace.as_str(), name);
+    let addresses = |service: &ObjectKey| -> Vec<IpAddr> {
+        let service = caches.services.get(service).map(|service| service.facts.clone()).unwrap_or_default();
+        service.iter().filter_map(|address| address.parse().ok()).collect()
+    };
+    if !addresses(&key(&identity.name)).is_empty() {
+        return Network::default();
+    }
+    let published = |family: &str| -> Option<IpAddr> {
+        let slice = caches.endpoint_slices.get(&key(&names::endpoint_slice(&identity.set, family)))?;
+        slice.facts.get(&identity.name)?.parse().ok()
+    };
+    let count = caches.sets.get(&key(&identity.set)).and_then(|set| set.spec.partitions).unwrap_or(DEFAULT_COUNT);
+    let siblings = (1..=count).filter(|index| *index != identity.index);
+    let siblings = siblings.map(|index| addresses(&key(&names::partition(&identity.set, index))));
+    let sibling = siblings.into_iter().find(|addresses| !addresses.is_empty()).unwrap_or_default();
+    let mut former: Vec<IpAddr> = ["ipv4", "ipv6"].into_iter().filter_map(published).collect();
+    if sibling.first().is_some_and(IpAddr::is_ipv6) {
+        former.reverse();
+    }
+    Network { former_addresses: former, sibling }
+}

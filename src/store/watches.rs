@@ -1,0 +1,106 @@
+//! The watches of all kinds.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use futures::future::join_all;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::Resource;
+use kube::core::NamespaceResourceScope;
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use super::cache::Cache;
+use super::caches::Caches;
+use super::kind::{Kind, labels_of_partitions};
+use super::kinds::GroupService;
+use super::sinks::{Children, PartitionListener, Partitions, Pods, Sets, Slices};
+use super::triggers::Triggers;
+use super::watch::{self, FirstLists, Sink};
+use crate::api::{Partition, labels};
+use crate::runtime::Runtime;
+use crate::runtime::shutdown::Stage;
+use crate::scope::Scope;
+
+/// Managers, in Kubernetes, of the EndpointSlices of Services with a selector, and of those of Endpoints.
+const SLICE_CONTROLLER: &str = "endpointslice-controller.k8s.io";
+const MIRRORING_CONTROLLER: &str = "endpointslicemirroring-controller.k8s.io";
+
+/// Starts the watches that fill `caches` with everything in `scope`, one task for each; `controller` selects the
+/// children, and `listener` is called for each changed Partition. The returned future ends when all first lists are in.
+pub(crate) fn start(
+    runtime: &Runtime,
+    scope: &Scope,
+    controller: &str,
+    caches: &Arc<Caches>,
+    triggers: &Triggers,
+    listener: PartitionListener,
+) -> impl Future<Output = ()> + Send + use<> {
+    let mut watches = Watches { runtime, scope, controller, caches, triggers, listed: Vec::new() };
+    let sets = Sets { triggers: triggers.clone(), caches: Arc::clone(caches) };
+    watches.start("watch partitionsets", "", |caches| &caches.sets, sets);
+    let partitions = Partitions { triggers: triggers.clone(), listener };
+    watches.start(Partition::WATCH, &Partition::selector(controller), Partition::cache, partitions);
+    watches.start_children::<ConfigMap>();
+    watches.start_children::<StatefulSet>();
+    watches.start_children::<Service>();
+    watches.start_children::<GroupService>();
+    watches.start_children::<PodDisruptionBudget>();
+    watches.start_children::<EndpointSlice>();
+    watches.start_children::<Endpoints>();
+    watches.start("watch pods", &labels_of_partitions(), |caches| &caches.pods, Pods(triggers.clone()));
+    // Kubernetes copies the labels of a Service to the slices that it makes for it.
+    let leftover = format!("{},{}={SLICE_CONTROLLER}", labels::GROUP_OF, labels::SLICE_MANAGED_BY);
+    let slices = || Slices(triggers.clone());
+    watches.start("watch leftover endpointslices", &leftover, |caches| &caches.leftover_slices, slices());
+    let foreign = format!(
+        "{},{} notin ({},{SLICE_CONTROLLER},{MIRRORING_CONTROLLER})",
+        labels::SERVICE_NAME,
+        labels::SLICE_MANAGED_BY,
+        labels::slice_manager(controller)
+    );
+    watches.start("watch foreign endpointslices", &foreign, |caches| &caches.foreign_slices, slices());
+    let listed = watches.listed;
+    async move { drop(join_all(listed.into_iter().map(CancellationToken::cancelled_owned)).await) }
+}
+
+struct Watches<'a> {
+    runtime: &'a Runtime,
+    scope: &'a Scope,
+    controller: &'a str,
+    caches: &'a Arc<Caches>,
+    triggers: &'a Triggers,
+    /// Cancelled when the first lists of a watch are in.
+    listed: Vec<CancellationToken>,
+}
+
+impl Watches<'_> {
+    fn start_children<K>(&mut self)
+    where
+        K: Kind,
+    {
+        self.start::<K, _>(K::WATCH, &K::selector(self.controller), K::cache, Children(self.triggers.clone()));
+    }
+
+    fn start<K, S>(&mut self, task: &'static str, labels: &str, cache: fn(&Caches) -> &Cache<S::Kept>, sink: S)
+    where
+        K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + 'static,
+        K::DynamicType: Default + Clone + Eq + Hash + Send,
+        S: Sink<K> + Sync + 'static,
+    {
+        let listed = CancellationToken::new();
+        let kind = task.trim_start_matches("watch ");
+        let gate = self.runtime.readiness.gate(format!("cache: {kind}"));
+        let first = FirstLists { gate, listed: listed.clone() };
+        self.listed.push(listed);
+        let (caches, client, scope) = (Arc::clone(self.caches), self.runtime.client.clone(), self.scope.clone());
+        let labels = labels.to_owned();
+        self.runtime.tasks(Stage::Serve).spawn_endless(task, async move {
+            watch::run::<K, S>((&client, &scope), &labels, cache(&caches), sink, first).await;
+        });
+    }
+}

@@ -1,0 +1,290 @@
+//! Keeps the CA in memory and the one in its Secret the same, and takes the steps of a rotation while this replica
+//! leads.
+//!
+//! Every write is a PUT of the version that was read, so of several replicas that find the Secret empty one succeeds and
+//! the others adopt its CA. What is written is decided in `rotation`.
+
+#[path = "reports.rs"]
+mod reports;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use futures::{StreamExt, try_join};
+use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::PostParams;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, ResourceExt};
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::Lead;
+use super::authority::{Authority, Phase};
+use super::bundle;
+use super::issue;
+use super::periods::Periods;
+use super::rotation::{self, Action, Change, Observed, Request};
+use super::secret_events::SecretEvents;
+use super::stored;
+use crate::api_error::{Class, classify};
+use crate::calls::within;
+use crate::replicas::Presence;
+use crate::tls::Context;
+use crate::tls::limits::{Backoff, TokenBucket};
+use crate::tls::trust::{self, Bundles};
+
+/// Writes that lose against another replica, one after the other, before the next pause.
+const ATTEMPTS: usize = 5;
+/// Longest that one call may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause between two checks while there is nothing to sign with.
+const START: Duration = Duration::from_millis(100);
+/// On the Secret: replace the CA now. The value is a reason, for the log.
+const ROTATE: &str = "k8s.atomix.io/rotate-ca";
+/// On the Secret: replace the CA now and trust nothing any more that it has signed.
+const REVOKE: &str = "k8s.atomix.io/revoke-ca";
+
+/// Why the Secret is not as it should be.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("making a CA: {0}")]
+    Issue(#[from] issue::Error),
+    #[error("reading the Secret: {0}")]
+    Read(#[source] kube::Error),
+    #[error("writing the Secret: {0}")]
+    Write(#[source] kube::Error),
+    #[error("reading what API servers trust: {0}")]
+    Trust(#[source] kube::Error),
+    #[error("other clients keep changing the Secret")]
+    Contended,
+}
+
+/// The task that keeps the Secret.
+pub(super) struct Keeper {
+    pub(super) context: Arc<Context>,
+    pub(super) authority: watch::Sender<Option<Arc<Authority>>>,
+    pub(super) lead: watch::Receiver<Option<Lead>>,
+    pub(super) bundles: [Arc<bundle::Known>; 2],
+    pub(super) presence: Arc<Presence>,
+    pub(super) events: SecretEvents,
+}
+
+/// The Secret as last seen.
+#[derive(Default)]
+enum Seen {
+    #[default]
+    NotYet,
+    Missing,
+    /// And since when this version of it.
+    Present(Box<Secret>, Instant),
+}
+
+/// What the task remembers between two events.
+struct Memory {
+    seen: Seen,
+    /// API servers trust something already, or other replicas live that may hold it, and the watches had not shown it yet.
+    is_trusted: bool,
+    backoff: Backoff,
+    writes: TokenBucket,
+}
+
+impl Memory {
+    fn new(now: Instant) -> Self {
+        Self { seen: Seen::default(), is_trusted: false, backoff: Backoff::default(), writes: TokenBucket::new(now) }
+    }
+}
+
+impl Keeper {
+    pub(super) async fn run(mut self, shutdown: CancellationToken) {
+        let name = self.context.names.secret();
+        // A watch with a field selector: a right to one name is none to watch all.
+        let mut events = pin!(watcher::watch_object(self.secrets(&self.context.client), &name).default_backoff());
+        let (mut memory, mut wait) = (Memory::new(Instant::now()), START);
+        // Counted from the start: of a counter that appears with its first failure, no rate shows that one.
+        self.context.metrics.add_changes("failed", 0);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                event = events.next() => match event {
+                    Some(Ok(secret)) => self.see(&mut memory, secret),
+                    Some(Err(error)) => {
+                        tracing::warn!(%error, secret = name, "watching the Secret of the webhooks' CA");
+                        continue;
+                    }
+                    None => return,
+                },
+                changed = self.lead.changed() => if changed.is_err() {
+                    return;
+                },
+                () = sleep(wait) => {}
+            }
+            if matches!(memory.seen, Seen::NotYet) {
+                continue;
+            }
+            let (limited, failed) = match self.settle(&mut memory).await {
+                Ok(limited) => {
+                    memory.backoff.reset();
+                    (limited, None)
+                }
+                Err(error) => {
+                    self.context.metrics.add_changes("failed", 1);
+                    tracing::warn!(%error, secret = name, "keeping the webhooks' CA; trying again");
+                    (None, Some(memory.backoff.lengthen()))
+                }
+            };
+            let held = self.authority.borrow().clone();
+            wait = limited.unwrap_or_else(|| pause(held.as_deref(), failed, &self.context.periods, SystemTime::now()));
+        }
+    }
+
+    fn secrets(&self, client: &Client) -> Api<Secret> {
+        Api::namespaced(client.clone(), self.context.names.namespace())
+    }
+
+    fn see(&self, memory: &mut Memory, secret: Option<Secret>) {
+        self.report_presence(&memory.seen, secret.is_some());
+        let version = |secret: &Secret| (secret.uid(), secret.resource_version());
+        memory.seen = match (secret, &memory.seen) {
+            (None, _) => Seen::Missing,
+            (Some(new), Seen::Present(seen, since)) if version(&new) == version(seen) => {
+                Seen::Present(Box::new(new), *since)
+            }
+            (Some(new), _) => {
+                self.events.about(&new);
+                Seen::Present(Box::new(new), Instant::now())
+            }
+        };
+    }
+
+    /// Takes steps of the state machine until it has none left. Returns the time to wait if it would write too often.
+    ///
+    /// An event that was on its way when this replica wrote makes it write once in vain: the conflict makes it read.
+    async fn settle(&self, memory: &mut Memory) -> Result<Option<Duration>, Error> {
+        let Context { client, names, periods, .. } = &*self.context;
+        for _ in 0..ATTEMPTS {
+            let (now, lead, held) = (SystemTime::now(), self.lead.borrow().clone(), self.authority.borrow().clone());
+            let Seen::Present(secret, since) = &memory.seen else { return Ok(None) };
+            let diagnosis = stored::diagnose(secret.data.as_ref().unwrap_or(&stored::Data::new()), names);
+            memory.is_trusted &= !held.as_ref().is_some_and(|held| held.is_valid_at(now));
+            let found = diagnosis.authority.as_ref().map(|found| found.current.certificate());
+            let observed = Observed {
+                secret: Some(&diagnosis),
+                held: held.as_deref(),
+                seen_for: since.elapsed(),
+                leading_for: lead.as_ref().map(|lead| lead.since.elapsed()),
+                is_trusted: memory.is_trusted || self.bundles.iter().any(|known| known.live.load().may_trust()),
+                is_found_trusted: found
+                    .is_some_and(|found| self.bundles.iter().all(|known| known.live.load().have(found))),
+                request: requested(secret),
+                in_sync_for: held.as_ref().and_then(|held| self.in_sync_for(held)),
+            };
+            let change = match rotation::step(&observed, names, periods, now) {
+                Action::Keep => return Ok(None),
+                Action::Adopt => {
+                    if let Some(authority) = diagnosis.authority {
+                        self.hold(authority);
+                    }
+                    continue;
+                }
+                Action::Write(change) => change,
+            };
+            // A replica that takes itself for the first makes sure of it: events of what others have made may be on their way.
+            if matches!(change, Change::New(_)) && !observed.is_trusted && self.is_trusted().await? {
+                memory.is_trusted = true;
+                continue;
+            }
+            if let Err(wait) = memory.writes.try_take(Instant::now()) {
+                return Ok(Some(wait));
+            }
+            let authority = rotation::apply(change, &observed, names, periods, now)?;
+            let Some(authority) = authority else { return Ok(None) };
+            let client = lead.map_or_else(|| client.clone(), |lead| lead.fence.guard(client));
+            let (secrets, name, wanted) = (self.secrets(&client), names.secret(), written(secret, &authority, change));
+            match within(CALL_TIMEOUT, secrets.replace(&name, &PostParams::default(), &wanted)).await {
+                Ok(written) => {
+                    self.report(change, &diagnosis, secret, &authority);
+                    self.hold(authority);
+                    self.see(memory, Some(written));
+                }
+                Err(error) if classify(&error) == Class::Conflict => {
+                    let secrets = self.secrets(&self.context.client);
+                    self.see(memory, within(CALL_TIMEOUT, secrets.get_opt(&name)).await.map_err(Error::Read)?);
+                }
+                Err(error) => return Err(Error::Write(error)),
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    /// Whether API servers trust something by now, or another replica lives: it may hold a CA while the bundles are empty.
+    async fn is_trusted(&self) -> Result<bool, Error> {
+        let Context { client, names, .. } = &*self.context;
+        let mutating: Api<MutatingWebhookConfiguration> = Api::all_with(client.clone(), &());
+        let validating: Api<ValidatingWebhookConfiguration> = Api::all_with(client.clone(), &());
+        let name = names.configuration();
+        let read = async { try_join!(trust::read(&mutating, name), trust::read(&validating, name)) };
+        let (mutating, validating) = within(CALL_TIMEOUT, read).await.map_err(Error::Trust)?;
+        if Bundles::of(mutating.as_ref()).may_trust() || Bundles::of(validating.as_ref()).may_trust() {
+            return Ok(true);
+        }
+        // Without the right to read the Lease, there is a certificate all the same.
+        Ok(self.presence.others_live().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "reading which other replicas live");
+            false
+        }))
+    }
+
+    /// For how long both webhook configurations have been seen to have the bundle of `held`.
+    fn in_sync_for(&self, held: &Authority) -> Option<Duration> {
+        let (bundle, now) = (held.bundle(), Instant::now());
+        let [mutating, validating] = self.bundles.each_ref().map(|known| known.in_sync.load());
+        let time = |in_sync: &Option<Arc<bundle::InSync>>| in_sync.as_ref()?.time(&bundle, now);
+        Some(time(&mutating)?.min(time(&validating)?))
+    }
+}
+
+/// Until the next check if no event comes.
+fn pause(held: Option<&Authority>, failed: Option<Duration>, periods: &Periods, now: SystemTime) -> Duration {
+    let Some(held) = held.filter(|held| held.is_valid_at(now)) else { return failed.unwrap_or(START) };
+    let check = match held.phase {
+        Phase::Stable => periods.clock_check(),
+        _ => periods.rotation_check(),
+    };
+    failed.map_or(check, |failed| failed.min(check))
+}
+
+fn requested(secret: &Secret) -> Request {
+    let annotations = secret.annotations();
+    if annotations.contains_key(REVOKE) {
+        Request::Revocation
+    } else if annotations.contains_key(ROTATE) {
+        Request::Rotation
+    } else {
+        Request::Nothing
+    }
+}
+
+/// `found` with `authority` in it, and without the requests that this fulfils.
+fn written(found: &Secret, authority: &Authority, change: Change) -> Secret {
+    let mut secret = found.clone();
+    secret.data = Some(stored::render(authority));
+    let fulfilled: &[&str] = match change {
+        Change::Publish(_) => &[ROTATE],
+        Change::Revoke => &[ROTATE, REVOKE],
+        _ => &[],
+    };
+    for key in fulfilled {
+        secret.annotations_mut().remove(*key);
+    }
+    secret
+}
+
+#[cfg(test)]
+#[path = "keeper_tests.rs"]
+mod tests;
+#[cfg(test)]
+#[path = "keeper_values_tests.rs"]
+mod values_tests;

@@ -1,0 +1,93 @@
+//! The webhooks' certificates as the controller makes them itself.
+//!
+//! Three kinds of task share the CA through one channel: `keeper` keeps the CA in memory and in its Secret the same,
+//! `renewal` makes this process's serving certificate with it, and `bundle`, once for each webhook configuration, keeps
+//! what the API server trusts to it. What to do about the Secret is decided in `rotation`, the states of a rotation are
+//! in `authority`, their form in the Secret in `stored`, and certificates are made in `issue`: all functions of values.
+
+pub mod authority;
+mod bundle;
+mod issue;
+mod keeper;
+mod managers;
+mod periods;
+pub(super) mod renewal;
+mod rotation;
+mod secret_events;
+pub mod stored;
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
+use kube::Api;
+use tokio::sync::watch;
+
+use self::authority::Authority;
+use self::bundle::Known;
+use self::renewal::Renewal;
+use self::secret_events::SecretEvents;
+use super::Context;
+use super::trust::{Configuration, check_name};
+use crate::leader::Fence;
+use crate::replicas::Presence;
+use crate::runtime::Runtime;
+use crate::runtime::readiness::Counts;
+use crate::runtime::shutdown::Stage;
+
+pub use periods::Periods;
+
+/// That this replica leads.
+#[derive(Clone, Debug)]
+pub(super) struct Lead {
+    pub(super) fence: Fence,
+    pub(super) since: Instant,
+}
+
+/// Starts to keep a CA, serving certificates of it, and the API server's trust in it.
+pub(super) fn start(
+    context: &Arc<Context>,
+    runtime: &Runtime,
+    presence: &Arc<Presence>,
+    lead: watch::Receiver<Option<Lead>>,
+) {
+    let events = SecretEvents::new(context.events.clone(), &context.names);
+    let (authority, known) = watch::channel(None);
+    let bundles = [
+        keep_bundles::<MutatingWebhookConfiguration>(context, runtime, &events, &known),
+        keep_bundles::<ValidatingWebhookConfiguration>(context, runtime, &events, &known),
+    ];
+    let renewal = Renewal::new(Arc::clone(context), known);
+    let presence = Arc::clone(presence);
+    let keeper = keeper::Keeper { context: Arc::clone(context), authority, lead, bundles, presence, events };
+    let tasks = runtime.tasks(Stage::Serve);
+    tasks.spawn("webhook certificate", renewal.run(tasks.stopping().clone()));
+    tasks.spawn("certificate authority", keeper.run(tasks.stopping().clone()));
+}
+
+/// Starts to keep the bundles of one webhook configuration.
+fn keep_bundles<K: Configuration>(
+    context: &Arc<Context>,
+    runtime: &Runtime,
+    events: &SecretEvents,
+    authority: &watch::Receiver<Option<Arc<Authority>>>,
+) -> Arc<Known> {
+    let known = Arc::new(Known::default());
+    let keeper = bundle::Keeper::<K> {
+        context: Arc::clone(context),
+        configurations: Api::all_with(context.client.clone(), &()),
+        authority: authority.clone(),
+        known: Arc::clone(&known),
+        events: events.clone(),
+    };
+    let tasks = runtime.tasks(Stage::Serve);
+    tasks.spawn(K::TASK, keeper.run(tasks.stopping().clone()));
+    let (resolver, name, seen) = (Arc::clone(&context.resolver), context.names.server_name(), Arc::clone(&known));
+    runtime.readiness.check(check_name::<K>(), Counts::UntilReady, move || {
+        seen.live.load().accept(&resolver.chain(), &name, SystemTime::now())
+    });
+    known
+}
+
+#[cfg(test)]
+mod model_tests;

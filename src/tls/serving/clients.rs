@@ -1,0 +1,150 @@
+//! Verifies the certificates of the webhooks' clients, if they need one: by authority and by name.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
+use tokio::sync::watch;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::{FromDer, GeneralName};
+
+use crate::runtime::Runtime;
+use crate::runtime::readiness::Counts;
+use crate::runtime::shutdown::Stage;
+use crate::tls::Context;
+use crate::tls::limits::TokenBucket;
+use crate::tls::provided::source::{Roots, Source, keep};
+
+/// What metrics and the log call the authorities of clients.
+const ROLE: &str = "webhook_client_ca";
+
+/// The clients that may call the webhooks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientAuthentication {
+    /// Where the authorities are, in ca.crt.
+    pub ca: Source,
+    /// Names of which a client's certificate has to have one, as its common name or a DNS name; none if any will do.
+    pub names: Vec<String>,
+}
+
+/// Starts to follow the authorities. The first readiness waits for them.
+pub(in crate::tls) fn start(
+    wanted: &ClientAuthentication,
+    context: &Context,
+    runtime: &Runtime,
+) -> Arc<dyn ClientCertVerifier> {
+    let (sender, roots) = watch::channel(None::<Arc<Roots>>);
+    let seen = wanted.ca.follow(context.client.clone(), context.names.namespace());
+    let (tasks, provider, metrics) =
+        (runtime.tasks(Stage::Serve), Arc::clone(&context.provider), Arc::clone(&context.metrics));
+    let kept = keep(seen, ROLE, Arc::clone(&provider), sender, metrics, tasks.stopping().clone());
+    tasks.spawn("webhook client CA", kept);
+    let known = roots.clone();
+    runtime.readiness.check("webhook client CA", Counts::UntilReady, move || {
+        if known.borrow().is_some() { Ok(()) } else { Err("none yet that can be used; see the log".to_owned()) }
+    });
+    Arc::new(Clients::new(roots, wanted.names.clone(), provider))
+}
+
+/// Accepts certificates of the latest authorities under one of the names.
+struct Clients {
+    roots: watch::Receiver<Option<Arc<Roots>>>,
+    names: Vec<String>,
+    provider: Arc<CryptoProvider>,
+    /// A client that has a certificate could fill the log.
+    log_limit: Mutex<TokenBucket>,
+}
+
+impl fmt::Debug for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clients").field("names", &self.names).finish_non_exhaustive()
+    }
+}
+
+impl Clients {
+    fn new(roots: watch::Receiver<Option<Arc<Roots>>>, names: Vec<String>, provider: Arc<CryptoProvider>) -> Self {
+        Self { roots, names, provider, log_limit: Mutex::new(TokenBucket::new(Instant::now())) }
+    }
+
+    fn check_name(&self, certificate: &CertificateDer<'_>) -> Result<(), CertificateError> {
+        if self.names.is_empty() {
+            return Ok(());
+        }
+        let shown = names_of(certificate).ok_or(CertificateError::BadEncoding)?;
+        if shown.iter().any(|name| self.names.contains(name)) {
+            return Ok(());
+        }
+        if self.log_limit.lock().unwrap_or_else(PoisonError::into_inner).try_take(Instant::now()).is_ok() {
+            let allowed = &self.names;
+            tracing::warn!(
+                ?shown,
+                ?allowed,
+                "a client of the webhooks was refused: its certificate has none of the names that --webhook-client-name allows"
+            );
+        }
+        Err(CertificateError::ApplicationVerificationFailure)
+    }
+}
+
+impl ClientCertVerifier for Clients {
+    /// None: authorities change while the configuration stays, and without hints clients show what they have.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        // Without an authority, no client is accepted.
+        let roots = self.roots.borrow().clone().ok_or(CertificateError::UnknownIssuer)?;
+        let verified = roots.verifier.verify_client_cert(end_entity, intermediates, now)?;
+        self.check_name(end_entity)?;
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// The common names and the DNS names of a certificate; nothing if it is none.
+fn names_of(certificate: &CertificateDer<'_>) -> Option<Vec<String>> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let common = certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok());
+    let alternative = certificate.subject_alternative_name().ok()?;
+    let dns = alternative.iter().flat_map(|names| &names.value.general_names).filter_map(|name| match name {
+        GeneralName::DNSName(name) => Some(*name),
+        _ => None,
+    });
+    Some(common.chain(dns).map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+#[path = "clients_tests.rs"]
+mod tests;
