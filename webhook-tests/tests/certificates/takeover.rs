@@ -1,5 +1,5 @@
 //! The authority that the version before stored is taken over in each phase of a rotation, under load. The Secrets are in
-//! `fixtures/before_house`.
+//! `fixtures/fa14319`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -31,7 +31,7 @@ struct Stored {
 }
 
 fn fixture(phase: &str) -> Stored {
-    let path = format!("{}/tests/certificates/fixtures/before_house/{phase}.yaml", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/tests/certificates/fixtures/fa14319/{phase}.yaml", env!("CARGO_MANIFEST_DIR"));
     let yaml = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     serde_saphyr::from_str(&yaml).unwrap_or_else(|error| panic!("{path}: {error}"))
 }

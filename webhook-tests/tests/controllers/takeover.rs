@@ -1,5 +1,5 @@
 //! Sets that the version before stored are taken over as they are: no pod is replaced, no write is refused, and none
-//! changes what is not status. The objects are in `fixtures/before_house`.
+//! changes what is not status. The objects are in `fixtures/fa14319`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,7 +23,7 @@ struct TakenOver {
 static TAKEN_OVER: LazyLock<TakenOver> = LazyLock::new(take_over);
 
 fn fixture(file: &str) -> Vec<Value> {
-    let path = format!("{}/tests/controllers/fixtures/before_house/{file}.yaml", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/tests/controllers/fixtures/fa14319/{file}.yaml", env!("CARGO_MANIFEST_DIR"));
     let yaml = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     serde_saphyr::from_str(&yaml).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
