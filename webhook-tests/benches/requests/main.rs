@@ -1,4 +1,4 @@
-//! `make bench-requests`: how long reviews and calls of the Atomix API take at a fixed rate, and the CPU time and memory
+//! How long reviews and calls of the Atomix API take at a fixed rate, and the CPU time and memory
 //! that they cost the controller. A request counts from when it was due, also if the one before it was late.
 
 #![allow(missing_docs, reason = "a program")]
