@@ -173,7 +173,7 @@ pub struct Run {
     #[arg(long, env = "LEAF_LIFETIME", default_value = "168h", value_parser = lifetime::<{ Periods::SHORTEST_LEAF.as_secs() }>)]
     pub leaf_lifetime: Duration,
 
-    /// How long every API server may take to learn of a changed CA bundle: each step of a rotation waits as long. Such as
+    /// How long API servers and replicas may take to see a change of the CA: each step of a rotation waits so long. Such as
     /// 1m, at least 200ms; no more than a twentieth of --ca-lifetime is waited.
     #[arg(long, env = "CA_HOLD_DOWN", default_value = "1m", value_parser = hold_down)]
     pub ca_hold_down: Duration,
