@@ -1,4 +1,4 @@
-//! Objects that are never to be stored: by sending one, the controller finds out whether an API server reaches its
+//! Objects that are never to be stored: by sending one, the `check` command finds out whether an API server reaches the
 //! webhooks, since only they refuse it with the answer that is expected.
 
 use serde_json::Value;

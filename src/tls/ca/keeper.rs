@@ -4,9 +4,6 @@
 //! Every write is a PUT of the version that was read, so of several replicas that find the Secret empty one succeeds and
 //! the others adopt its CA. What is written is decided in `rotation`.
 
-#[path = "reports.rs"]
-mod reports;
-
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -43,9 +40,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause between two checks while there is nothing to sign with.
 const START: Duration = Duration::from_millis(100);
 /// On the Secret: replace the CA now. The value is a reason, for the log.
-const ROTATE: &str = "k8s.atomix.io/rotate-ca";
+pub(super) const ROTATE: &str = "k8s.atomix.io/rotate-ca";
 /// On the Secret: replace the CA now and trust nothing any more that it has signed.
-const REVOKE: &str = "k8s.atomix.io/revoke-ca";
+pub(super) const REVOKE: &str = "k8s.atomix.io/revoke-ca";
 
 /// Why the Secret is not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +71,7 @@ pub(super) struct Keeper {
 
 /// The Secret as last seen.
 #[derive(Default)]
-enum Seen {
+pub(super) enum Seen {
     #[default]
     NotYet,
     Missing,

@@ -12,6 +12,7 @@ mod keeper;
 mod managers;
 mod periods;
 pub(super) mod renewal;
+mod reports;
 mod rotation;
 mod secret_events;
 pub mod stored;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 
-use super::{Keeper, REVOKE, ROTATE, Seen};
+use super::authority::{Authority, Phase};
+use super::keeper::{Keeper, REVOKE, ROTATE, Seen};
+use super::rotation::{Cause, Change};
+use super::stored::Diagnosis;
 use crate::events::Severity;
-use crate::tls::ca::authority::{Authority, Phase};
-use crate::tls::ca::rotation::{Cause, Change};
-use crate::tls::ca::stored::Diagnosis;
 use crate::tls::metrics::PhaseLabel;
 
 impl Keeper {

@@ -37,8 +37,7 @@ const LEADER_FIRST: Duration = Duration::from_secs(30);
 
 /// What an administrator requests by an annotation on the Secret.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Request {
-    /// Nothing.
+pub(super) enum Request {
     #[default]
     Nothing,
     /// A rotation now.
@@ -49,28 +48,28 @@ pub enum Request {
 
 /// The facts of a decision.
 #[derive(Debug)]
-pub struct Observed<'a> {
+pub(super) struct Observed<'a> {
     /// What the Secret holds; none if there is no Secret.
-    pub secret: Option<&'a Diagnosis>,
+    pub(super) secret: Option<&'a Diagnosis>,
     /// What is in memory.
-    pub held: Option<&'a Authority>,
+    pub(super) held: Option<&'a Authority>,
     /// For how long this replica has seen this version of the Secret.
-    pub seen_for: Duration,
+    pub(super) seen_for: Duration,
     /// For how long this replica has been leading, if it does.
-    pub leading_for: Option<Duration>,
+    pub(super) leading_for: Option<Duration>,
     /// Whether API servers trust something already, or may do so: then a replica may hold it.
-    pub is_trusted: bool,
+    pub(super) is_trusted: bool,
     /// Whether they trust what the Secret holds.
-    pub is_found_trusted: bool,
+    pub(super) is_found_trusted: bool,
     /// What an administrator requests.
-    pub request: Request,
+    pub(super) request: Request,
     /// For how long both webhook configurations have been seen to have the bundle of what is in memory.
-    pub in_sync_for: Option<Duration>,
+    pub(super) in_sync_for: Option<Duration>,
 }
 
 /// Why a CA is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub(super) enum Cause {
     /// Two thirds of its life are over.
     Age,
     /// Its lifetime is longer than configured: an earlier version made it, or other options did.
@@ -83,7 +82,7 @@ pub enum Cause {
 
 /// What is written to the Secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub(super) enum Change {
     /// What is in memory.
     Back,
     /// What can be saved of what is there.
@@ -102,8 +101,7 @@ pub enum Change {
 
 impl Change {
     /// For logs and metrics.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Back => "written_back",
             Self::Salvage => "salvaged",
@@ -116,10 +114,8 @@ impl Change {
     }
 }
 
-/// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Nothing.
+pub(super) enum Action {
     Keep,
     /// Use what the Secret holds from now on.
     Adopt,
@@ -127,9 +123,7 @@ pub enum Action {
     Write(Change),
 }
 
-/// Decides.
-#[must_use]
-pub fn step(observed: &Observed<'_>, names: &Names, periods: &Periods, now: SystemTime) -> Action {
+pub(super) fn step(observed: &Observed<'_>, names: &Names, periods: &Periods, now: SystemTime) -> Action {
     let Some(secret) = observed.secret else { return Action::Keep };
     let held = observed.held.filter(|held| held.is_valid_at(now));
     let found = secret.authority.as_ref();
@@ -165,7 +159,7 @@ pub fn step(observed: &Observed<'_>, names: &Names, periods: &Periods, now: Syst
 ///
 /// # Errors
 /// [`issue::Error`] if a certificate cannot be made.
-pub fn apply(
+pub(super) fn apply(
     change: Change,
     observed: &Observed<'_>,
     names: &Names,
@@ -186,8 +180,7 @@ pub fn apply(
 }
 
 /// Why `authority` should be replaced at `now`, if it should be.
-#[must_use]
-pub fn cause(authority: &Authority, names: &Names, periods: &Periods, now: SystemTime) -> Option<Cause> {
+pub(super) fn cause(authority: &Authority, names: &Names, periods: &Periods, now: SystemTime) -> Option<Cause> {
     /// Certificates know whole seconds only.
     const ROUNDING: Duration = Duration::from_secs(2);
     let ca = &authority.current;

@@ -48,7 +48,7 @@ fn what_was_written_is_read_again() {
 }
 
 #[test]
-fn a_phase_of_a_later_version_is_not_judged() {
+fn a_phase_of_a_later_version_is_no_damage() {
     let ahead = with(&stable(), PHASE, "Ahead");
     let diagnosis = diagnose(&ahead, &names());
     assert_eq!((diagnosis.damage, diagnosis.authority.unwrap().rank()), (None, (4, 1)));

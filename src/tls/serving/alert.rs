@@ -4,8 +4,8 @@ use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error};
 
-/// Why a handshake that ended in `error` has failed: the alert of the client, which says what it does not like about the
-/// certificate; what is not liked here about the client's own; or `tls` if the client was at fault otherwise.
+/// Why a handshake that ended in `error` has failed: the alert with which the client refused the certificate, the reason
+/// for which the client's own was refused, or `tls` for any other fault of the client.
 #[must_use]
 pub fn reason(error: &io::Error) -> &'static str {
     let error = error.get_ref().and_then(|error| error.downcast_ref::<Error>());
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_client_does_not_like_about_the_certificate_is_told_apart() {
+    fn each_reason_of_a_client_to_refuse_the_certificate_has_its_label() {
         let of = |error: Error| reason(&io::Error::new(io::ErrorKind::InvalidData, error));
         assert_eq!(of(Error::AlertReceived(AlertDescription::UnknownCA)), "alert_unknown_ca");
         assert_eq!(of(Error::AlertReceived(AlertDescription::ProtocolVersion)), "alert_other");

@@ -26,7 +26,7 @@ fn select(ground: &Ground, expressions: &Value) {
 }
 
 #[test]
-fn where_kube_system_is_exempt_from_webhooks_replicas_are_ready_and_authorities_are_replaced_without_waiting() {
+fn where_kube_system_is_exempt_from_webhooks_replicas_are_ready_and_authorities_are_replaced() {
     let ground = ground();
     let kubectl = ground.kubectl();
     kubectl.ok(&["label", "namespace", "kube-system", &format!("{LABEL}=true")]);
@@ -45,9 +45,6 @@ fn where_kube_system_is_exempt_from_webhooks_replicas_are_ready_and_authorities_
     ground.annotate("k8s.atomix.io/rotate-ca=a test");
     ground.await_generation(2);
     ground.await_event("CARotated", "only CA 2 is trusted");
-    let events = kubectl.get_json(&["events.events.k8s.io"]);
-    let waited = events["items"].as_array().into_iter().flatten().find(|event| event["reason"] == "CARotationWaits");
-    assert_eq!(waited, None);
     ground.assert_admission_works();
     // The enforcer's field is the enforcer's.
     assert!(selectors(&ground).iter().all(|selector| *selector == enforced), "{:#?}", selectors(&ground));
