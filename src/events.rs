@@ -258,7 +258,7 @@ mod tests {
         let mut recorder = server.recorder();
         record(&mut recorder, key("a")).await;
         for _ in 0..2 {
-            advance(SERIES_GAP - Duration::from_secs(1)).await;
+            advance(SERIES_GAP.saturating_sub(Duration::from_secs(1))).await;
             record(&mut recorder, key("a")).await;
         }
         advance(SERIES_GAP).await;

@@ -101,7 +101,9 @@ impl World {
 
     fn after(events: &[Event]) -> Self {
         let mut world = Self::new();
-        events.iter().for_each(|event| world.happen(event));
+        for event in events {
+            world.happen(event);
+        }
         world
     }
 

@@ -33,7 +33,9 @@ fn discovery_goes_on_without_the_api_server_and_no_group_is_lost_with_a_replica(
     for (index, client) in clients.iter().enumerate() {
         client.create(&format!("g{index}"), group()).expect("created");
     }
-    clients.iter().for_each(|client| client.await_names(&["g0", "g1", "g2"]));
+    for client in &clients {
+        client.await_names(&["g0", "g1", "g2"]);
+    }
     clients[2].create("own", group()).expect("created");
     link.cut();
     kubectl.create_stdin(&set("unseen", &json!({"template": {"spec": {"protocol": "raft"}}})));
@@ -52,7 +54,9 @@ fn discovery_goes_on_without_the_api_server_and_no_group_is_lost_with_a_replica(
     }
     assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
     link.mend();
-    clients.iter().for_each(|client| client.await_names(&["g0", "g2", "own", "unseen"]));
+    for client in &clients {
+        client.await_names(&["g0", "g2", "own", "unseen"]);
+    }
     client.create("new", group()).expect("created");
 
     // Each dies with the answer on its way; what it created is there on the others.
