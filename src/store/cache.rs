@@ -16,7 +16,7 @@ const REMEMBERED: usize = 1024;
 
 /// The known objects of one kind, reduced to what is needed of them (`T`).
 #[derive(Debug)]
-pub struct Cache<T> {
+pub(crate) struct Cache<T> {
     state: RwLock<State<T>>,
     /// Notified of every change.
     changed: Notify,
@@ -81,46 +81,40 @@ impl<T> Default for Cache<T> {
 
 impl<T> Cache<T> {
     /// The object of that key and its version, if it is known to exist.
-    #[must_use]
-    pub fn get_versioned(&self, key: &ObjectKey) -> Option<(u64, Arc<T>)> {
+    pub(crate) fn get_versioned(&self, key: &ObjectKey) -> Option<(u64, Arc<T>)> {
         self.read().objects.get(key).map(|known| (known.version, Arc::clone(&known.value)))
     }
 
     /// The object of that key, if it is known to exist.
-    #[must_use]
-    pub fn get(&self, key: &ObjectKey) -> Option<Arc<T>> {
+    pub(crate) fn get(&self, key: &ObjectKey) -> Option<Arc<T>> {
         self.read().objects.get(key).map(|known| Arc::clone(&known.value))
     }
 
     /// The keys of all known objects, in order.
-    #[must_use]
-    pub fn keys(&self) -> Vec<ObjectKey> {
+    pub(crate) fn keys(&self) -> Vec<ObjectKey> {
         self.read().objects.keys().cloned().collect()
     }
 
     /// The objects of a namespace whose names start with `prefix`, by name.
-    #[must_use]
-    pub fn with_prefix(&self, namespace: &str, prefix: &str) -> Vec<(String, Arc<T>)> {
+    pub(crate) fn with_prefix(&self, namespace: &str, prefix: &str) -> Vec<(String, Arc<T>)> {
         self.read().with_prefix(namespace, prefix)
     }
 
     /// The objects of a namespace, by name, and how often [`Self::relists`] a list of the watch had been taken in then.
-    #[must_use]
-    pub fn of_namespace(&self, namespace: &str) -> (u64, Vec<(String, Arc<T>)>) {
+    pub(crate) fn of_namespace(&self, namespace: &str) -> (u64, Vec<(String, Arc<T>)>) {
         let state = self.read();
         (state.relists, state.with_prefix(namespace, ""))
     }
 
     /// How often a full list of no known version has been taken in. Each may have dropped what the answer to a read or
     /// a write had brought and the list, made a moment earlier, did not have; the watch brings it again.
-    #[must_use]
-    pub fn relists(&self) -> u64 {
+    pub(crate) fn relists(&self) -> u64 {
         self.read().relists
     }
 
     /// Takes in a state of an object, unless that one or a newer one is known. Returns whether it was news: whether
     /// anything that is kept of the object has changed.
-    pub fn observe(&self, key: ObjectKey, version: u64, value: T) -> bool
+    pub(crate) fn observe(&self, key: ObjectKey, version: u64, value: T) -> bool
     where
         T: PartialEq,
     {
@@ -146,8 +140,7 @@ impl<T> Cache<T> {
     }
 
     /// The highest version of which anything is known.
-    #[must_use]
-    pub fn highest_version(&self) -> u64 {
+    pub(crate) fn highest_version(&self) -> u64 {
         let state = self.read();
         let known = state.objects.values().map(|known| known.version);
         known.chain(state.gone.versions.values().copied()).max().unwrap_or_default()
@@ -156,7 +149,7 @@ impl<T> Cache<T> {
     /// Takes in that a list has an object in this version, the list having begun when `highest` was the highest version
     /// of which anything was known. What was known then of the object cannot be later than the list, unless the store was
     /// restored from a backup: then it is forgotten. Returns whether it was.
-    pub fn believe(&self, key: &ObjectKey, version: u64, highest: u64) -> bool {
+    pub(crate) fn believe(&self, key: &ObjectKey, version: u64, highest: u64) -> bool {
         let is_refuted = |known: u64| version < known && known <= highest;
         let State { objects, gone, .. } = &mut *self.write();
         let mut refuted = false;
@@ -173,7 +166,7 @@ impl<T> Cache<T> {
     }
 
     /// Takes in that an object is gone, unless it is known to have been made again since.
-    pub fn forget(&self, key: &ObjectKey, version: u64) {
+    pub(crate) fn forget(&self, key: &ObjectKey, version: u64) {
         {
             let State { objects, gone, .. } = &mut *self.write();
             if objects.get(key).is_none_or(|known| known.version <= version) {
@@ -186,7 +179,7 @@ impl<T> Cache<T> {
 
     /// Drops everything but `kept`, after a full list of `namespace`, or of all if that is none; returns what was
     /// dropped. What is newer than the list stays, if it is known of what version that was.
-    pub fn retain(
+    pub(crate) fn retain(
         &self,
         kept: &HashSet<ObjectKey>,
         namespace: Option<&str>,
@@ -214,7 +207,7 @@ impl<T> Cache<T> {
     }
 
     /// Waits until `is` is true of the object of that key, or of there being none.
-    pub async fn wait_until(&self, key: &ObjectKey, is: impl Fn(Option<&T>) -> bool) {
+    pub(crate) async fn wait_until(&self, key: &ObjectKey, is: impl Fn(Option<&T>) -> bool) {
         let mut changed = pin!(self.changed.notified());
         loop {
             // From here on no change is missed, before it is looked whether one is needed.
