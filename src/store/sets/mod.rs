@@ -14,7 +14,7 @@ use kube::api::ListParams;
 use kube::{Api, Client};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-pub use self::currency::{Currency, Standing};
+pub use self::currency::Standing;
 use crate::api::PartitionSet;
 use crate::api::names::ObjectKey;
 use crate::calls::within;
