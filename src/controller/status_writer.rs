@@ -215,4 +215,22 @@ mod tests {
         assert!(!statuses.suppress_transient(&key, None, &[]));
         assert_eq!(failures(), [true, true, false, false]);
     }
+
+    #[test]
+    fn what_is_refused_is_tried_rarely_what_fails_with_a_back_off_and_what_waits_at_its_time() {
+        let (statuses, key) = (StatusWriter::new(Trigger::default()), ObjectKey::new("n", "a"));
+        let seconds = Duration::from_secs;
+        let failed = Trouble::new(false, "ApiError", "away".to_owned());
+        let contested = Trouble { again: Some(seconds(15)), ..Trouble::new(true, "Contested", "c".to_owned()) };
+        let refusal = Some(Refusal { reason: "Refused", writes: 1 });
+        let outcome = |trouble, refusal, status: StatusWrite<()>, again| {
+            statuses.outcome(&key, &Attempt { trouble, refusal, status, again })
+        };
+        assert_eq!(outcome(None, None, StatusWrite::Unchanged, None), Outcome::Done);
+        assert_eq!(outcome(None, None, StatusWrite::Later(seconds(3)), Some(seconds(9))), Outcome::Again(seconds(3)));
+        assert_eq!(outcome(Some(&failed), None, StatusWrite::Unchanged, Some(seconds(9))), Outcome::Failed);
+        assert_eq!(outcome(Some(&contested), None, StatusWrite::Unchanged, None), Outcome::Again(seconds(15)));
+        assert_eq!(outcome(Some(&failed), refusal, StatusWrite::Unchanged, None), Outcome::Refused(seconds(3)));
+        assert_eq!(outcome(None, None, StatusWrite::Failed, Some(seconds(9))), Outcome::Failed);
+    }
 }

@@ -23,6 +23,6 @@ pub(crate) use candidacies::{End, Update};
 pub(crate) use error::Error;
 pub(crate) use hub::Hub;
 pub(crate) use known::KnownPartitions;
-pub(crate) use store::{PartitionCache, PartitionView, Store};
+pub(crate) use store::Store;
 pub(crate) use stream::CandidateStream;
 pub(crate) use sweeper::Sweeper;

@@ -16,7 +16,7 @@ const REMEMBERED: usize = 1024;
 
 /// How old a list is.
 #[derive(Clone, Copy, Debug)]
-pub enum ListAge {
+pub(crate) enum ListAge {
     /// It shows the state in this version.
     Version(u64),
     /// It was begun when this was the highest version of which anything was known.
@@ -25,7 +25,7 @@ pub enum ListAge {
 
 /// The known objects of one kind, reduced to what is needed of them (`T`).
 #[derive(Debug)]
-pub struct Cache<T> {
+pub(crate) struct Cache<T> {
     state: RwLock<State<T>>,
     /// Notified of every change.
     changed: Notify,
@@ -92,47 +92,41 @@ impl<T> Default for Cache<T> {
 
 impl<T> Cache<T> {
     /// The object of that key and its version, if it is known to exist.
-    #[must_use]
-    pub fn get_versioned(&self, key: &ObjectKey) -> Option<(u64, Arc<T>)> {
+    pub(crate) fn get_versioned(&self, key: &ObjectKey) -> Option<(u64, Arc<T>)> {
         self.read().objects.get(key).map(|known| (known.version, Arc::clone(&known.value)))
     }
 
     /// The object of that key, if it is known to exist.
-    #[must_use]
-    pub fn get(&self, key: &ObjectKey) -> Option<Arc<T>> {
+    pub(crate) fn get(&self, key: &ObjectKey) -> Option<Arc<T>> {
         self.read().objects.get(key).map(|known| Arc::clone(&known.value))
     }
 
     /// The keys of all known objects, in order.
-    #[must_use]
-    pub fn keys(&self) -> Vec<ObjectKey> {
+    pub(crate) fn keys(&self) -> Vec<ObjectKey> {
         self.read().objects.keys().cloned().collect()
     }
 
     /// The objects of a namespace whose names start with `prefix`, by name.
-    #[must_use]
-    pub fn with_prefix(&self, namespace: &str, prefix: &str) -> Vec<(String, Arc<T>)> {
+    pub(crate) fn with_prefix(&self, namespace: &str, prefix: &str) -> Vec<(String, Arc<T>)> {
         self.read().with_prefix(namespace, prefix)
     }
 
     /// The objects of a namespace that a list of the watch has dropped though they may exist: the watch or a read of the
     /// object decides.
-    #[must_use]
-    pub fn unconfirmed(&self, namespace: &str) -> Vec<ObjectKey> {
+    pub(crate) fn unconfirmed(&self, namespace: &str) -> Vec<ObjectKey> {
         let state = self.read();
         state.unconfirmed.keys().filter(|key| key.namespace == namespace).cloned().collect()
     }
 
     /// The version in which an object was known last, if it may exist.
-    #[must_use]
-    pub fn last_version(&self, key: &ObjectKey) -> Option<u64> {
+    pub(crate) fn last_version(&self, key: &ObjectKey) -> Option<u64> {
         let state = self.read();
         state.objects.get(key).map(|known| known.version).or_else(|| state.unconfirmed.get(key).copied())
     }
 
     /// Takes in a state of an object, unless that one or a newer one is known. Returns whether it was news: whether
     /// anything that is kept of the object has changed.
-    pub fn observe(&self, key: ObjectKey, version: u64, value: T) -> bool
+    pub(crate) fn observe(&self, key: ObjectKey, version: u64, value: T) -> bool
     where
         T: PartialEq,
     {
@@ -159,8 +153,7 @@ impl<T> Cache<T> {
     }
 
     /// The highest version of which anything is known.
-    #[must_use]
-    pub fn highest_version(&self) -> u64 {
+    pub(crate) fn highest_version(&self) -> u64 {
         let state = self.read();
         let known = state.objects.values().map(|known| known.version);
         known.chain(state.gone.versions.values().copied()).max().unwrap_or_default()
@@ -169,15 +162,14 @@ impl<T> Cache<T> {
     /// Whether a list that has an object in this version proves that the store was restored from a backup. The list began
     /// when `highest` was the highest version of which anything was known: what was known then of the object cannot be
     /// later than the list.
-    #[must_use]
-    pub fn is_contradicted(&self, key: &ObjectKey, version: u64, highest: u64) -> bool {
+    pub(crate) fn is_contradicted(&self, key: &ObjectKey, version: u64, highest: u64) -> bool {
         let state = self.read();
         let known = state.objects.get(key).map(|known| known.version);
         known.into_iter().chain(state.gone.versions.get(key).copied()).any(|known| version < known && known <= highest)
     }
 
     /// Takes in that an object is gone, unless it is known to have been made again since.
-    pub fn forget(&self, key: &ObjectKey, version: u64) {
+    pub(crate) fn forget(&self, key: &ObjectKey, version: u64) {
         {
             let State { objects, gone, unconfirmed } = &mut *self.write();
             if objects.get(key).is_none_or(|known| known.version <= version) {
@@ -191,7 +183,7 @@ impl<T> Cache<T> {
 
     /// Drops everything but `kept`, after a full list of `namespace`, or of all if that is none; returns what was
     /// dropped.
-    pub fn retain(&self, kept: &HashSet<ObjectKey>, namespace: Option<&str>, age: ListAge) -> Vec<(ObjectKey, Arc<T>)> {
+    pub(crate) fn retain(&self, kept: &HashSet<ObjectKey>, namespace: Option<&str>, age: ListAge) -> Vec<(ObjectKey, Arc<T>)> {
         let mut dropped = Vec::new();
         {
             let State { objects, gone, unconfirmed } = &mut *self.write();
@@ -218,7 +210,7 @@ impl<T> Cache<T> {
     }
 
     /// Waits until `is` is true of the object of that key, or of there being none.
-    pub async fn wait_until(&self, key: &ObjectKey, is: impl Fn(Option<&T>) -> bool) {
+    pub(crate) async fn wait_until(&self, key: &ObjectKey, is: impl Fn(Option<&T>) -> bool) {
         let mut changed = pin!(self.changed.notified());
         loop {
             // From here on no change is missed, before it is looked whether one is needed.
@@ -242,142 +234,5 @@ impl<T> Cache<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(name: &str) -> ObjectKey {
-        ObjectKey::new("ns", name)
-    }
-
-    #[test]
-    fn an_older_state_does_not_replace_a_newer_one() {
-        let cache = Cache::default();
-        cache.observe(key("a"), 5, "own write");
-        cache.observe(key("a"), 4, "late watch event");
-        cache.forget(&key("a"), 3);
-        assert_eq!(cache.get(&key("a")).as_deref(), Some(&"own write"));
-        cache.forget(&key("a"), 6);
-        assert_eq!(cache.get(&key("a")), None);
-    }
-
-    #[test]
-    fn a_late_answer_does_not_bring_back_what_is_gone() {
-        let cache = Cache::default();
-        cache.observe(key("a"), 4, "old");
-        cache.forget(&key("a"), 7);
-        assert!(!cache.observe(key("a"), 6, "answer to an own write before the deletion"));
-        assert_eq!(cache.get(&key("a")), None);
-        assert!(cache.observe(key("a"), 8, "made again"));
-    }
-
-    #[test]
-    fn what_was_known_before_a_list_began_is_not_later_than_the_list_unless_the_store_was_restored() {
-        let cache = Cache::default();
-        cache.observe(key("a"), 90, "after the snapshot");
-        cache.observe(key("gone"), 3, "before the snapshot");
-        cache.forget(&key("gone"), 95);
-        let highest = cache.highest_version();
-        assert_eq!(highest, 95);
-        cache.observe(key("own"), 99, "own write while the list was made");
-        assert!(!cache.is_contradicted(&key("own"), 40, highest));
-        assert!(cache.is_contradicted(&key("a"), 40, highest) && cache.is_contradicted(&key("gone"), 3, highest));
-        assert!(!cache.is_contradicted(&key("a"), 90, highest) && !cache.is_contradicted(&key("new"), 41, highest));
-    }
-
-    #[test]
-    fn a_newer_state_that_says_the_same_is_no_news_and_an_older_one_stays_out() {
-        let cache = Cache::default();
-        assert!(cache.observe(key("a"), 4, "same"));
-        assert!(!cache.observe(key("a"), 6, "same"));
-        assert!(!cache.observe(key("a"), 5, "older"));
-        assert_eq!(cache.get(&key("a")).as_deref(), Some(&"same"));
-        assert!(cache.observe(key("a"), 7, "other"));
-    }
-
-    #[test]
-    fn only_so_many_deletions_are_remembered() {
-        let cache = Cache::default();
-        for version in 0..2000 {
-            cache.forget(&key(&format!("a-{version}")), version);
-            cache.observe(key("b"), version, ());
-        }
-        let state = cache.read();
-        assert_eq!((state.gone.versions.len(), state.gone.order.len()), (REMEMBERED, REMEMBERED));
-    }
-
-    #[test]
-    fn a_prefix_selects_within_one_namespace() {
-        let cache = Cache::default();
-        for name in ["x-1", "x-10", "x", "xy-1"] {
-            cache.observe(key(name), 1, ());
-        }
-        cache.observe(ObjectKey::new("ns2", "x-2"), 1, ());
-        let names: Vec<String> = cache.with_prefix("ns", "x-").into_iter().map(|(name, _)| name).collect();
-        assert_eq!(names, ["x-1", "x-10"]);
-    }
-
-    #[test]
-    fn a_full_list_drops_what_it_lacks() {
-        let cache = Cache::default();
-        cache.observe(key("a"), 1, ());
-        cache.observe(key("b"), 1, ());
-        let dropped = cache.retain(&HashSet::from([key("a")]), None, ListAge::BegunAt(1));
-        assert_eq!(dropped.len(), 1);
-        assert!(cache.get(&key("a")).is_some() && cache.get(&key("b")).is_none());
-    }
-
-    #[test]
-    fn a_list_of_a_known_version_drops_for_good_what_is_older_and_nothing_that_is_newer() {
-        let cache = Cache::default();
-        cache.observe(key("older"), 4, ());
-        cache.observe(key("newer"), 6, ());
-        let dropped = cache.retain(&HashSet::new(), None, ListAge::Version(5));
-        assert_eq!(dropped.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), [key("older")]);
-        assert!(!cache.observe(key("older"), 5, ()), "a late answer");
-        assert!(cache.get(&key("newer")).is_some());
-    }
-
-    #[test]
-    fn what_a_list_of_the_watch_drops_and_may_exist_is_unconfirmed_until_it_is_known() {
-        let cache = Cache::default();
-        for (name, version) in [("older", 4), ("created", 6), ("deleted", 7)] {
-            cache.observe(key(name), version, ());
-        }
-        assert_eq!(cache.retain(&HashSet::new(), None, ListAge::BegunAt(5)).len(), 3);
-        assert_eq!(cache.unconfirmed("ns"), [key("created"), key("deleted")]);
-        assert_eq!((cache.last_version(&key("created")), cache.last_version(&key("older"))), (Some(6), None));
-        assert!(cache.observe(key("created"), 6, ()), "the watch shows it");
-        cache.forget(&key("deleted"), 7);
-        assert!(cache.unconfirmed("ns").is_empty() && cache.get(&key("created")).is_some());
-    }
-
-    #[tokio::test]
-    async fn a_change_that_is_waited_for_is_not_missed() {
-        let cache = Arc::new(Cache::default());
-        cache.observe(key("a"), 1, 1);
-        let there = Arc::clone(&cache);
-        let wait = tokio::spawn(async move {
-            there.wait_until(&key("a"), |value| value == Some(&3)).await;
-            there.wait_until(&key("a"), |value| value.is_none()).await;
-        });
-        for version in 2..4 {
-            tokio::task::yield_now().await;
-            cache.observe(key("a"), version, version);
-        }
-        tokio::task::yield_now().await;
-        cache.forget(&key("a"), 4);
-        wait.await.unwrap();
-    }
-
-    #[test]
-    fn the_list_of_one_namespace_drops_nothing_of_another() {
-        let cache = Cache::default();
-        let elsewhere = ObjectKey::new("ns2", "a");
-        cache.observe(key("a"), 1, ());
-        cache.observe(elsewhere.clone(), 1, ());
-        let dropped = cache.retain(&HashSet::new(), Some("ns"), ListAge::BegunAt(1));
-        assert_eq!(dropped.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), [key("a")]);
-        assert!(cache.get(&elsewhere).is_some());
-        assert_eq!(cache.retain(&HashSet::new(), None, ListAge::BegunAt(1)).len(), 1);
-    }
-}
+#[path = "cache_tests.rs"]
+mod tests;

@@ -143,7 +143,13 @@ impl Kind for Service {
 /// The Service of a whole group: a Service that is selected, and so watched and kept, apart from those of partitions.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, kube::Resource)]
 #[resource(inherit = "core::Service")]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct GroupService {
+    /// Absent, as is the kind, from the items of a list.
+    #[serde(default)]
+    pub(crate) api_version: String,
+    #[serde(default)]
+    pub(crate) kind: String,
     pub(crate) metadata: ObjectMeta,
     pub(crate) spec: Option<ServiceSpec>,
 }

@@ -8,7 +8,7 @@ pub(crate) mod fields;
 pub(crate) mod kind;
 mod kinds;
 pub(crate) mod pods;
-pub mod sets;
+pub(crate) mod sets;
 mod sinks;
 pub(crate) mod triggers;
 pub(crate) mod watch;

@@ -94,12 +94,12 @@ pub(crate) trait Sink<K>: Send {
 }
 
 /// Key of an object.
-pub fn key_of(object: &impl ResourceExt) -> ObjectKey {
+pub(crate) fn key_of(object: &impl ResourceExt) -> ObjectKey {
     ObjectKey::new(object.namespace().unwrap_or_default(), object.name_any())
 }
 
 /// Version of an object as a number: Kubernetes defines resource versions of one resource to be comparable so.
-pub fn version_of(object: &impl ResourceExt) -> u64 {
+pub(crate) fn version_of(object: &impl ResourceExt) -> u64 {
     version_in(object.meta().resource_version.as_deref())
 }
 

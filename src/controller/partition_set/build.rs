@@ -1,9 +1,9 @@
 //! The objects of a whole group as values: its Partitions, its Service and its endpoints.
 
-use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Endpoints, ServiceSpec};
+use k8s_openapi::api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Service, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{self as discovery, Endpoint, EndpointConditions, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 use serde_json::json;
 
 use crate::api::labels::{self, annotations};
@@ -130,6 +130,8 @@ pub(super) fn group_service(set: &PartitionSet, settings: &Settings) -> Desired<
     metadata.labels.get_or_insert_default().insert(labels::GROUP_OF.to_owned(), set.name_any());
     record_copied_labels(&mut metadata, &copied);
     let service = GroupService {
+        api_version: Service::api_version(&()).into_owned(),
+        kind: Service::kind(&()).into_owned(),
         metadata,
         spec: Some(ServiceSpec {
             cluster_ip: Some("None".to_owned()),

@@ -14,7 +14,7 @@ use kube::api::ListParams;
 use kube::{Api, Client};
 use tokio::time::{sleep, timeout};
 
-pub(crate) use self::freshness::{Freshness, FreshnessReporter};
+pub(crate) use self::freshness::Freshness;
 use crate::api::PartitionSet;
 use crate::api::names::ObjectKey;
 use crate::calls::within;
