@@ -1,4 +1,4 @@
-//! Rights of the controller's own account, by SubjectAccessReviews.
+//! Rights of the controller's own account, by `SubjectAccessReview`.
 
 use futures::future::join_all;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};

@@ -109,18 +109,17 @@ fn env(env: &[EnvVar], report: &mut Report<'_>) {
 
 fn storage(spec: &TemplateSpec, report: &mut Report<'_>) {
     const DETAIL: &str = "must be a quantity greater than 0, for instance 8Gi";
-    match &spec.storage_size {
-        Some(size) => match Quantity::read(&size.0) {
+    if let Some(size) = &spec.storage_size {
+        match Quantity::read(&size.0) {
             Ok(amount) if amount.is_positive() => {}
             Ok(_) => report.invalid(&size.0, DETAIL),
             Err(why) => report.invalid(&size.0, why.select(DETAIL, TOO_LARGE)),
-        },
-        None => {
-            let has_class = spec.storage_class.as_deref().is_some_and(|class| !class.is_empty());
-            if has_class && !report.has_reported(report.path()) {
-                report.required("storageClass needs a size");
-            }
         }
+        return;
+    }
+    let has_class = spec.storage_class.as_deref().is_some_and(|class| !class.is_empty());
+    if has_class && !report.has_reported(report.path()) {
+        report.required("storageClass needs a size");
     }
 }
 
