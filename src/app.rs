@@ -42,9 +42,9 @@ const IDENTITY_RETRY: Duration = Duration::from_secs(1);
 /// failed may be one that another waits for.
 const STOP: Duration = Duration::from_secs(30);
 
-/// Files that everything but the connections of the Atomix API may have open: the webhooks', those to the API server,
-/// and what the runtime takes.
-const OTHER_FILES: usize = 768;
+/// Files that may be open beside the connections to the webhooks and to the Atomix API: connections to the API server,
+/// and those of the runtime.
+const OTHER_FILES: usize = 256;
 /// gRPC connections that are accepted however few files may be open.
 const FEWEST_CONNECTIONS: usize = 64;
 
@@ -173,7 +173,7 @@ async fn assemble(
         tls.server_config(),
         admission::router(&admission),
         Arc::clone(&admission.metrics),
-        server::Limits { drain: options.drain, ..server::Limits::default() },
+        webhook_limits(&options),
         draining.stopping().clone(),
     );
     draining.spawn("webhook server", async move {
@@ -312,11 +312,19 @@ async fn serve_grpc(
     Ok(())
 }
 
+/// Limits of the webhook server, which may take half of the files that the process may open.
+fn webhook_limits(options: &Run) -> server::Limits {
+    let limits = server::Limits { drain: options.drain, ..server::Limits::default() };
+    let files = connections::raise_limit().unwrap_or(usize::MAX);
+    server::Limits { connections: limits.connections.min(files / 2), ..limits }
+}
+
 /// What the server of the Atomix API puts up with, as far as the process may open so many files.
 fn grpc_limits(options: &Run) -> grpc::server::Limits {
     let limits = grpc::server::Limits { drain: options.drain, ..grpc::server::Limits::default() };
     let files = connections::raise_limit().unwrap_or(usize::MAX);
-    let connections = limits.connections.min(files.saturating_sub(OTHER_FILES)).max(FEWEST_CONNECTIONS);
+    let others = OTHER_FILES + webhook_limits(options).connections;
+    let connections = limits.connections.min(files.saturating_sub(others)).max(FEWEST_CONNECTIONS);
     if connections < limits.connections {
         tracing::warn!(
             files,

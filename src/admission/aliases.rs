@@ -1,19 +1,19 @@
-//! Two field managers that apply the two names of one field: server-side apply sees no conflict between them, and each
-//! would overrule the other again and again.
+//! Two field managers that apply the two names of one field. Server-side apply sees no conflict between them, and each
+//! would revert the other again and again.
 
 use serde_json::Value;
 
 use super::review::Request;
 use crate::rules::Edit;
 
-/// The names of fields that have two, as JSON pointers.
+/// Pairs of names of one field, as JSON pointers.
 const NAMES: [(&str, &str); 2] = [
     ("/spec/template/spec/size", "/spec/partitionSize"),
     ("/spec/template/spec/imagePullPolicy", "/spec/template/spec/pullPolicy"),
 ];
 
-/// Warnings for what an update changes under one name while another manager applies it under the other. `edits` is what
-/// admission changes: of two names, one follows the other.
+/// Warnings for fields that an update changes under one name while another manager applies them under the other. `edits`
+/// are the changes that admission makes: of two names, one follows the other.
 pub(super) fn warnings(request: &Request, edits: &[Edit]) -> Vec<String> {
     let Some(old) = request.old() else { return Vec::new() };
     let manager = request.options.get("fieldManager").and_then(Value::as_str).unwrap_or_default();
@@ -39,7 +39,7 @@ fn other_name(pointer: &str) -> Option<&'static str> {
     })
 }
 
-/// The path of a field as messages have it.
+/// The path of a field in messages.
 fn path(pointer: &str) -> String {
     pointer.trim_start_matches('/').replace('/', ".")
 }

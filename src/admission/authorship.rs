@@ -1,4 +1,4 @@
-//! `/validate` for Partitions: they are the controller's to write.
+//! `/validate` for Partitions: only the controller writes them.
 
 use serde_json::Value;
 
@@ -11,8 +11,8 @@ use crate::rules;
 
 const PARTITION: Subject<'static> = Subject { group: GROUP, kind: "Partition", name: "" };
 
-/// Judges a Partition that is created or updated. Anybody may change its metadata, or one that is being deleted: else
-/// finalizers could never go.
+/// Judges a Partition that is created or updated. Any user may change its metadata, or a Partition that is being deleted:
+/// else finalizers could never be removed.
 pub(super) fn partition(admission: &Admission, request: &Request) -> Response {
     let object = &request.object;
     let deleting = object.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null());
@@ -24,10 +24,10 @@ pub(super) fn partition(admission: &Admission, request: &Request) -> Response {
     match admission.own_username.get() {
         None => {
             let message = "the Atomix controller does not know its own user name yet, so it cannot tell who writes this Partition; try again";
-            Response::unavailable(&request.uid, message.to_owned())
+            Response::unavailable(&request.uid, message)
         }
         Some(own) if *own == request.user_info.username => judge(request),
-        Some(_) => Response::forbidden(&request.uid, refusal(request.operation, object)),
+        Some(_) => Response::forbidden(&request.uid, &refusal(request.operation, object)),
     }
 }
 
@@ -40,7 +40,7 @@ fn judge(request: &Request) -> Response {
     }
 }
 
-/// Says what to do instead. Who creates one is often a backup tool.
+/// The message names what to do instead. The user who creates a Partition is often a backup tool.
 fn refusal(operation: Operation, object: &Value) -> String {
     let set = set_of(object).map_or_else(|| "its PartitionSet".to_owned(), |set| format!("PartitionSet {set:?}"));
     let instead = if operation == Operation::Create {
@@ -51,7 +51,7 @@ fn refusal(operation: Operation, object: &Value) -> String {
     format!("Partitions are made by the Atomix controller: {instead}")
 }
 
-/// The set that a Partition says it belongs to: by its owner, else by annotation or label.
+/// The set that a Partition names: by its owner, else by annotation or label.
 fn set_of(partition: &Value) -> Option<&str> {
     let metadata = partition.get("metadata")?;
     let owner = metadata.get("ownerReferences").and_then(Value::as_array).and_then(|owners| {

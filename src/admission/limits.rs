@@ -1,125 +1,99 @@
-//! How much the webhooks take on at a time, and until when an answer is worth making.
+//! How many large reviews are read and decided at a time, and until when an answer is useful.
 //!
-//! Any pod can send reviews. A usual one is light: a few KiB, decided in microseconds on the spot. One of megabytes may
-//! take a hundred times its length in memory once it is read, and its time, so those wait for one of few places, away
-//! from the threads that serve the light ones. Nobody waits beyond the deadline: an answer that asks to try again is a
-//! good answer, and one that comes too late is none.
+//! Any pod can send reviews. A usual one has a few KiB and is decided in microseconds on the spot. A large one may take a
+//! hundred times its length in memory once it is read, so a few at a time are read, and fewer decided, on other threads
+//! than those that serve the small ones.
 //!
-//! The bounds below, with 64 KiB for each connection's light body, leave room in the pod's 256 MiB: a test of the whole
-//! process floods it, and it stays under 180 MB.
+//! A pod has 256 MiB. The limits here, and small bodies on each of the server's connections, stay well below that.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::body::SizeHint;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
-/// Longest body that is light, in bytes.
-pub(super) const LIGHT_BODY: usize = 64 * 1024;
-/// Most memory that a light review may take, as [`memory_to_read`] has it.
-const LIGHT_MEMORY: usize = 1024 * 1024;
-/// Most memory that any review may take. The largest that an API server sends, twice an object of 3 MiB, takes half.
-const MAX_MEMORY: usize = 32 * 1024 * 1024;
-/// Bytes of bodies that are not light, together: four of the longest.
-const LONG_BODIES: usize = 4 * super::MAX_BODY;
-/// Decisions at a time about reviews that are not light.
-const HEAVY_DECISIONS: usize = 2;
+use super::rejection::Rejection;
 
-/// Longest that an answer may take, whatever the API server would wait: by default it gives up after 5 s.
+/// Longest body, in bytes: an object has at most 3 MiB, and a review holds two, escaped and with some words around them.
+pub(super) const MAX_BODY: usize = 7 * 1024 * 1024;
+/// Longest body of a small review, in bytes.
+pub(super) const SMALL_BODY: usize = 32 * 1024;
+/// Most memory that a review may take, as [`memory_to_read`] estimates it. The largest that an API server sends, twice an
+/// object of 3 MiB, takes half.
+const MAX_MEMORY: usize = 24 * 1024 * 1024;
+/// Large bodies in memory at a time.
+const LARGE_BODIES: usize = 4;
+/// Decisions about large reviews at a time.
+const LARGE_DECISIONS: usize = 2;
+/// Wait for the permit to read a large body. Less than a webhook's timeout: an API server that gets the rejection in time
+/// repeats the call by itself.
+const PERMIT_WAIT: Duration = Duration::from_secs(1);
+
+/// Longest time for an answer, whatever the API server would wait: by default it gives up after 5 s.
 const MAX_TIME: Duration = Duration::from_secs(4);
-/// The API server rounds what it still waits up to this.
+/// The API server rounds the time that it still waits up to a multiple of this.
 const ROUNDED: Duration = Duration::from_secs(1);
-/// Shortest time for an answer, when the API server says that it is about to give up.
+/// Shortest time for an answer, when the API server is about to give up.
 const MIN_TIME: Duration = Duration::from_millis(100);
 
-/// The places that reviews wait for. Clones share them.
+/// Limits of large reviews. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct Limits {
-    long_bodies: Arc<Semaphore>,
+    bodies: Arc<Semaphore>,
     decisions: Arc<Semaphore>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self::new(LONG_BODIES, HEAVY_DECISIONS)
+        Self::new(LARGE_BODIES, LARGE_DECISIONS)
     }
 }
 
 impl Limits {
-    /// Room for so many bytes of long bodies, and for so many decisions about heavy reviews.
-    pub(super) fn new(long_bodies: usize, decisions: usize) -> Self {
-        Self { long_bodies: Arc::new(Semaphore::new(long_bodies)), decisions: Arc::new(Semaphore::new(decisions)) }
+    pub(super) fn new(bodies: usize, decisions: usize) -> Self {
+        Self { bodies: Arc::new(Semaphore::new(bodies)), decisions: Arc::new(Semaphore::new(decisions)) }
     }
 
-    /// Room for a long body, or `None` if there is none before the deadline. The body counts until this is dropped.
-    pub(super) async fn body(&self, length: usize, deadline: Instant) -> Option<OwnedSemaphorePermit> {
-        let room = Arc::clone(&self.long_bodies).acquire_many_owned(u32::try_from(length).ok()?);
-        timeout_at(deadline, room).await.ok()?.ok()
+    /// The permit to have a body of this size in memory; `None` if it is small and needs none.
+    pub(super) async fn body(&self, size: SizeHint) -> Result<Option<OwnedSemaphorePermit>, Rejection> {
+        match size.upper() {
+            Some(length) if length <= SMALL_BODY as u64 => return Ok(None),
+            _ if size.lower() > MAX_BODY as u64 => return Err(Rejection::TooLarge),
+            _ => {}
+        }
+        match timeout(PERMIT_WAIT, Arc::clone(&self.bodies).acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(Some(permit)),
+            _ => Err(Rejection::Overload),
+        }
     }
 
-    /// The place for a decision about a heavy review, or `None` if there is none before the deadline.
+    /// The permit to decide about a large review, or `None` if there is none before the deadline.
     pub(super) async fn decision(&self, deadline: Instant) -> Option<OwnedSemaphorePermit> {
         timeout_at(deadline, Arc::clone(&self.decisions).acquire_owned()).await.ok()?.ok()
     }
 }
 
-/// What a review costs to decide.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Weight {
-    /// Next to nothing.
-    Light,
-    /// Memory or time that counts.
-    Heavy,
-    /// More than can be afforded.
-    TooHeavy,
+/// Whether a body can be read within the memory that a review may take.
+pub(super) fn fits_memory(body: &[u8]) -> bool {
+    memory_to_read(body) <= MAX_MEMORY
 }
 
-impl Weight {
-    /// Of the review in a body.
-    pub(super) fn of(body: &[u8]) -> Self {
-        match memory_to_read(body) {
-            memory if memory > MAX_MEMORY => Self::TooHeavy,
-            memory if memory > LIGHT_MEMORY || body.len() > LIGHT_BODY => Self::Heavy,
-            _ => Self::Light,
-        }
-    }
-}
-
-/// An upper estimate of the bytes that a JSON text takes once it is read. Small values in many objects make it: `{"":0},`
-/// has 7 bytes and becomes almost 700.
+/// An upper estimate of the bytes that a JSON text takes once it is read. Small values in many objects take most:
+/// `{"":0},` has 7 bytes and becomes almost 700. Texts that look like structure count as such.
 fn memory_to_read(json: &[u8]) -> usize {
-    /// The smallest map that is not empty.
-    const MAP: usize = 640;
-    /// The smallest list that is not empty.
-    const LIST: usize = 160;
-    /// One more value in either, with its key.
-    const VALUE: usize = 128;
-    // Each text is kept, and once more where it is judged.
-    let mut memory = 2 * json.len();
-    let (mut in_text, mut escaped) = (false, false);
-    for (index, byte) in json.iter().enumerate() {
-        if in_text {
-            in_text = escaped || *byte != b'"';
-            escaped = !escaped && *byte == b'\\';
-            continue;
-        }
-        let empty = |close| json.get(index + 1) == Some(&close);
-        memory += match byte {
-            b'"' => {
-                in_text = true;
-                0
-            }
-            b'{' if !empty(b'}') => MAP,
-            b'[' if !empty(b']') => LIST,
-            b',' => VALUE,
-            _ => 0,
-        };
-    }
-    memory
+    let structure = json.iter().map(|byte| match byte {
+        b'{' => 640,
+        b'[' => 160,
+        b',' => 128,
+        _ => 0,
+    });
+    // Each text is kept, and copied once where it is judged.
+    2 * json.len() + structure.sum::<usize>()
 }
 
-/// When the answer to a request has to be there that has just begun, by the query of its URL: the API server writes in
-/// `timeout` how many seconds it waits, rounded up.
+/// The time by which a request that arrives now must be answered. The API server writes the seconds that it waits,
+/// rounded up, into the query of the URL as `timeout`.
 pub(super) fn deadline(query: Option<&str>, now: Instant) -> Instant {
     let timeout = query.into_iter().flat_map(|query| query.split('&')).find_map(|pair| pair.strip_prefix("timeout="));
     let seconds = timeout.and_then(|timeout| timeout.strip_suffix('s')?.parse().ok()).filter(|seconds| *seconds > 0);

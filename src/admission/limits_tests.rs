@@ -6,7 +6,7 @@ fn time(query: &str) -> Duration {
 }
 
 #[test]
-fn the_answer_is_due_a_second_before_the_api_server_gives_up_and_after_four_at_the_latest() {
+fn the_deadline_is_a_second_before_the_api_server_gives_up_and_in_four_at_the_latest() {
     for (query, millis) in [
         ("timeout=3s", 2000),
         ("timeout=5s", 4000),
@@ -30,33 +30,40 @@ fn the_answer_is_due_a_second_before_the_api_server_gives_up_and_after_four_at_t
 }
 
 #[test]
-fn what_is_written_as_text_weighs_its_length_and_what_is_written_as_structure_far_more() {
-    assert_eq!(memory_to_read(br#"["{,[\"{,[\\"]"#), 2 * 14 + 160);
-    assert_eq!(memory_to_read(br#"{"a":{},"b":[]}"#), 2 * 15 + 640 + 128);
+fn structure_takes_far_more_memory_than_its_length() {
+    assert_eq!(memory_to_read(br#"{"a":{},"b":[]}"#), 2 * 15 + 2 * 640 + 160 + 128);
     let repeated = |item: &str, bytes: usize| format!("[{}]", item.repeat(bytes / item.len()));
-    assert_eq!(Weight::of(repeated("x", 60_000).as_bytes()), Weight::Light);
-    assert_eq!(Weight::of(repeated("x", 70_000).as_bytes()), Weight::Heavy);
-    assert_eq!(Weight::of(repeated("x", super::super::MAX_BODY).as_bytes()), Weight::Heavy);
-    assert_eq!(Weight::of(repeated(r#"{"":0},"#, 20_000).as_bytes()), Weight::Heavy);
-    assert_eq!(Weight::of(repeated(r#"{"":0},"#, 400_000).as_bytes()), Weight::TooHeavy);
-    assert_eq!(Weight::of(repeated("0,", 1_000_000).as_bytes()), Weight::TooHeavy);
+    assert!(fits_memory(repeated("x", MAX_BODY).as_bytes()));
+    assert!(fits_memory(repeated(r#"{"":0},"#, 7 * 20_000).as_bytes()));
+    assert!(!fits_memory(repeated(r#"{"":0},"#, 7 * 40_000).as_bytes()));
+    assert!(!fits_memory(repeated("0,", 1_000_000).as_bytes()));
+    // Twenty thousand values in each of two objects are more than any set has.
+    assert!(fits_memory(repeated(r#"{"name":"0123456789","value":"0123456789"},"#, 2 * 10_000 * 43).as_bytes()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn room_is_waited_for_until_the_deadline() {
-    let limits = Limits::new(100, 1);
+async fn a_body_needs_a_permit_if_it_is_large_or_does_not_say_its_length() {
+    let limits = Limits::new(1, 1);
+    assert!(limits.body(SizeHint::with_exact(SMALL_BODY as u64)).await.unwrap().is_none());
+    let permit = limits.body(SizeHint::default()).await.unwrap();
+    assert!(permit.is_some());
+    let large = || SizeHint::with_exact(SMALL_BODY as u64 + 1);
+    assert!(matches!(limits.body(large()).await, Err(Rejection::Overload)));
+    assert!(limits.body(SizeHint::with_exact(SMALL_BODY as u64)).await.unwrap().is_none());
+    drop(permit);
+    assert!(limits.body(large()).await.unwrap().is_some());
+    assert!(matches!(limits.body(SizeHint::with_exact(MAX_BODY as u64 + 1)).await, Err(Rejection::TooLarge)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_permit_for_a_decision_is_waited_for_until_the_deadline() {
+    let limits = Limits::new(1, 1);
     let at = |seconds| Instant::now() + Duration::from_secs(seconds);
-    let first = limits.body(60, at(1)).await.unwrap();
-    assert!(limits.body(60, at(1)).await.is_none());
-    assert!(limits.body(101, at(1)).await.is_none());
-    let both = limits.body(40, at(1)).await.unwrap();
-    drop(first);
-    assert!(limits.body(60, at(1)).await.is_some());
-    drop(both);
-    let place = limits.decision(at(1)).await.unwrap();
+    let permit = limits.decision(at(1)).await.unwrap();
+    assert!(limits.decision(at(1)).await.is_none());
     let next = limits.clone();
     let next = tokio::spawn(async move { next.decision(at(3)).await.is_some() });
     tokio::time::sleep(Duration::from_secs(2)).await;
-    drop(place);
+    drop(permit);
     assert!(next.await.unwrap());
 }

@@ -20,16 +20,14 @@ pub(super) struct AdmissionLabels {
     pub(super) outcome: &'static str,
 }
 
-/// One label that says which webhook.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub(super) struct WebhookLabel {
     /// `mutate`, `validate` or `restricted`.
     pub(super) webhook: &'static str,
 }
 
-/// Metrics of the webhooks.
 #[derive(Debug)]
-pub struct AdmissionMetrics {
+pub(crate) struct AdmissionMetrics {
     pub(super) requests: Family<AdmissionLabels, Counter>,
     pub(super) duration: Histograms<WebhookLabel>,
     pub(super) rejected: Family<ReasonLabel, Counter>,
@@ -55,5 +53,22 @@ impl Subsystem for AdmissionMetrics {
             connections: registrar.metric("webhook_connections", "Open connections to the webhook server"),
             tls_handshake_failures: registrar.metric("tls_handshake_failures", "Failed TLS handshakes"),
         }
+    }
+}
+
+/// Adds one to a gauge until it is dropped.
+#[derive(Debug)]
+pub(super) struct Counted(Gauge);
+
+impl Counted {
+    pub(super) fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }

@@ -1,4 +1,4 @@
-//! The admission webhooks: defaults and judgement of `PartitionSets` and Partitions, over HTTPS.
+//! The admission webhooks: defaults and validation of `PartitionSets` and Partitions, over HTTPS.
 //!
 //! A decision is a function of the request and of what the watch cache holds: it makes no call and waits for nothing,
 //! so that answering takes microseconds and an API server that is away cannot slow it.
@@ -6,51 +6,48 @@
 mod aliases;
 mod authorship;
 mod body;
-pub mod identity;
+mod decision;
+pub(crate) mod identity;
 mod limits;
 mod metrics;
 mod mutate;
-mod pace;
+mod record;
+mod rejection;
 mod response;
 mod restricted;
 mod review;
 mod router;
 mod scale;
-pub mod server;
-mod uid;
+pub(crate) mod server;
 mod validate;
 
 use std::sync::Arc;
 
 use tokio::sync::SetOnce;
 
-pub use metrics::AdmissionMetrics;
-pub use response::{Response, Status};
-pub use review::{Operation, Request};
-pub use router::{MAX_BODY, router};
+pub(crate) use router::router;
 
 use crate::api::{DEFAULT_COUNT, GROUP, PartitionSet, canary};
+use metrics::AdmissionMetrics;
+use response::Response;
+use review::{Operation, Request};
 
-/// The `PartitionSets` that the controller knows of.
-pub trait Sets: Send + Sync {
-    /// The set of that name, if the watch cache holds it.
+/// The `PartitionSets` of the watch cache.
+pub(crate) trait Sets: Send + Sync {
     fn get(&self, namespace: &str, name: &str) -> Option<Arc<PartitionSet>>;
 }
 
-/// What the webhooks decide by. Clones share everything.
+/// The facts that decisions depend on. Clones share them.
 #[derive(Clone)]
-pub struct Admission {
-    /// The watch cache.
-    pub sets: Arc<dyn Sets>,
-    /// Name that the API server knows this controller's own account by; empty until it was learnt.
-    pub own_username: Arc<SetOnce<String>>,
-    /// Where decisions are counted.
-    pub metrics: Arc<AdmissionMetrics>,
+pub(crate) struct Admission {
+    pub(crate) sets: Arc<dyn Sets>,
+    /// User name of the controller's own account at the API server; empty until the API server has answered.
+    pub(crate) own_username: Arc<SetOnce<String>>,
+    pub(crate) metrics: Arc<AdmissionMetrics>,
 }
 
-/// Which webhook is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Webhook {
+enum Webhook {
     /// Fills in defaults.
     Mutate,
     /// Judges the object as it will be stored.
@@ -61,23 +58,25 @@ pub enum Webhook {
 
 impl Webhook {
     /// Whether it may refuse a request.
-    #[must_use]
-    pub const fn refuses(self) -> bool {
+    const fn refuses(self) -> bool {
         !matches!(self, Self::Restricted)
     }
 
-    /// As metrics and the log have it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    const fn path(self) -> &'static str {
         match self {
-            Self::Mutate => "mutate",
-            Self::Validate => "validate",
-            Self::Restricted => "restricted",
+            Self::Mutate => "/mutate",
+            Self::Validate => "/validate",
+            Self::Restricted => "/restricted",
         }
+    }
+
+    /// Name in metrics and the log.
+    fn as_str(self) -> &'static str {
+        &self.path()[1..]
     }
 }
 
-/// What a request is about.
+/// The kind of object that a request changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Target {
     Set,
@@ -99,7 +98,7 @@ impl Target {
         }
     }
 
-    /// As metrics have it.
+    /// Value of the metrics' label.
     const fn as_str(self) -> &'static str {
         match self {
             Self::Set => "PartitionSet",
@@ -111,20 +110,19 @@ impl Target {
 }
 
 impl Admission {
-    /// Answers one review. Only creations and updates are judged: nothing here may hold a deletion back.
-    #[must_use]
-    pub fn decide(&self, webhook: Webhook, request: &Request) -> Response {
+    /// Decides about one request. Only creations and updates are judged: nothing here may hold a deletion back.
+    fn decide(&self, webhook: Webhook, request: &Request) -> Response {
         let writes = matches!(request.operation, Operation::Create | Operation::Update);
         if !writes || request.object.is_null() {
             return Response::allow(&request.uid);
         }
         let target = Target::of(request);
-        // Whoever sends it: a canary is never to be stored.
+        // A canary is never to be stored, whichever user creates it.
         if let (Some(value), Target::Set | Target::Partition) = (canary::value(&request.object), target)
             && request.operation == Operation::Create
             && webhook.refuses()
         {
-            return Response::bad_request(&request.uid, canary::answer(webhook.as_str(), value));
+            return Response::bad_request(&request.uid, &canary::answer(webhook.as_str(), value));
         }
         match (webhook, target) {
             (Webhook::Mutate, Target::Set) => mutate::partition_set(self, request),
@@ -138,7 +136,7 @@ impl Admission {
         }
     }
 
-    /// How many partitions the set of a name has in `namespace`; none if it is unknown or on its way out.
+    /// Number of partitions of a set; `None` if the cache lacks the set, or it is being deleted.
     fn partitions_of(&self, namespace: &str, name: &str) -> Option<i64> {
         let set = self.sets.get(namespace, name)?;
         set.metadata.deletion_timestamp.is_none().then(|| set.spec.partitions.unwrap_or(DEFAULT_COUNT))

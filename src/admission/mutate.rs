@@ -1,4 +1,4 @@
-//! `/mutate`: fills in what the user left out, and writes the rest in the way of the schema.
+//! `/mutate`: fills in what the user left out, and normalises the rest to the schema.
 
 use kube::Resource;
 
@@ -30,9 +30,8 @@ pub(super) fn partition_set(admission: &Admission, request: &Request) -> Respons
     }
 }
 
-/// A change that changes nothing. The API server reads an object anew that a webhook has changed, and only then are
-/// numbers such as `3.0` in a patch the integers that they are in a set that is created; the review does not tell them
-/// apart.
+/// A patch that changes nothing. The API server decodes an object again that a webhook has patched, and only then does
+/// `3.0` in a user's patch become an integer, as it is in a set that is created; the review does not distinguish the two.
 fn reread() -> Edit {
     Edit { pointer: "/kind".into(), value: Some(PartitionSet::kind(&()).into_owned().into()) }
 }

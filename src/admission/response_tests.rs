@@ -67,8 +67,8 @@ fn a_patch_is_base64_and_no_patch_is_no_field() {
 }
 
 #[test]
-fn an_answer_that_asks_to_try_again_says_when() {
-    let response = rendered(&Response::try_again("u", "later".to_owned()));
+fn an_answer_that_asks_to_try_again_has_a_delay() {
+    let response = rendered(&Response::try_again("u", "later"));
     assert_eq!(response["response"]["status"]["code"], 429);
     assert_eq!(response["response"]["status"]["details"], json!({ "retryAfterSeconds": 1 }));
 }

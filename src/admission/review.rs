@@ -1,91 +1,71 @@
-//! What the API server asks: the request in an `AdmissionReview` of `admission.k8s.io/v1`.
+//! The request in an `AdmissionReview` of `admission.k8s.io/v1`.
+
+use std::collections::HashMap;
 
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 pub(super) const API_VERSION: &str = "admission.k8s.io/v1";
 pub(super) const KIND: &str = "AdmissionReview";
 
-/// Why a body is not a review that can be answered.
+/// Why a body is not a review that can be decided.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(super) enum Error {
     /// The body is no JSON, or none of the form of an `AdmissionReview`.
     #[error("reading the body as an AdmissionReview: {0}")]
     Json(#[from] serde_json::Error),
-    /// The body is an object of another kind or version.
     #[error("expected kind {KIND} of {API_VERSION}")]
     OtherKind,
-    /// There is no request in the review, or none with a `uid`.
     #[error("the AdmissionReview has no request with a uid")]
     NoRequest,
-    /// The request can be answered, though not read.
+    /// The uid is known, so a review can answer.
     #[error("reading the request of the AdmissionReview: {error}")]
-    Request {
-        /// Names the answer.
-        uid: String,
-        /// What is wrong.
-        error: serde_json::Error,
-    },
+    Request { uid: String, error: serde_json::Error },
 }
 
-/// Group, version and kind.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
-pub struct GroupVersionKind {
-    /// API group, empty for the core group.
-    #[serde(default)]
-    pub group: String,
-    /// Version in the group.
-    #[serde(default)]
-    pub version: String,
-    /// Kind in CamelCase.
-    #[serde(default)]
-    pub kind: String,
+/// Kind of an object; its group and version decide nothing here.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Kind {
+    pub(super) kind: String,
 }
 
-/// Group, version and resource.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
-pub struct GroupVersionResource {
-    /// API group, empty for the core group.
-    #[serde(default)]
-    pub group: String,
-    /// Version in the group.
-    #[serde(default)]
-    pub version: String,
+/// Resource that the rule of the webhook configuration matched.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Resource {
+    /// Empty for the core group.
+    pub(super) group: String,
     /// Lower case plural.
-    #[serde(default)]
-    pub resource: String,
+    pub(super) resource: String,
 }
 
-/// Who asks.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct UserInfo {
-    /// Name that the API server authenticated.
-    #[serde(default)]
-    pub username: String,
+/// User who makes the request.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct UserInfo {
+    pub(super) username: String,
 }
 
 /// What is done to the object.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "UPPERCASE")]
-pub enum Operation {
-    /// The object is new.
+pub(super) enum Operation {
     Create,
-    /// The object changes.
     Update,
-    /// The object goes.
     Delete,
     /// A connection, for instance `exec`.
     Connect,
-    /// One that this version does not know.
+    /// An operation that this version does not know.
     #[default]
     #[serde(other)]
     Other,
 }
 
 impl Operation {
-    /// As the API server writes it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    /// Value of the metrics' label.
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Create => "CREATE",
             Self::Update => "UPDATE",
@@ -96,48 +76,32 @@ impl Operation {
     }
 }
 
-/// What the API server asks.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Request {
-    /// Names the answer; unique.
-    pub uid: String,
-    /// Kind of `object`.
-    #[serde(default)]
-    pub kind: GroupVersionKind,
-    /// Resource that the rule of the webhook configuration matched.
-    #[serde(default)]
-    pub resource: GroupVersionResource,
+/// The request of an `AdmissionReview`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Request {
+    /// Identifies the answer; unique.
+    pub(super) uid: String,
+    pub(super) kind: Kind,
+    pub(super) resource: Resource,
     /// `scale`, `status`, ... or nothing.
-    #[serde(default)]
-    pub sub_resource: String,
-    /// Name of the object; empty while it is yet to be generated.
-    #[serde(default)]
-    pub name: String,
-    /// Namespace of the object.
-    #[serde(default)]
-    pub namespace: String,
-    /// What is done.
-    #[serde(default)]
-    pub operation: Operation,
-    /// Who does it.
-    #[serde(default)]
-    pub user_info: UserInfo,
-    /// How it is asked for; of whatever form, since it decides nothing.
-    #[serde(default)]
-    pub options: Value,
+    pub(super) sub_resource: String,
+    /// Empty while the name is yet to be generated.
+    pub(super) name: String,
+    pub(super) namespace: String,
+    pub(super) operation: Operation,
+    pub(super) user_info: UserInfo,
+    /// Options of the operation. They may have any form: no decision depends on them.
+    pub(super) options: Value,
     /// The object as it would be; null for a deletion.
-    #[serde(default)]
-    pub object: Value,
+    pub(super) object: Value,
     /// The object as it is; null for a creation.
-    #[serde(default)]
-    pub old_object: Value,
+    pub(super) old_object: Value,
 }
 
 impl Request {
-    /// The name, or what the object says of it: the prefix of one that is yet to be generated.
-    #[must_use]
-    pub fn display_name(&self) -> &str {
+    /// The name, or the prefix of one that is yet to be generated.
+    pub(super) fn display_name(&self) -> &str {
         if !self.name.is_empty() {
             return &self.name;
         }
@@ -146,8 +110,7 @@ impl Request {
     }
 
     /// The old object, if there is one.
-    #[must_use]
-    pub fn old(&self) -> Option<&Value> {
+    pub(super) fn old(&self) -> Option<&Value> {
         (!self.old_object.is_null()).then_some(&self.old_object)
     }
 }
@@ -162,26 +125,32 @@ struct ReviewIn {
     request: Option<Request>,
 }
 
-/// Reads the body of a request to a webhook. The depth of the JSON is bounded by the parser.
-///
-/// # Errors
-/// [`Error`], of which [`Error::Request`] can still be answered by a review.
-pub fn parse(body: &[u8]) -> Result<Request, Error> {
-    let review: ReviewIn = serde_json::from_slice(body).map_err(|error| with_uid(body, error))?;
+/// Reads the body of a request to a webhook. The parser bounds the depth of the JSON.
+pub(super) fn parse(body: &[u8]) -> Result<Request, Error> {
+    let review: ReviewIn = serde_json::from_slice(body).map_err(|error| match uid(body) {
+        Some(uid) => Error::Request { uid, error },
+        None => Error::Json(error),
+    })?;
     if review.api_version != API_VERSION || review.kind != KIND {
         return Err(Error::OtherKind);
     }
     review.request.filter(|request| !request.uid.is_empty()).ok_or(Error::NoRequest)
 }
 
-/// A second, lenient look at a body that the types did not fit.
-fn with_uid(body: &[u8], error: serde_json::Error) -> Error {
-    let Ok(review) = serde_json::from_slice::<Value>(body) else { return Error::Json(error) };
-    let ours = review["apiVersion"] == API_VERSION && review["kind"] == KIND;
-    match review["request"]["uid"].as_str().filter(|uid| ours && !uid.is_empty()) {
-        Some(uid) => Error::Request { uid: uid.to_owned(), error },
-        None => Error::Json(error),
+/// The uid of the request in an `AdmissionReview` whose other parts are not read.
+pub(super) fn uid(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Envelope<'a> {
+        api_version: &'a str,
+        kind: &'a str,
+        /// A map, so that the last of two equal keys counts, as for the API server.
+        #[serde(borrow)]
+        request: HashMap<&'a str, &'a RawValue>,
     }
+    let Envelope { api_version, kind, request } = serde_json::from_slice(body).ok()?;
+    let uid: String = serde_json::from_str(request.get("uid")?.get()).ok()?;
+    (api_version == API_VERSION && kind == KIND && !uid.is_empty()).then_some(uid)
 }
 
 #[cfg(test)]

@@ -4,25 +4,26 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::body::{HttpBody, to_bytes};
-use axum::http::{Method, Request as HttpRequest};
+use axum::http::{Method, StatusCode};
 use futures::StreamExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::super::limits::LIGHT_BODY;
+use super::super::limits::{MAX_BODY, SMALL_BODY};
 use super::super::tests::{admission, request, set};
 use super::super::{PartitionSet, Sets};
 use super::*;
 use crate::runtime::metrics::Registry;
 
-async fn send(admission: &Admission, request: HttpRequest<Body>) -> (StatusCode, Vec<u8>) {
+async fn send(admission: &Admission, request: HttpRequest) -> (StatusCode, Vec<u8>) {
     let response = router(admission).oneshot(request).await.unwrap();
     let status = response.status();
     (status, to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec())
 }
 
-fn http(method: Method, path: &str, content_type: &str, body: impl Into<Body>) -> HttpRequest<Body> {
+fn http(method: Method, path: &str, content_type: &str, body: impl Into<Body>) -> HttpRequest {
     let request = HttpRequest::builder().method(method).uri(path).header(header::CONTENT_TYPE, content_type);
     request.body(body.into()).unwrap()
 }
@@ -40,7 +41,7 @@ async fn what_is_no_review_is_refused_by_status() {
     let admission = admission(&[]);
     let json = "application/json";
     let good = review(&request("partitionsets", "CREATE", &set("raft", 3), &Value::Null));
-    let cases: [(HttpRequest<Body>, u16); 13] = [
+    let cases: [(HttpRequest, u16); 13] = [
         (http(Method::GET, "/mutate", json, ""), 405),
         (http(Method::PUT, "/validate", json, good.clone()), 405),
         (http(Method::POST, "/", json, good.clone()), 404),
@@ -136,7 +137,7 @@ async fn a_panic_is_one_wrong_answer_and_not_the_end() {
     assert_eq!(post_json(&admission, "/validate", good).await.0, StatusCode::OK);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn what_only_warns_refuses_nothing() {
     let admission = admission(&[]);
     let good = request("partitionsets", "CREATE", &set("raft", 3), &Value::Null);
@@ -144,13 +145,7 @@ async fn what_only_warns_refuses_nothing() {
     canary["object"]["metadata"]["annotations"] = json!({ "k8s.atomix.io/canary": "1" });
     let mut illegal = good.clone();
     illegal["object"]["spec"] = json!(5);
-    let late = review(&good);
-    for body in [
-        review(&json!({ "uid": "u-1", "name": 3 })).into(),
-        review(&canary).into(),
-        review(&illegal).into(),
-        unfinished(late[..late.len() - 1].to_owned()),
-    ] {
+    for body in [review(&json!({ "uid": "u-1", "name": 3 })), review(&canary), review(&illegal)] {
         let answer = answered(router(&admission), "/restricted", body).await;
         assert_eq!((&answer["response"]["uid"], &answer["response"]["allowed"]), (&json!("u-1"), &json!(true)));
     }
@@ -183,26 +178,26 @@ async fn decisions_are_counted_by_fixed_labels() {
     assert!(text.contains(r#"atomix_admission_duration_seconds_count{webhook="mutate"} 2"#), "{text}");
 }
 
-/// A watch cache that takes its time about the set `slow`: it says that it was asked, and answers when it is told to.
+/// A watch cache that is slow to look up the set `slow`: it signals the look-up and waits for permission to answer.
 struct Slow {
-    asked: Sender<()>,
+    looked_up: Sender<()>,
     answer: Mutex<Receiver<()>>,
 }
 
 impl Sets for Slow {
     fn get(&self, _: &str, name: &str) -> Option<Arc<PartitionSet>> {
         if name == "slow" {
-            self.asked.send(()).unwrap();
+            self.looked_up.send(()).unwrap();
             let _ = self.answer.lock().unwrap().recv_timeout(Duration::from_secs(60));
         }
         None
     }
 }
 
-/// The good review of a new set, made longer than a light one.
-fn heavy(name: &str) -> String {
+/// The good review of a new set, made longer than a small one.
+fn large(name: &str) -> String {
     let mut set = set(name, 3);
-    set["metadata"]["annotations"] = json!({ "a": "x".repeat(LIGHT_BODY) });
+    set["metadata"]["annotations"] = json!({ "a": "x".repeat(SMALL_BODY) });
     review(&request("partitionsets", "CREATE", &set, &Value::Null))
 }
 
@@ -220,24 +215,24 @@ fn assert_throttled(answer: &Value) {
 }
 
 #[tokio::test]
-async fn a_slow_decision_is_answered_in_time_and_keeps_its_place_and_the_light_ones_go_on() {
-    let (asked, was_asked) = channel();
+async fn a_slow_decision_is_answered_in_time_and_keeps_its_permits_and_small_ones_go_on() {
+    let (looked_up, was_looked_up) = channel();
     let (answer, may_answer) = channel();
-    let slow = Slow { asked, answer: Mutex::new(may_answer) };
+    let slow = Slow { looked_up, answer: Mutex::new(may_answer) };
     let registry = Registry::default();
     let admission = Admission { sets: Arc::new(slow), metrics: registry.register(), ..admission(&[]) };
-    let routes = limited(&admission, &Limits::new(MAX_BODY, 1));
-    // Its name could be that of a Service of partition 1 of the set that the cache takes its time about.
+    let routes = with_limits(&admission, &Limits::new(2, 1));
+    // Its name could be that of a Service of partition 1 of the set that the cache is slow to look up.
     let start = Instant::now();
-    assert_throttled(&answered(routes.clone(), "/validate?timeout=2s", heavy("slow-1")).await);
+    assert_throttled(&answered(routes.clone(), "/validate?timeout=2s", large("slow-1")).await);
     assert!(start.elapsed() >= Duration::from_secs(1), "{:?}", start.elapsed());
-    was_asked.try_recv().unwrap();
-    // It has the only place still.
-    assert_throttled(&answered(routes.clone(), "/validate?timeout=1s", heavy("raft")).await);
-    let light = review(&request("partitionsets", "CREATE", &set("raft", 3), &Value::Null));
-    assert_eq!(answered(routes.clone(), "/validate?timeout=5s", light).await["response"]["allowed"], true);
+    was_looked_up.try_recv().unwrap();
+    // It still has the only permit to decide.
+    assert_throttled(&answered(routes.clone(), "/validate?timeout=1s", large("raft")).await);
+    let small = review(&request("partitionsets", "CREATE", &set("raft", 3), &Value::Null));
+    assert_eq!(answered(routes.clone(), "/validate?timeout=5s", small).await["response"]["allowed"], true);
     answer.send(()).unwrap();
-    assert_eq!(answered(routes, "/validate?timeout=5s", heavy("raft")).await["response"]["allowed"], true);
+    assert_eq!(answered(routes, "/validate?timeout=5s", large("raft")).await["response"]["allowed"], true);
     let text = registry.render().unwrap();
     for line in [
         r#"atomix_admission_requests_total{webhook="validate",kind="other",operation="other",outcome="throttled"} 2"#,
@@ -248,37 +243,32 @@ async fn a_slow_decision_is_answered_in_time_and_keeps_its_place_and_the_light_o
     }
 }
 
-/// The bytes, then nothing more and no end.
-fn unfinished(beginning: impl Into<Bytes>) -> Body {
-    let beginning = futures::stream::iter([Ok::<_, std::io::Error>(beginning.into())]);
-    Body::from_stream(beginning.chain(futures::stream::pending()))
-}
-
 #[tokio::test(start_paused = true)]
-async fn a_review_that_does_not_come_in_time_is_to_be_sent_again_once_its_uid_is_known() {
-    let admission = admission(&[]);
-    let routes = router(&admission);
+async fn a_body_that_stops_arriving_is_given_up() {
     let body = review(&request("partitionsets", "CREATE", &set("raft", 3), &Value::Null));
-    let start = Time::now();
-    assert_throttled(&answered(routes, "/mutate?timeout=3s", unfinished(body[..body.len() - 1].to_owned())).await);
-    assert_eq!(start.elapsed().as_secs(), 2);
+    let beginning = futures::stream::iter([Ok::<_, std::io::Error>(body[..body.len() - 1].to_owned())]);
+    let unfinished = Body::from_stream(beginning.chain(futures::stream::pending()));
+    let start = Deadline::now();
+    assert_eq!(post_json(&admission(&[]), "/mutate?timeout=3s", unfinished).await.0, StatusCode::REQUEST_TIMEOUT);
+    assert_eq!(start.elapsed().as_secs(), 10);
 }
 
 #[tokio::test(start_paused = true)]
-async fn long_bodies_wait_for_room_and_short_ones_do_not() {
+async fn large_bodies_wait_for_a_permit_and_small_ones_do_not() {
     let admission = admission(&[]);
-    let limits = Limits::new(MAX_BODY, 2);
-    let routes = limited(&admission, &limits);
-    let full = limits.body(MAX_BODY, Time::now()).await.unwrap();
-    assert_throttled(&answered(routes.clone(), "/validate", heavy("raft")).await);
-    let light = review(&request("partitionsets", "CREATE", &set("raft", 3), &Value::Null));
-    assert_eq!(answered(routes.clone(), "/validate", light).await["response"]["allowed"], true);
-    let request = http(Method::POST, "/validate", "application/json", vec![b' '; LIGHT_BODY + 1]);
-    let nameless = routes.clone().oneshot(request).await.unwrap();
-    assert_eq!(nameless.status(), StatusCode::SERVICE_UNAVAILABLE);
-    drop(full);
-    assert_eq!(answered(routes, "/validate", heavy("raft")).await["response"]["allowed"], true);
-    assert!(limits.body(MAX_BODY, Time::now()).await.is_some(), "the room of a body was not given back");
+    let limits = Limits::new(1, 2);
+    let routes = with_limits(&admission, &limits);
+    let other = limits.body(hyper::body::SizeHint::default()).await.unwrap();
+    let rejected = http(Method::POST, "/validate", "application/json", large("raft"));
+    let rejected = routes.clone().oneshot(rejected).await.unwrap();
+    assert_eq!(rejected.status(), StatusCode::SERVICE_UNAVAILABLE);
+    // An API server calls again after such an answer.
+    assert_eq!(rejected.headers()[header::RETRY_AFTER], "1");
+    let small = review(&request("partitionsets", "CREATE", &set("raft", 3), &Value::Null));
+    assert_eq!(answered(routes.clone(), "/validate", small).await["response"]["allowed"], true);
+    drop(other);
+    assert_eq!(answered(routes, "/validate", large("raft")).await["response"]["allowed"], true);
+    assert!(limits.body(hyper::body::SizeHint::default()).await.is_ok(), "the permit was not given back");
 }
 
 #[tokio::test]

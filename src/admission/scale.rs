@@ -9,12 +9,12 @@ use crate::api::PartitionSet;
 use crate::rules::{self, SetObject};
 
 const SCALE: Subject<'static> = Subject { group: "autoscaling", kind: "Scale", name: "" };
-/// Where the rules report, and where the user of `Scale` finds the number.
+/// Field of a violation in the rules, and the field of a `Scale` that has the number.
 const RULE_FIELD: &str = "spec.partitions";
 const SCALE_FIELD: &str = "spec.replicas";
 
-/// Judges an update of a `Scale`, which carries nothing of the set but its name and the number of partitions. The rest
-/// is the watch cache's; while that is behind, only what cannot destroy data passes.
+/// Judges an update of a `Scale`, which has nothing of the set but its name and the number of partitions. The watch cache
+/// has the rest; while it is behind, only changes that cannot destroy data are allowed.
 pub(super) fn scale(admission: &Admission, request: &Request) -> Response {
     // A Scale leaves a number of 0 out.
     let replicas = replicas(&request.object).unwrap_or(0);
@@ -27,13 +27,13 @@ pub(super) fn scale(admission: &Admission, request: &Request) -> Response {
         let from = replicas_of_old(request);
         let verdict = rules::scale(&bare(&request.name, from), replicas, &partitions_of);
         let shrinks = from.is_none_or(|from| replicas < from);
-        // What would be refused whatever the set says needs no second try.
+        // A violation that does not depend on the rest of the set is final.
         if shrinks && verdict.violations.iter().all(|violation| violation.reason == rules::Reason::Forbidden) {
             let message = format!(
                 "the Atomix controller has not yet seen this version of PartitionSet {:?}, on which it depends whether its partitions may go; try again",
                 request.name
             );
-            return Response::try_again(&request.uid, message);
+            return Response::try_again(&request.uid, &message);
         }
         verdict
     };
@@ -56,21 +56,20 @@ fn replicas_of_old(request: &Request) -> Option<i64> {
     request.old().map(|old| replicas(old).unwrap_or(0))
 }
 
-/// A set of which only the name and the number of partitions are known. What else it lacks is held against it before
-/// and after, that is, not at all.
+/// A set of which only the name and the number of partitions are known. Other fields are missing before and after the
+/// change, so that no violation follows from them.
 fn bare(name: &str, partitions: Option<i64>) -> SetObject {
     let mut set = SetObject { name: name.to_owned(), ..SetObject::default() };
     set.spec.partitions = partitions;
     set
 }
 
-/// Whether the cache has the version that is being scaled, or a later one. Versions compare as numbers; of others it is
-/// only known whether they are the same.
+/// Whether the cache has the version that is being scaled, or a later one. Versions that are no numbers can only be equal.
 fn is_current(cached: &PartitionSet, old: &Value) -> bool {
-    let asked = old.pointer("/metadata/resourceVersion").and_then(Value::as_str);
-    let (Some(cached), Some(asked)) = (cached.metadata.resource_version.as_deref(), asked) else { return false };
-    match (cached.parse::<u64>(), asked.parse::<u64>()) {
-        (Ok(cached), Ok(asked)) => cached >= asked,
-        _ => cached == asked,
+    let scaled = old.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+    let (Some(cached), Some(scaled)) = (cached.metadata.resource_version.as_deref(), scaled) else { return false };
+    match (cached.parse::<u64>(), scaled.parse::<u64>()) {
+        (Ok(cached), Ok(scaled)) => cached >= scaled,
+        _ => cached == scaled,
     }
 }

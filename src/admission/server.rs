@@ -1,12 +1,12 @@
-//! The HTTPS server of the webhooks: TLS, HTTP/1.1, and a deadline for everything that a client may do slowly.
+//! The HTTPS server of the webhooks: TLS and HTTP/1.1, with a time limit for each thing that a client may do slowly.
 //!
-//! Any pod can reach it. So each connection has a phase with a deadline of its own, and a kept connection that waits
-//! for its next request may do so for longer than the API server keeps it: whoever closes a kept connection while a
-//! request is on its way fails that request, and it must not be this side. (hyper's own header timeout runs on idle
-//! connections too, which is why it is not used.)
+//! Any pod can reach it. A client that is slow to shake hands, to send a head or to take an answer loses its connection;
+//! the number of connections leaves room for the API server beside thousands of such clients.
 //!
-//! For the same reason it ends in two steps. API servers and kube-proxies learn late that a replica leaves, so at first
-//! everything is answered as before, but every answer ends its connection; then nothing new is accepted.
+//! A server that closes a kept connection while a request is on its way fails that request. So an idle connection may
+//! stay for longer than the API server keeps one, and shutdown has two steps. API servers and kube-proxies learn late
+//! that a replica leaves: at first each answer ends its connection and new connections are accepted; then the listener
+//! closes, and the requests under way are finished.
 
 use std::convert::Infallible;
 use std::io;
@@ -16,62 +16,59 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, HttpBody};
+use axum::body::Body;
 use axum::http::{HeaderValue, Request, header};
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::sleep;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use super::pace::{Name, Pace, PacedBody};
-use crate::admission::metrics::AdmissionMetrics;
-use crate::connections::{self, Bounds, Followed};
+use super::metrics::{AdmissionMetrics, Counted};
 use crate::runtime::metrics::ReasonLabel;
 use crate::tls::alert;
 
-/// Bytes of a request's head that are read; the API server sends a few hundred.
-const MAX_HEAD: usize = 16 * 1024;
-/// Bytes that are read ahead from one connection. hyper's own bound would let all of them together fill the memory.
-const MAX_BUFFER: usize = 32 * 1024;
+/// Bytes that a head may have, and that are read ahead from one connection.
+const MAX_BUFFER: usize = 16 * 1024;
+/// Pause after an error of the listener, as when the process is out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// How much, and how long, the server puts up with.
+/// How many connections there may be, and how long each step of one may take.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Connections at a time. One more takes the place of one that keeps this side waiting.
-    pub connections: usize,
-    /// For the TLS handshake.
-    pub handshake: Duration,
-    /// From a request's first byte to the end of its head.
-    pub head: Duration,
-    /// From a request's head to the answer made: the body has a shorter timeout of its own.
-    pub request: Duration,
-    /// Between the handshake or an answer and the next request. The API server closes its connections after 90 s.
-    pub idle: Duration,
-    /// From being told to stop to accepting nothing more.
-    pub drain: Duration,
-    /// After that, for a connection that has not asked yet: it was opened to ask.
-    pub late: Duration,
-    /// After the drain, for the requests that are under way.
-    pub stop: Duration,
+pub(crate) struct Limits {
+    /// Connections at a time; others wait to be accepted.
+    pub(crate) connections: usize,
+    /// The TLS handshake.
+    pub(crate) handshake: Duration,
+    /// From the handshake, or an answer, to the end of the next request's head. The API server closes connections that
+    /// are idle for 90 s.
+    pub(crate) head: Duration,
+    /// The client's acknowledgement of what was sent to it.
+    pub(crate) acknowledgement: Duration,
+    /// From the start of shutdown to the end of accepting connections.
+    pub(crate) drain: Duration,
+    /// After the drain, for the first request on a connection that was accepted at the end of it.
+    pub(crate) late: Duration,
+    /// After the drain, for the requests under way.
+    pub(crate) stop: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // Many container runtimes give a process 1,024 file descriptors.
-            connections: 512,
+            connections: 2560,
             handshake: Duration::from_secs(5),
-            head: Duration::from_secs(5),
-            request: Duration::from_secs(30),
-            idle: Duration::from_secs(300),
+            head: Duration::from_secs(120),
+            acknowledgement: Duration::from_secs(20),
             drain: Duration::from_secs(5),
             late: Duration::from_secs(1),
             stop: Duration::from_secs(20),
@@ -79,9 +76,9 @@ impl Default for Limits {
     }
 }
 
-/// Serves `router` over TLS on `listener` until `shutdown` is cancelled, for [`Limits::drain`] longer with the wish in
-/// each answer that its connection be closed, and then what is under way. Returns when every connection is closed.
-pub async fn serve(
+/// Serves `router` over TLS on `listener` until [`Limits::drain`] after `shutdown` is cancelled. Returns when every
+/// connection is closed.
+pub(crate) async fn serve(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
     router: Router,
@@ -89,21 +86,34 @@ pub async fn serve(
     limits: Limits,
     shutdown: CancellationToken,
 ) {
-    let acceptor = TlsAcceptor::from(tls);
-    let server = Server { acceptor, router, metrics, limits, draining: shutdown, stop: CancellationToken::new() };
-    let Limits { connections, drain, stop, .. } = limits;
-    connections::serve(
-        listener,
-        Bounds { connections, drain, stop },
-        (&server.draining, &server.stop),
-        &server.metrics.connections,
-        || Pace::new(limits),
-        |stream, peer, pace| {
-            let server = server.clone();
-            async move { server.connection(stream, peer, pace).await }
-        },
-    )
-    .await;
+    let stopping = CancellationToken::new();
+    let server = Server {
+        acceptor: TlsAcceptor::from(tls),
+        router,
+        metrics,
+        limits,
+        draining: shutdown.clone(),
+        stopping: stopping.clone(),
+    };
+    let mut connections = JoinSet::new();
+    let drained = async {
+        shutdown.cancelled().await;
+        sleep(limits.drain).await;
+    };
+    tokio::select! {
+        () = drained => {}
+        () = server.accept(listener, &mut connections) => {}
+    }
+    let _ = timeout(limits.late, ended(&mut connections)).await;
+    stopping.cancel();
+    if timeout(limits.stop, ended(&mut connections)).await.is_err() {
+        tracing::warn!(connections = connections.len(), "closing connections whose requests did not finish in time");
+    }
+    connections.shutdown().await;
+}
+
+async fn ended(connections: &mut JoinSet<()>) {
+    while connections.join_next().await.is_some() {}
 }
 
 #[derive(Clone)]
@@ -112,84 +122,96 @@ struct Server {
     router: Router,
     metrics: Arc<AdmissionMetrics>,
     limits: Limits,
-    /// From here on every answer closes its connection.
+    /// Once it is cancelled, every answer closes its connection.
     draining: CancellationToken,
-    /// From here on nothing new is begun.
-    stop: CancellationToken,
+    /// Once it is cancelled, only requests under way are finished.
+    stopping: CancellationToken,
 }
 
 impl Server {
-    async fn connection(&self, stream: TcpStream, peer: SocketAddr, pace: Arc<Pace>) {
-        let stopped = async {
-            self.stop.cancelled().await;
-            sleep(self.limits.late).await;
-        };
-        let (reason, error) = tokio::select! {
-            handshake = self.acceptor.accept(stream) => match handshake {
-                Ok(stream) => {
-                    pace.enter(Name::Fresh);
-                    return self.http(stream, peer, pace).await;
+    async fn accept(&self, listener: TcpListener, connections: &mut JoinSet<()>) {
+        let permits = Arc::new(Semaphore::new(self.limits.connections));
+        // The semaphore is never closed.
+        while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    let server = self.clone();
+                    while connections.try_join_next().is_some() {}
+                    #[expect(clippy::disallowed_methods, reason = "one connection: its client sees that it died")]
+                    connections.spawn(async move {
+                        let _counted = Counted::new(&server.metrics.connections);
+                        server.connection(stream, peer).await;
+                        drop(permit);
+                    });
                 }
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => (alert::reason(&error), error.to_string()),
-                Err(error) => ("closed", error.to_string()),
-            },
-            name = pace.overdue() => match name {
-                Name::Evicted => ("evicted", "its place was needed".to_owned()),
-                _ => ("timeout", "timed out".to_owned()),
-            },
-            () = stopped => return,
-        };
-        self.metrics.tls_handshake_failures.get_or_create(&ReasonLabel { reason }).inc();
-        tracing::debug!(%peer, reason, error, "TLS handshake failed");
-    }
-
-    async fn http(&self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: SocketAddr, pace: Arc<Pace>) {
-        let service = service_fn(|request| self.answer(request, &pace));
-        let stream = TokioIo::new(Followed::new(stream, Arc::clone(&pace)));
-        let connection = http1::Builder::new()
-            .max_header_size(MAX_HEAD)
-            .max_buf_size(MAX_BUFFER)
-            .header_read_timeout(None)
-            .serve_connection(stream, service);
-        let (mut connection, mut overdue) = (pin!(connection), pin!(pace.overdue()));
-        let mut stopping = false;
-        loop {
-            tokio::select! {
-                result = connection.as_mut() => {
-                    if let Err(error) = result {
-                        tracing::debug!(%peer, %error, "connection failed");
-                    }
-                    return;
-                }
-                name = overdue.as_mut() => {
-                    tracing::debug!(%peer, phase = ?name, "connection took too long");
-                    return;
-                }
-                () = self.stop.cancelled(), if !stopping => {
-                    stopping = true;
-                    match pace.name() {
-                        Name::Idle => connection.as_mut().graceful_shutdown(),
-                        Name::Fresh => pace.hurry(self.limits.late),
-                        // A request has begun; its answer closes the connection.
-                        _ => {}
-                    }
+                Err(error) if is_of_client(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "accepting a connection");
+                    sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>, pace: &Arc<Pace>) -> Result<Response, Infallible> {
-        pace.enter(if request.body().is_end_stream() { Name::Answer } else { Name::Body });
-        let request = request.map(|body| Body::new(PacedBody { body, pace: Arc::clone(pace) }));
-        let mut response = self.router.clone().call(request).await;
-        if self.draining.is_cancelled()
-            && let Ok(response) = &mut response
-        {
+    async fn connection(&self, stream: TcpStream, peer: SocketAddr) {
+        // A connection over IPv4 to a socket of both families is logged with its IPv4 address.
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        if let Err(error) = self.set_options(&stream) {
+            tracing::debug!(%peer, %error, "setting the options of a socket");
+        }
+        let handshake = timeout(self.limits.handshake, self.acceptor.accept(stream));
+        let (reason, error) = match self.stopping.run_until_cancelled(handshake).await {
+            Some(Ok(Ok(stream))) => return self.http(stream, peer).await,
+            Some(Ok(Err(error))) if error.kind() == io::ErrorKind::InvalidData => {
+                (alert::reason(&error), error.to_string())
+            }
+            Some(Ok(Err(error))) => ("closed", error.to_string()),
+            Some(Err(elapsed)) => ("timeout", elapsed.to_string()),
+            None => return,
+        };
+        self.metrics.tls_handshake_failures.get_or_create(&ReasonLabel { reason }).inc();
+        tracing::debug!(%peer, reason, error, "TLS handshake failed");
+    }
+
+    async fn http(&self, stream: TlsStream<TcpStream>, peer: SocketAddr) {
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.head)
+            .max_buf_size(MAX_BUFFER)
+            .serve_connection(TokioIo::new(stream), service_fn(|request| self.answer(request)));
+        let mut connection = pin!(connection);
+        let result = match self.stopping.run_until_cancelled(connection.as_mut()).await {
+            Some(result) => result,
+            None => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(%peer, %error, "connection failed");
+        }
+    }
+
+    fn set_options(&self, stream: &TcpStream) -> io::Result<()> {
+        // Without it an answer waits up to 40 ms for an acknowledgement.
+        stream.set_nodelay(true)?;
+        let acknowledgement = u32::try_from(self.limits.acknowledgement.as_millis()).unwrap_or(u32::MAX);
+        Ok(rustix::net::sockopt::set_tcp_user_timeout(stream, acknowledgement)?)
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response, Infallible> {
+        let mut response = self.router.clone().call(request.map(Body::new)).await?;
+        if self.draining.is_cancelled() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        pace.enter(Name::Idle);
-        response
+        Ok(response)
     }
+}
+
+/// Whether the client went away before its connection was accepted.
+fn is_of_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
 #[cfg(test)]

@@ -1,16 +1,15 @@
 use std::time::SystemTime;
 
-use axum::body::to_bytes;
-use axum::routing::{get, post};
+use axum::routing::get;
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+use tokio_rustls::client;
 
 use super::*;
 use crate::runtime::metrics::Registry;
@@ -21,7 +20,7 @@ use crate::tls::{self, Names};
 const QUICK: &[u8] = b"GET /quick HTTP/1.1\r\nhost: x\r\n\r\n";
 const SLOW: &[u8] = b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n";
 
-/// Longer than a busy machine takes, and shorter than [`Limits::request`], which would end a connection as well.
+/// Longer than a busy machine takes, and shorter than [`Limits::head`], which would end a connection as well.
 const PATIENCE: Duration = Duration::from_secs(25);
 
 struct Running {
@@ -34,10 +33,6 @@ struct Running {
     arrived: Arc<Notify>,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
-}
-
-fn short_head() -> Limits {
-    Limits { head: Duration::from_millis(100), ..no_drain() }
 }
 
 fn no_drain() -> Limits {
@@ -59,14 +54,8 @@ async fn start(limits: Limits) -> Running {
             "slow"
         })
     };
-    let body = {
-        let arrived = Arc::clone(&arrived);
-        post(async move |body: Body| {
-            arrived.notify_one();
-            to_bytes(body, MAX_HEAD).await.map_err(|_| "broken")
-        })
-    };
-    let router = Router::new().route("/quick", get(|| async { "quick" })).route("/slow", slow).route("/body", body);
+    let long = get(|| async { "x".repeat(1 << 20) });
+    let router = Router::new().route("/quick", get(|| async { "quick" })).route("/slow", slow).route("/long", long);
     let config = tls::tests::server_config(&ca, &names);
     let task = tokio::spawn(serve(listener, config, router, Arc::clone(&metrics), limits, shutdown.clone()));
     Running { address, ca, metrics, answer, arrived, shutdown, task }
@@ -77,7 +66,7 @@ impl Running {
         &self,
         version: &'static SupportedProtocolVersion,
         alpn: &str,
-    ) -> io::Result<TlsStream<TcpStream>> {
+    ) -> io::Result<client::TlsStream<TcpStream>> {
         self.handshake(TcpStream::connect(self.address).await?, version, alpn).await
     }
 
@@ -86,7 +75,7 @@ impl Running {
         stream: TcpStream,
         version: &'static SupportedProtocolVersion,
         alpn: &str,
-    ) -> io::Result<TlsStream<TcpStream>> {
+    ) -> io::Result<client::TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.ca.current.certificate().clone()).unwrap();
         let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
@@ -99,7 +88,7 @@ impl Running {
         TlsConnector::from(Arc::new(config)).connect(name, stream).await
     }
 
-    async fn client(&self) -> TlsStream<TcpStream> {
+    async fn client(&self) -> client::TlsStream<TcpStream> {
         self.connect(&TLS13, "http/1.1").await.unwrap()
     }
 
@@ -148,26 +137,6 @@ async fn a_kept_connection_serves_requests_over_tls_1_2_and_1_3() {
 }
 
 #[tokio::test]
-async fn answers_do_not_wait_for_acknowledgements() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let stop = CancellationToken::new();
-    let accepted = Arc::new(std::sync::OnceLock::new());
-    connections::accept(
-        listener,
-        1,
-        &stop,
-        || Pace::new(Limits::default()),
-        |stream, _, _| {
-            accepted.get_or_init(|| stream.nodelay().unwrap());
-            stop.cancel();
-        },
-    )
-    .await;
-    assert_eq!(accepted.get(), Some(&true));
-}
-
-#[tokio::test]
 async fn http_2_is_not_offered() {
     let server = start(Limits::default()).await;
     assert!(server.connect(&TLS13, "h2").await.is_err());
@@ -183,55 +152,43 @@ async fn a_client_that_says_nothing_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_spare_connection_may_wait_with_its_first_request_as_long_as_a_kept_one() {
-    let server = start(short_head()).await;
-    let mut client = server.client().await;
-    sleep(Duration::from_millis(300)).await;
-    client.write_all(QUICK).await.unwrap();
-    answer(&mut client, "quick").await;
-}
-
-#[tokio::test]
-async fn a_head_that_does_not_end_is_given_up_on_a_kept_connection_too() {
-    let server = start(short_head()).await;
-    let mut client = server.client().await;
-    client.write_all(QUICK).await.unwrap();
-    answer(&mut client, "quick").await;
-    client.write_all(&QUICK[..10]).await.unwrap();
-    closed(&mut client).await;
-}
-
-#[tokio::test]
-async fn a_kept_connection_outlives_the_timeout_of_a_head() {
-    let server = start(short_head()).await;
-    let mut client = server.client().await;
-    for _ in 0..3 {
-        client.write_all(QUICK).await.unwrap();
-        answer(&mut client, "quick").await;
-        sleep(Duration::from_millis(300)).await;
-    }
-}
-
-#[tokio::test]
-async fn an_idle_connection_ends_at_last_and_so_does_a_request_that_hangs() {
-    let short = Duration::from_secs(2);
-    let server = start(Limits { idle: short, request: short, ..Limits::default() }).await;
-    let mut fresh = server.client().await;
-    closed(&mut fresh).await;
-    let mut idle = server.client().await;
+async fn a_connection_without_a_request_ends_and_so_does_a_head_that_trickles_in() {
+    let server = start(Limits { head: Duration::from_secs(2), ..Limits::default() }).await;
+    let (mut fresh, mut idle, mut slow) = (server.client().await, server.client().await, server.client().await);
     idle.write_all(QUICK).await.unwrap();
     answer(&mut idle, "quick").await;
+    slow.write_all(b"GET /quick HTTP/1.1\r\nx: ").await.unwrap();
+    let trickle = async {
+        while slow.write_all(b"y").await.is_ok() {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, trickle).await.expect("the connection is still open");
+    closed(&mut fresh).await;
     closed(&mut idle).await;
-    let mut hanging = server.client().await;
-    hanging.write_all(SLOW).await.unwrap();
-    closed(&mut hanging).await;
+}
+
+#[test]
+fn the_api_server_closes_its_idle_connections_first() {
+    assert!(Limits::default().head > Duration::from_secs(90));
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_answer_is_dropped() {
+    let server = start(Limits { acknowledgement: Duration::from_millis(500), ..Limits::default() }).await;
+    let mut client = server.client().await;
+    for _ in 0..16 {
+        client.write_all(b"GET /long HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    }
+    connections(&server, 1).await;
+    connections(&server, 0).await;
 }
 
 #[tokio::test]
 async fn a_long_head_is_refused() {
     let server = start(Limits::default()).await;
     let mut client = server.client().await;
-    let head = format!("GET /quick HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(MAX_HEAD));
+    let head = format!("GET /quick HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(2 * MAX_BUFFER));
     client.write_all(head.as_bytes()).await.unwrap();
     let mut text = Vec::new();
     let _ = client.read_to_end(&mut text).await;
@@ -244,35 +201,29 @@ async fn connections(server: &Running, count: i64) {
 }
 
 #[tokio::test]
-async fn who_asks_gets_a_place_from_those_who_keep_the_server_waiting_half_open_ones_first() {
-    let day = Duration::from_secs(86_400);
-    let server = start(Limits { connections: 4, idle: day, ..Limits::default() }).await;
-    let mut kept = server.client().await;
-    kept.write_all(QUICK).await.unwrap();
-    answer(&mut kept, "quick").await;
-    let mut busy = server.client().await;
-    busy.write_all(SLOW).await.unwrap();
-    server.arrived.notified().await;
-    // Far more than there are places, and all of them stay.
+async fn half_open_connections_leave_room_for_a_client_and_end() {
+    let limits = Limits { connections: 41, handshake: Duration::from_secs(2), ..Limits::default() };
+    let server = start(limits).await;
     let mut half_open = Vec::new();
     for _ in 0..40 {
         half_open.push(TcpStream::connect(server.address).await.unwrap());
     }
-    let mut client = timeout(PATIENCE, server.client()).await.unwrap();
+    let mut client = server.client().await;
     client.write_all(QUICK).await.unwrap();
     answer(&mut client, "quick").await;
-    kept.write_all(QUICK).await.unwrap();
-    answer(&mut kept, "quick").await;
-    server.answer.notify_one();
-    answer(&mut busy, "slow").await;
-    assert!(server.handshake_failures("evicted") >= 38, "{}", server.handshake_failures("evicted"));
-    assert_eq!(server.handshake_failures("timeout"), 0);
-    assert!(server.metrics.connections.get() <= 4);
-    closed(&mut half_open[0]).await;
+    // This one has to wait until the others have ended.
+    let mut next = timeout(PATIENCE, server.client()).await.unwrap();
+    next.write_all(QUICK).await.unwrap();
+    answer(&mut next, "quick").await;
+    for stream in &mut half_open {
+        closed(stream).await;
+    }
+    assert_eq!(server.handshake_failures("timeout"), 40);
+    connections(&server, 2).await;
 }
 
 #[tokio::test]
-async fn a_request_that_is_being_answered_keeps_its_place() {
+async fn there_are_no_more_connections_than_the_limit_allows() {
     let server = start(Limits { connections: 1, ..Limits::default() }).await;
     let mut busy = server.client().await;
     busy.write_all(SLOW).await.unwrap();
@@ -283,22 +234,10 @@ async fn a_request_that_is_being_answered_keeps_its_place() {
     assert_eq!(server.metrics.connections.get(), 1);
     server.answer.notify_one();
     answer(&mut busy, "slow").await;
+    drop(busy);
     let mut second = timeout(PATIENCE, second).await.unwrap();
     second.write_all(QUICK).await.unwrap();
     answer(&mut second, "quick").await;
-    closed(&mut busy).await;
-}
-
-#[tokio::test]
-async fn a_body_that_trickles_in_does_not_keep_its_place() {
-    let server = start(Limits { connections: 1, ..Limits::default() }).await;
-    let mut slow = server.client().await;
-    slow.write_all(b"POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nx").await.unwrap();
-    server.arrived.notified().await;
-    let mut client = timeout(PATIENCE, server.client()).await.unwrap();
-    client.write_all(QUICK).await.unwrap();
-    answer(&mut client, "quick").await;
-    closed(&mut slow).await;
 }
 
 fn closes(answer: &str) -> bool {
@@ -349,7 +288,7 @@ async fn after_the_drain_nothing_is_accepted_and_idle_connections_end() {
 }
 
 #[tokio::test]
-async fn who_connected_just_before_the_end_still_gets_an_answer() {
+async fn a_client_that_connected_just_before_the_end_still_gets_an_answer() {
     let server = start(Limits { late: Duration::from_secs(30), ..no_drain() }).await;
     let mut fresh = server.client().await;
     let handshake = TcpStream::connect(server.address).await.unwrap();

@@ -296,7 +296,7 @@ fn only_the_controller_writes_partitions() {
 }
 
 #[test]
-fn anybody_may_change_the_metadata_of_a_partition_and_finish_its_deletion() {
+fn any_user_may_change_the_metadata_of_a_partition_and_finish_its_deletion() {
     let admission = admission(&[]);
     let mut labelled = partition(3);
     labelled["metadata"]["labels"]["x"] = json!("y");
@@ -325,7 +325,7 @@ fn the_set_to_create_is_named_by_whatever_names_it() {
 }
 
 #[test]
-fn until_the_controller_knows_itself_nobody_writes_partitions() {
+fn until_the_controller_knows_its_user_name_no_partition_is_written() {
     let unknown = Admission { own_username: Arc::default(), ..admission(&[]) };
     let mut creation = request("partitions", "CREATE", &partition(3), &Value::Null);
     creation["userInfo"]["username"] = json!("");
@@ -336,7 +336,7 @@ fn until_the_controller_knows_itself_nobody_writes_partitions() {
 }
 
 #[test]
-fn a_canary_is_refused_by_both_webhooks_whoever_sends_it_and_only_when_it_is_created() {
+fn a_canary_is_refused_by_both_webhooks_for_every_user_and_only_when_it_is_created() {
     let (admission, nothing) = (admission(&[]), Value::Null);
     let mut canary = set("canary", 1);
     canary["metadata"]["annotations"] = json!({ canary::ANNOTATION: "c0ffee" });

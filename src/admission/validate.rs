@@ -6,11 +6,11 @@ use super::review::Request;
 use crate::api::GROUP;
 use crate::rules;
 
-/// What denials of a `PartitionSet` speak of, but for its name.
+/// Subject of a denial, but for the name.
 pub(super) const SET: Subject<'static> = Subject { group: GROUP, kind: "PartitionSet", name: "" };
 
-/// Judges a `PartitionSet` that is created or updated. Warnings are given here and not by the mutating webhook, which the
-/// API server may call twice.
+/// Judges a `PartitionSet` that is created or updated. Warnings are here and not in the mutating webhook, which the API
+/// server may call twice.
 pub(super) fn partition_set(admission: &Admission, request: &Request) -> Response {
     let partitions_of = |name: &str| admission.partitions_of(&request.namespace, name);
     let verdict = rules::partition_set(&request.object, request.old(), &partitions_of);

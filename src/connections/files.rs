@@ -2,10 +2,9 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the soft limit of open files to the hard one, which is what the soft limit is for: it protects old programs
-/// that cannot handle many. Container runtimes often set 1,024 and half a million. Returns what it is then; `None` means
-/// no limit.
-pub fn raise_limit() -> Option<usize> {
+/// Raises the soft limit of open files to the hard limit and returns it; `None` means no limit. The soft limit protects old
+/// programs that cannot handle many files; container runtimes often set 1,024 and half a million.
+pub(crate) fn raise_limit() -> Option<usize> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current == maximum {
         return current.map(files);

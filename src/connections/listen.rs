@@ -5,15 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::net::{TcpListener, TcpSocket};
 
-/// Connections that may wait to be accepted, as far as the kernel's own limit allows.
+/// Connections that may wait to be accepted, within the kernel's own limit.
 const BACKLOG: u32 = 4096;
 
-/// Listens on `address`. `[::]` takes connections of IPv4 and of IPv6, whatever the kernel's default is (`bindv6only`);
-/// where IPv6 is off, it means `0.0.0.0`.
-///
-/// # Errors
-/// Those of the system calls. The caller is inside a runtime.
-pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// Listens on `address`; must be called inside a runtime. `[::]` accepts connections over IPv4 and IPv6, whatever the
+/// kernel's default is (`bindv6only`); where IPv6 is off, it means `0.0.0.0`.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     match bind(address) {
         Err(error) if is_any_v6(address) && lacks_family(&error) => {
             tracing::info!(%address, %error, "IPv6 is off: listening for IPv4 only");
@@ -25,7 +22,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // A port that connections of an earlier process still hold in TIME_WAIT is free.
+    // Else the bind fails while connections of an earlier process are in TIME_WAIT.
     socket.set_reuseaddr(true)?;
     if is_any_v6(address) {
         rustix::net::sockopt::set_ipv6_v6only(&socket, false)?;
@@ -38,7 +35,7 @@ fn is_any_v6(address: SocketAddr) -> bool {
     address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
 }
 
-/// Whether the machine has no addresses of the family: it was compiled or started without, or has it turned off.
+/// Whether the machine lacks the family: its kernel was compiled or started without it, or has it disabled.
 fn lacks_family(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let families = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL, Errno::PROTONOSUPPORT];

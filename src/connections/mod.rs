@@ -18,8 +18,8 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use files::raise_limit;
-pub use listen::listen;
+pub(crate) use files::raise_limit;
+pub(crate) use listen::listen;
 pub use places::{Place, Places};
 pub use stream::Followed;
 pub use wait::Wait;

@@ -38,19 +38,25 @@ fn assert_no_request_fails(ground: &Ground, count: usize) {
 }
 
 #[test]
-fn two_thousand_half_open_connections_keep_nobody_out() {
+fn two_thousand_half_open_connections_do_not_keep_the_api_server_out() {
     let ground = ground();
     let controller = ready(&ground);
     let address = controller.webhook_addr();
     let wire = Wire::new(&ground);
     let mut silent = Vec::new();
-    let mut head = Vec::new();
+    let mut slow = Vec::new();
+    let beginning = |bytes: &[u8]| {
+        let mut connection = wire.connect(address)?;
+        connection.send(bytes).map(|()| connection)
+    };
     for number in 0..2000 {
-        // Those that have lost their place may be told so while others still come.
         if number % 2 == 0 {
             silent.extend(TcpStream::connect(address));
-        } else if number % 20 == 1 {
-            head.extend(wire.connect(address));
+        } else if number % 40 == 1 {
+            slow.extend(beginning(b"POST /mutate HTTP/1.1\r\nHost:"));
+        } else if number % 40 == 21 {
+            let head = "POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+            slow.extend(beginning(format!("{head}Content-Length: 30000\r\n\r\n{{").as_bytes()));
         } else {
             silent.extend(TcpStream::connect(address).and_then(|mut stream| {
                 // The beginning of a handshake.
@@ -59,6 +65,7 @@ fn two_thousand_half_open_connections_keep_nobody_out() {
         }
     }
     assert!(silent.len() > 1500, "only {} connections", silent.len());
+    assert!(slow.len() > 90, "only {} slow requests", slow.len());
     assert_no_request_fails(&ground, 100);
     let open = silent.iter_mut().filter_map(|stream| {
         stream.set_read_timeout(Some(Duration::from_millis(1))).ok()?;
@@ -69,7 +76,7 @@ fn two_thousand_half_open_connections_keep_nobody_out() {
 }
 
 #[test]
-fn ten_times_the_reviews_that_there_is_room_for_get_answers_that_ask_to_try_again() {
+fn ten_times_the_large_reviews_that_there_is_room_for_get_answers_that_ask_to_try_again() {
     let ground = ground();
     let controller = ready(&ground);
     let wire = Wire::new(&ground);
@@ -78,7 +85,7 @@ fn ten_times_the_reviews_that_there_is_room_for_get_answers_that_ask_to_try_agai
     let many: Vec<String> = (0..150_000).map(|number| format!(r#""k{number:06}":"""#)).collect();
     let heavy = with_annotations("heavy", &many.join(","));
     let start = Barrier::new(40);
-    let (mut throttled, mut decided) = (0, 0);
+    let (mut rejected, mut throttled, mut decided) = (0, 0, 0);
     let answers = thread::scope(|scope| {
         let senders: Vec<_> = (0..40)
             .map(|_| {
@@ -92,7 +99,13 @@ fn ten_times_the_reviews_that_there_is_room_for_get_answers_that_ask_to_try_agai
         senders.into_iter().map(|sender| sender.join().expect("a sender")).collect::<Vec<_>>()
     });
     for answer in answers {
-        let response = answer.expect("an answer").response();
+        let answer = answer.expect("an answer");
+        if answer.status == 503 {
+            assert!(answer.body.contains("try again"), "{answer:?}");
+            rejected += 1;
+            continue;
+        }
+        let response = answer.response();
         assert_eq!(response["uid"], "heavy");
         if response["status"]["code"] == 429 {
             assert_eq!(response["status"]["reason"], "TooManyRequests");
@@ -102,18 +115,19 @@ fn ten_times_the_reviews_that_there_is_room_for_get_answers_that_ask_to_try_agai
             decided += 1;
         }
     }
-    println!("overload: {decided} decided, {throttled} throttled; {} MB resident", controller.rss_bytes() / 1_000_000);
-    assert!(throttled > 0, "there was room for all of them");
+    let resident = controller.rss_bytes() / 1_000_000;
+    println!("overload: {decided} decided, {throttled} throttled, {rejected} rejected; {resident} MB resident");
+    assert!(throttled + rejected > 0, "there was room for all of them");
     assert!(controller.rss_bytes() < 256 * MEBIBYTE as u64, "{} bytes", controller.rss_bytes());
-    // And when it is over, it is over: as soon as those are decided whose senders have left.
+    // When the overload is over, such a review is decided again.
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let mut connection = wire.connect(address).expect("a connection");
-        let response = connection.post("/mutate?timeout=30s", &heavy).expect("an answer").response();
-        if response["status"]["code"] != 429 {
+        let answer = connection.post("/mutate?timeout=30s", &heavy).expect("an answer");
+        if answer.status == 200 && answer.body.contains(r#""allowed":true"#) {
             break;
         }
-        assert!(Instant::now() < deadline, "{response}");
+        assert!(Instant::now() < deadline, "{answer:?}");
         thread::sleep(Duration::from_secs(1));
     }
     assert_no_request_fails(&ground, 50);

@@ -94,6 +94,15 @@ impl Kept {
         self.answer()
     }
 
+    /// Sends bytes and waits for no answer.
+    ///
+    /// # Errors
+    /// If the server has closed the connection.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)?;
+        self.0.flush()
+    }
+
     /// Whether the server has closed the connection, which is waited for.
     pub fn is_closed(&mut self) -> bool {
         // Abrupt or not, an end is an end.
