@@ -55,14 +55,24 @@ pub enum Command {
     Validate(Validate),
 }
 
-/// Who may use the Atomix API.
+/// How callers of the Atomix API are authenticated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum GrpcAuth {
-    /// Whoever reaches it.
+    /// Not at all.
     #[default]
     None,
-    /// Users of the cluster, as far as they have rights.
+    /// By bearer tokens of the cluster; each user has the rights that roles grant.
     Kubernetes,
+}
+
+/// Which groups are deleted over the Atomix API.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum GrpcDelete {
+    /// Those that were created over it.
+    #[default]
+    Own,
+    /// Every group, PartitionSets that were made with kubectl among them.
+    Any,
 }
 
 /// Options of `run`.
@@ -98,26 +108,31 @@ pub struct Run {
     #[arg(long, env = "GRPC_ADDRESS", default_value = "[::]:5679")]
     pub grpc_address: SocketAddr,
 
-    /// Refuse to create or delete partition groups over gRPC. Nodes may elect their primaries all the same.
+    /// Refuse to create or delete partition groups over gRPC. Nodes elect their primaries all the same.
     #[arg(long, env = "GRPC_READ_ONLY", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub grpc_read_only: bool,
 
-    /// Namespace to serve over gRPC; may be given more than once, or with commas. Without it: all that are looked after.
+    /// Which partition groups are deleted over gRPC without --grpc-auth: those that were created over gRPC, or any. With
+    /// --grpc-auth=kubernetes the rights of the caller decide.
+    #[arg(long, env = "GRPC_DELETE", value_enum, default_value_t)]
+    pub grpc_delete: GrpcDelete,
+
+    /// Namespace to serve over gRPC; may be given more than once, or with commas. Without it: all that are managed.
     #[arg(long, env = "GRPC_NAMESPACES", value_name = "NAMESPACE", value_delimiter = ',', value_parser = namespace)]
     pub grpc_namespaces: Vec<String>,
 
     /// Serve the Atomix API over TLS, with the certificate in this Secret of the controller's namespace or in these files
-    /// (tls.crt and tls.key); changes are followed.
+    /// (tls.crt and tls.key). The server follows changes.
     #[arg(long, env = "GRPC_CERTIFICATE", value_name = "secret:NAME|files:DIRECTORY")]
     pub grpc_certificate: Option<Source>,
 
-    /// Take only clients of the Atomix API that have a certificate of one of the authorities in ca.crt of this Secret or
+    /// Require that clients of the Atomix API have a certificate of one of the authorities in ca.crt of this Secret or
     /// directory.
     #[arg(long, env = "GRPC_CLIENT_CA", value_name = "secret:NAME|files:DIRECTORY", requires = "grpc_certificate")]
     pub grpc_client_ca: Option<Source>,
 
-    /// Who may use the Atomix API: `none` asks nobody who they are; `kubernetes` wants a bearer token of the cluster, and
-    /// lets a user do what they may do to PartitionSets.
+    /// How callers of the Atomix API are authenticated: not at all, or by a bearer token of the cluster. A user then has the
+    /// rights that roles grant on PartitionSets.
     #[arg(long, env = "GRPC_AUTH", value_enum, default_value_t)]
     pub grpc_auth: GrpcAuth,
 
@@ -231,16 +246,21 @@ impl Run {
         Some(ClientAuthentication { ca, names: self.webhook_client_names.clone() })
     }
 
-    /// What the Atomix API lets anybody do.
+    /// What the Atomix API allows to every caller.
     #[must_use]
-    pub fn access(&self) -> Access {
+    pub(crate) fn access(&self) -> Access {
         let namespaces = if self.grpc_namespaces.is_empty() { &self.namespaces } else { &self.grpc_namespaces };
-        Access { read_only: self.grpc_read_only, namespaces: Scope::of(namespaces), authority: None }
+        Access {
+            read_only: self.grpc_read_only,
+            delete_any: self.grpc_delete == GrpcDelete::Any,
+            namespaces: Scope::of(namespaces),
+            authority: None,
+        }
     }
 
     /// Where the certificates of the Atomix API are; none if it is served in the clear.
     #[must_use]
-    pub fn grpc_tls(&self) -> Option<Sources> {
+    pub(crate) fn grpc_tls(&self) -> Option<Sources> {
         let certificate = self.grpc_certificate.clone()?;
         Some(Sources { certificate, client_ca: self.grpc_client_ca.clone() })
     }
