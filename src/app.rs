@@ -280,11 +280,11 @@ async fn withdraw(elections: Arc<Hub>, stop: CancellationToken) {
     elections.stop().await;
 }
 
-/// What the Atomix API lets whom do.
+/// What callers of the Atomix API may do.
 fn access(options: &Run, client: &Client) -> grpc::Access {
     match options.grpc.auth {
         GrpcAuth::None => options.access(),
-        GrpcAuth::Kubernetes => options.access().by_word_of(client.clone()),
+        GrpcAuth::Kubernetes => options.access().authorized_by(client.clone()),
     }
 }
 

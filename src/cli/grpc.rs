@@ -26,6 +26,18 @@ pub struct Grpc {
     #[arg(id = "grpc_read_only", long = "grpc-read-only", value_name = "true|false", env = "GRPC_READ_ONLY", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub read_only: bool,
 
+    /// Partition groups that are deleted over gRPC without --grpc-auth: those that were created over gRPC, or any. With
+    /// --grpc-auth=kubernetes the rights of the caller decide.
+    #[arg(
+        id = "grpc_delete",
+        long = "grpc-delete",
+        value_name = "GROUPS",
+        env = "GRPC_DELETE",
+        value_enum,
+        default_value_t
+    )]
+    pub delete: GrpcDelete,
+
     /// Namespace to serve over gRPC; can be repeated or comma-separated. Default: all watched namespaces.
     #[arg(id = "grpc_namespaces", long = "grpc-namespaces", env = "GRPC_NAMESPACES", value_name = "NAMESPACE", value_delimiter = ',', value_parser = values::namespace)]
     pub namespaces: Vec<String>,
@@ -66,10 +78,20 @@ pub enum GrpcAuth {
     Kubernetes,
 }
 
+/// The groups that are deleted over the Atomix API.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum GrpcDelete {
+    /// Those that were created over it.
+    #[default]
+    Own,
+    /// Every group, PartitionSets that were created with kubectl among them.
+    Any,
+}
+
 impl Grpc {
     /// Sources of the API's certificates; none if it is served unencrypted.
     #[must_use]
-    pub fn tls(&self) -> Option<Sources> {
+    pub(crate) fn tls(&self) -> Option<Sources> {
         let certificate = self.certificate.clone()?;
         Some(Sources { certificate, client_ca: self.client_ca.clone() })
     }

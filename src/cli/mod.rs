@@ -11,7 +11,7 @@ mod webhook;
 
 use clap::{Parser, Subcommand};
 
-pub use self::grpc::GrpcAuth;
+pub use self::grpc::{GrpcAuth, GrpcDelete};
 pub use self::run::Run;
 use crate::commands::check::Check;
 use crate::commands::groups::Groups;

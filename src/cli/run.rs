@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::certificates::Certificates;
-use super::grpc::Grpc;
+use super::grpc::{Grpc, GrpcDelete};
 use super::partitions::Partitions;
 use super::values;
 use super::webhook::Webhook;
@@ -84,7 +84,7 @@ impl Run {
 
     /// The webhooks' certificates.
     #[must_use]
-    pub fn webhook_tls(&self) -> tls::Settings {
+    pub(crate) fn webhook_tls(&self) -> tls::Settings {
         tls::Settings {
             mode: self.webhook.certificate.clone(),
             clients: self.webhook.clients(),
@@ -95,9 +95,14 @@ impl Run {
 
     /// What every client of the Atomix API is allowed.
     #[must_use]
-    pub fn access(&self) -> Access {
+    pub(crate) fn access(&self) -> Access {
         let namespaces = if self.grpc.namespaces.is_empty() { &self.namespaces } else { &self.grpc.namespaces };
-        Access { read_only: self.grpc.read_only, namespaces: Scope::of(namespaces), authority: None }
+        Access {
+            read_only: self.grpc.read_only,
+            delete_any: self.grpc.delete == GrpcDelete::Any,
+            namespaces: Scope::of(namespaces),
+            authority: None,
+        }
     }
 
     /// Settings of the reconcilers.

@@ -1,4 +1,4 @@
-//! What the API lets whom do.
+//! What callers of the API may do.
 
 use std::sync::Arc;
 
@@ -10,22 +10,20 @@ use super::auth::{Action, Caller, Kubernetes, bearer};
 use crate::api::names::ObjectKey;
 use crate::scope::Scope;
 
-/// What a request wants to do in a namespace.
+/// What a request does in a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verb {
-    /// To find groups.
+pub(super) enum Verb {
+    /// Finds groups.
     Get,
-    /// To create a group.
     Create,
-    /// To delete a group.
     Delete,
-    /// To stand for election in a partition.
+    /// Enters the election of a partition.
     Enter,
 }
 
 impl Verb {
-    /// What the API server is asked about. Creating has no name, as with kubectl: it is about what is not there yet.
-    /// Who stands for election changes who is primary, which is in the status of the Partition.
+    /// The right that it takes. Creating names no object, as with kubectl. An election changes the primary, which is in
+    /// the status of the Partition.
     fn action(self, key: &ObjectKey) -> Action<'_> {
         let of_sets =
             |verb, name| Action { verb, resource: "partitionsets", subresource: "", namespace: &key.namespace, name };
@@ -41,58 +39,66 @@ impl Verb {
 
 /// What is allowed.
 #[derive(Clone, Debug, Default)]
-pub struct Access {
-    /// Whether groups can only be found, and not created or deleted. Nodes have to elect their primaries all the same.
-    pub read_only: bool,
+pub(crate) struct Access {
+    /// Whether groups can only be found, and not created or deleted. Nodes elect their primaries all the same.
+    pub(crate) read_only: bool,
+    /// Whether groups are deleted that were not created over gRPC.
+    pub(crate) delete_any: bool,
     /// The namespaces that are served.
-    pub namespaces: Scope,
-    /// Who knows who asks, and what they may do; without it everybody may do what the others allow.
-    pub authority: Option<Arc<Kubernetes>>,
+    pub(crate) namespaces: Scope,
+    /// Authenticates and authorizes callers; without it every caller has the same rights.
+    pub(crate) authority: Option<Arc<Kubernetes>>,
 }
 
 impl Access {
-    /// The same, for those only whom the API server lets do it.
-    #[must_use]
-    pub fn by_word_of(self, client: Client) -> Self {
+    /// The same, limited to the rights that each caller has in the cluster.
+    pub(crate) fn authorized_by(self, client: Client) -> Self {
         Self { authority: Some(Arc::new(Kubernetes::new(client))), ..self }
     }
 
-    /// Says in the log what anybody may do. `encrypted` says whether what is sent is.
-    pub fn report(&self, encrypted: bool) {
+    /// Whether a caller with the right to delete groups may delete any of them. Where callers are authorized, the right
+    /// alone decides, as it does with kubectl.
+    pub(super) fn deletes_any(&self) -> bool {
+        self.delete_any || self.authority.is_some()
+    }
+
+    /// Logs what is open to every client. `encrypted` is whether connections are.
+    pub(crate) fn report(&self, encrypted: bool) {
         let namespaces = &self.namespaces;
         match (&self.authority, self.read_only) {
             (Some(_), _) if !encrypted => tracing::warn!(
-                "--grpc-auth without --grpc-certificate: bearer tokens come in the clear, and whoever reads one can use it"
+                "--grpc-auth without --grpc-certificate: bearer tokens are sent in the clear, and can be used by every program that reads them on their way"
             ),
             (Some(_), _) => {}
             (None, true) => tracing::info!(
                 %namespaces,
-                "the Atomix API is open: anybody who reaches it may find groups and stand for election"
+                "the Atomix API is open: every client that reaches it may find groups and enter elections"
             ),
             (None, false) => tracing::warn!(
                 %namespaces,
-                "the Atomix API is open: anybody who reaches it may create and delete groups in these namespaces; --grpc-auth=kubernetes, --grpc-client-ca, --grpc-read-only, --grpc-namespaces and a NetworkPolicy limit that"
+                deletable = if self.delete_any { "any group" } else { "groups that were created over gRPC" },
+                "the Atomix API is open: every client that reaches it may create and delete groups in these namespaces; --grpc-auth=kubernetes, --grpc-client-ca, --grpc-read-only, --grpc-delete, --grpc-namespaces and a NetworkPolicy limit that"
             ),
         }
     }
 
-    /// Who sends a request with that metadata.
+    /// The caller of a request with that metadata.
     ///
     /// # Errors
-    /// `UNAUTHENTICATED` if that has to be known and is not, `UNAVAILABLE` if nobody can say.
-    pub async fn caller(&self, metadata: &MetadataMap) -> Result<Caller, Status> {
+    /// `UNAUTHENTICATED` if callers are authenticated and this one is not, `UNAVAILABLE` if the API server cannot be asked.
+    pub(super) async fn caller(&self, metadata: &MetadataMap) -> Result<Caller, Status> {
         match &self.authority {
-            None => Ok(Caller::Anybody),
+            None => Ok(Caller::Anonymous),
             Some(authority) => Ok(Caller::User(authority.identify(bearer(metadata)?).await?)),
         }
     }
 
-    /// Lets a request of `caller` pass that may do `verb` to the group of that key, to all groups of its namespace if the
-    /// name is empty, or, for [`Verb::Enter`], to the Partition of that key.
+    /// Checks that `caller` may do `verb` to the group of that key, to all groups of its namespace if the name is empty,
+    /// or, for [`Verb::Enter`], to the Partition of that key.
     ///
     /// # Errors
-    /// `PERMISSION_DENIED` with what would have to be changed, `UNAVAILABLE` if nobody can say.
-    pub async fn check(&self, caller: &Caller, verb: Verb, key: &ObjectKey) -> Result<(), Status> {
+    /// `PERMISSION_DENIED` that names the flag or the right, `UNAVAILABLE` if the API server cannot be asked.
+    pub(super) async fn check(&self, caller: &Caller, verb: Verb, key: &ObjectKey) -> Result<(), Status> {
         if self.read_only && matches!(verb, Verb::Create | Verb::Delete) {
             return Err(Status::permission_denied(
                 "the controller runs with --grpc-read-only: groups can only be found",
@@ -107,7 +113,7 @@ impl Access {
         match (&self.authority, caller) {
             (None, _) => Ok(()),
             (Some(authority), Caller::User(user)) => authority.authorize(user, verb.action(key)).await,
-            (Some(_), Caller::Anybody) => Err(Status::unauthenticated("this controller wants to know who asks")),
+            (Some(_), Caller::Anonymous) => Err(Status::unauthenticated("this controller authenticates callers")),
         }
     }
 }

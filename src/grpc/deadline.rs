@@ -1,4 +1,4 @@
-//! How long a client waits.
+//! The deadline of a call.
 
 use std::time::Duration;
 
@@ -7,10 +7,9 @@ use axum::http::HeaderMap;
 /// Most digits that the value has (gRPC over HTTP/2, "Timeout").
 const MAX_DIGITS: usize = 8;
 
-/// How long the client waits for the answer to a request, by its headers; none if it does not say so, or says what cannot
-/// be read. The server ends a request that takes longer by itself; who can answer something before that may look as well.
-#[must_use]
-pub fn of(headers: &HeaderMap) -> Option<Duration> {
+/// How long the client waits for the answer, by the headers of its call; none if they do not say, or cannot be read. The
+/// server ends the call then by itself.
+pub(super) fn of(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.len() > MAX_DIGITS || !digits.bytes().all(|digit| digit.is_ascii_digit()) {

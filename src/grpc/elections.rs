@@ -1,4 +1,4 @@
-//! Elections as the API sees them.
+//! Elections in the API: checks of a request, and the stream of a candidacy.
 
 use std::sync::Arc;
 
@@ -13,26 +13,25 @@ use crate::primary::{CandidateStream, End, Error, Hub, Update};
 use crate::rules::Violation;
 use crate::scope::Scope;
 
-/// Where candidates enter.
+/// Enters candidates.
 #[derive(Debug)]
-pub struct Elections {
+pub(crate) struct Elections {
     hub: Arc<Hub>,
     scope: Scope,
 }
 
 impl Elections {
-    /// Elections in `scope`, whose streams `hub` has.
-    #[must_use]
-    pub fn new(hub: Arc<Hub>, scope: Scope) -> Self {
+    /// Elections in `scope`; `hub` has the streams.
+    pub(crate) fn new(hub: Arc<Hub>, scope: Scope) -> Self {
         Self { hub, scope }
     }
 
-    /// Enters `member` as a candidate in a partition of `group`, for as long as the stream is not dropped. The stream
-    /// tells the first term in which it is a candidate, and then each change.
+    /// Enters `member` as a candidate in a partition of `group` until the stream is dropped. The stream has the first term
+    /// in which it is a candidate, and then each change.
     ///
     /// # Errors
     /// As the service's.
-    pub async fn enter(
+    pub(super) async fn enter(
         &self,
         group: ObjectKey,
         partition: i32,
@@ -54,7 +53,7 @@ impl Elections {
         let entered = self.hub.enter(key, &member).await.map_err(|error| match error {
             Error::NotFound(_) => Status::not_found(error.to_string()),
             Error::NotAMember(_) => status::invalid(&[Violation::invalid("member", &member, error.to_string())]),
-            // As with groups: only somebody who grants rights can help.
+            // The controller lacks a right, so trying again does not help.
             Error::Refused(_) => Status::permission_denied(error.to_string()),
             Error::Stopping | Error::Unannounced | Error::Away | Error::Busy | Error::Replaced(_) => {
                 Status::unavailable(error.to_string())
@@ -64,7 +63,7 @@ impl Elections {
     }
 }
 
-/// The next message of a stream; with the last one, what is left of the candidacy goes.
+/// The next message of a stream. With the last one the candidacy is dropped.
 async fn follow(
     stream: Option<CandidateStream>,
 ) -> Option<(Result<PartitionElectionResponse, Status>, Option<CandidateStream>)> {
@@ -82,7 +81,7 @@ async fn follow(
 fn ended(end: End) -> Status {
     match end {
         End::Replaced => Status::aborted("a newer stream of the same member has taken the place of this one"),
-        End::NoMember => Status::aborted("the partition has become smaller, and this member is none of it any more"),
+        End::NoMember => Status::aborted("the partition has become smaller and does not have this member any more"),
         End::Deleted => Status::not_found("the partition was deleted"),
         End::Stopping => Status::unavailable(Error::Stopping.to_string()),
     }

@@ -1,8 +1,8 @@
-//! Health as gRPC clients and probes ask for it (grpc.health.v1).
+//! Health for gRPC clients and probes (grpc.health.v1).
 //!
-//! Two services have a health. The server's own, with the empty name, is serving from the process' first readiness until
-//! it is told to stop. The Atomix API is serving only while what it reads is current: whoever needs certainty can wait
-//! for that, and whoever can do with what was true a moment ago goes on asking.
+//! Two services have a health. The server's own, with the empty name, is serving from the first readiness of the process
+//! until the drain. The Atomix API is serving only while its reads are current: a client that needs certainty waits for
+//! that, and one that can do with slightly older answers goes on calling.
 
 use std::time::Duration;
 
@@ -23,18 +23,18 @@ use crate::store::sets::Freshness;
 const SERVER: &str = "";
 /// The Atomix API.
 pub const API: &str = <ControllerServiceServer<Service> as NamedService>::NAME;
-/// Between two looks whether the process has become ready. Nobody tells: it is a matter of many parts.
-const LOOK: Duration = Duration::from_millis(200);
+/// Interval at which it is checked whether the process has become ready: readiness has many parts, and no event.
+const READY_CHECK: Duration = Duration::from_millis(200);
 
-/// Keeps what the service of [`Reporter::service`] answers.
+/// Sets what the service of [`Reporter::service`] answers.
 #[derive(Debug)]
-pub struct Reporter {
+pub(crate) struct Reporter {
     reporter: HealthReporter,
 }
 
 impl Reporter {
     /// Nothing is serving.
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let reporter = HealthReporter::new();
         for service in [SERVER, API] {
             reporter.set_service_status(service, ServingStatus::NotServing).await;
@@ -42,17 +42,21 @@ impl Reporter {
         Self { reporter }
     }
 
-    /// The service that answers.
-    #[must_use]
-    pub fn service(&self) -> HealthServer<impl Health + use<>> {
+    /// The service.
+    pub(crate) fn service(&self) -> HealthServer<impl Health + use<>> {
         HealthServer::new(HealthService::from_health_reporter(self.reporter.clone()))
     }
 
-    /// Reports whether the process was ready and whether reads are current (`reads`), until `draining` is cancelled.
-    pub async fn run(self, readiness: Readiness, mut reads: watch::Receiver<Freshness>, draining: CancellationToken) {
+    /// Reports whether the process was ready and whether `reads` are current, until `draining` is cancelled.
+    pub(crate) async fn run(
+        self,
+        readiness: Readiness,
+        mut reads: watch::Receiver<Freshness>,
+        draining: CancellationToken,
+    ) {
         let report = async {
             while !readiness.report().ready {
-                sleep(LOOK).await;
+                sleep(READY_CHECK).await;
             }
             self.set(SERVER, true).await;
             let mut known = None;
@@ -63,7 +67,7 @@ impl Reporter {
                     self.set(API, current).await;
                 }
                 if reads.changed().await.is_err() {
-                    // Nobody knows any more.
+                    // The watch has ended.
                     return self.set(API, false).await;
                 }
             }

@@ -1,4 +1,4 @@
-//! Whom a request is about.
+//! The ids in requests.
 
 use tonic::Status;
 
@@ -9,7 +9,7 @@ use crate::rules::Violation;
 use crate::rules::syntax::is_dns_1123_subdomain;
 use crate::scope::Scope;
 
-/// Namespace of an id that names none (contract, section 6).
+/// Namespace of an id that names none.
 const DEFAULT_NAMESPACE: &str = "default";
 /// Longest name of a namespace.
 const MAX_NAMESPACE: usize = 63;
@@ -18,7 +18,7 @@ const MAX_NAMESPACE: usize = 63;
 ///
 /// # Errors
 /// `INVALID_ARGUMENT` if there is no id.
-pub fn group(id: Option<PartitionGroupId>) -> Result<ObjectKey, Status> {
+pub(super) fn group(id: Option<PartitionGroupId>) -> Result<ObjectKey, Status> {
     let PartitionGroupId { name, namespace } = id.ok_or_else(|| status::required("id"))?;
     let namespace = if namespace.is_empty() { DEFAULT_NAMESPACE.to_owned() } else { namespace };
     Ok(ObjectKey::new(namespace, name))
@@ -28,7 +28,7 @@ pub fn group(id: Option<PartitionGroupId>) -> Result<ObjectKey, Status> {
 ///
 /// # Errors
 /// `INVALID_ARGUMENT` if there is no id, or no name in it.
-pub fn named_group(id: Option<PartitionGroupId>) -> Result<ObjectKey, Status> {
+pub(super) fn named_group(id: Option<PartitionGroupId>) -> Result<ObjectKey, Status> {
     let key = group(id)?;
     if key.name.is_empty() {
         return Err(status::required("id.name"));
@@ -40,7 +40,7 @@ pub fn named_group(id: Option<PartitionGroupId>) -> Result<ObjectKey, Status> {
 ///
 /// # Errors
 /// `INVALID_ARGUMENT` if the id is missing or names no group.
-pub fn partition(id: Option<PartitionId>) -> Result<(ObjectKey, i32), Status> {
+pub(super) fn partition(id: Option<PartitionId>) -> Result<(ObjectKey, i32), Status> {
     let PartitionId { partition, group } = id.ok_or_else(|| status::required("partition_id"))?;
     let group = group.filter(|group| !group.name.is_empty());
     if group.is_none() {
@@ -49,27 +49,26 @@ pub fn partition(id: Option<PartitionId>) -> Result<(ObjectKey, i32), Status> {
     Ok((self::group(group)?, partition))
 }
 
-/// Lets a namespace pass that `field` of a request names, if it can be one and is in `scope`. It becomes a part of a
-/// path of the API server.
+/// Checks that the namespace which `field` of a request names can be one, and is in `scope`. It becomes a part of a path of
+/// the API server.
 ///
 /// # Errors
 /// `INVALID_ARGUMENT` or `PERMISSION_DENIED`.
-pub fn check_namespace(namespace: &str, field: &str, scope: &Scope) -> Result<(), Status> {
+pub(super) fn check_namespace(namespace: &str, field: &str, scope: &Scope) -> Result<(), Status> {
     if namespace.len() > MAX_NAMESPACE || namespace.contains('.') || !is_dns_1123_subdomain(namespace) {
         let detail = "must be the name of a namespace, a DNS-1123 label";
         return Err(status::invalid(&[Violation::invalid(field, &namespace, detail)]));
     }
     if !scope.includes(namespace) {
         return Err(Status::permission_denied(format!(
-            "namespace {namespace:?} is not looked after by this controller (--namespace)"
+            "namespace {namespace:?} is not managed by this controller (--namespace)"
         )));
     }
     Ok(())
 }
 
 /// Whether an object can have that name: it becomes a part of a path of the API server.
-#[must_use]
-pub fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     is_dns_1123_subdomain(name)
 }
 

@@ -10,27 +10,27 @@ use crate::runtime::metrics::{Histograms, ReasonLabel, Registrar, Subsystem, req
 /// Labels of a call that has ended.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub(super) struct GrpcCallLabels {
-    /// Name of the method, or `unknown`.
+    /// Or `unknown`.
     pub(super) method: &'static str,
-    /// gRPC's code such as `OK`, or `none` for a request that was no gRPC call.
+    /// gRPC's name of it, such as `OK`.
     pub(super) code: &'static str,
 }
 
-/// One label that says which method.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub(super) struct GrpcMethodLabel {
-    /// Name of the method, or `unknown`.
+    /// Or `unknown`.
     pub(super) method: &'static str,
 }
 
 /// Metrics of the Atomix API.
 #[derive(Debug)]
-pub struct GrpcMetrics {
+pub(crate) struct GrpcMetrics {
     pub(super) requests: Family<GrpcCallLabels, Counter>,
-    /// Of calls that have one answer.
+    /// Of unary calls.
     pub(super) duration: Histograms<GrpcMethodLabel>,
     pub(super) in_flight: Family<GrpcMethodLabel, Gauge>,
     pub(super) connections: Gauge,
+    pub(super) connections_refused: Counter,
     pub(super) tls_handshake_failures: Family<ReasonLabel, Counter>,
 }
 
@@ -40,12 +40,16 @@ impl Subsystem for GrpcMetrics {
             requests: registrar.metric("grpc_requests", "Calls of the gRPC server that have ended"),
             duration: registrar.durations(
                 "grpc_duration",
-                "Time from the head of a call to its one answer handed over",
+                "Time from the headers of a unary call to the end of its answer",
                 request_buckets,
             ),
             in_flight: registrar
                 .metric("grpc_in_flight", "Calls of the gRPC server that have not ended, streams among them"),
             connections: registrar.metric("grpc_connections", "Open connections to the gRPC server"),
+            connections_refused: registrar.metric(
+                "grpc_connections_refused",
+                "Connections to the gRPC server that were closed because there were too many",
+            ),
             tls_handshake_failures: registrar
                 .metric("grpc_tls_handshake_failures", "Failed TLS handshakes of the gRPC server"),
         }

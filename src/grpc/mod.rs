@@ -1,22 +1,22 @@
-//! The Atomix API: partition groups and elections over gRPC, for clients and nodes that know nothing of Kubernetes.
+//! The Atomix API: partition groups and elections over gRPC, for Atomix clients and nodes, which do not use Kubernetes.
 
-pub mod access;
-pub mod auth;
-pub mod deadline;
-pub mod elections;
-pub mod groups;
+mod access;
+mod auth;
+mod deadline;
+mod elections;
+pub(crate) mod groups;
 pub mod health;
-pub mod ids;
+mod ids;
+mod limit;
 mod metrics;
 pub mod proto;
-pub mod routes;
-pub mod server;
-pub mod service;
-pub mod status;
-pub mod tls;
+pub(crate) mod routes;
+pub(crate) mod server;
+mod service;
+mod status;
+pub(crate) mod tls;
 
-pub use access::Access;
-pub use elections::Elections;
-pub use groups::Groups;
-pub use metrics::GrpcMetrics;
-pub use service::Service;
+pub(crate) use access::Access;
+pub(crate) use elections::Elections;
+pub(crate) use groups::Groups;
+pub(crate) use service::Service;

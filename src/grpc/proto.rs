@@ -1,4 +1,4 @@
-//! What `proto/` says, in Rust.
+//! The code that is generated from `proto/`.
 #![allow(
     missing_docs,
     clippy::pedantic,

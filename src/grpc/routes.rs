@@ -1,4 +1,4 @@
-//! The services of the server, each with its bounds.
+//! The services of the server, each with its longest message.
 
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
@@ -12,8 +12,8 @@ use super::server::MAX_MESSAGE;
 /// The service, health, and reflection of both versions.
 ///
 /// # Errors
-/// If the descriptors that were compiled in cannot be read.
-pub fn routes(service: Service, health: HealthServer<impl Health>) -> Result<Routes, Error> {
+/// If the compiled descriptors cannot be read.
+pub(crate) fn routes(service: Service, health: HealthServer<impl Health>) -> Result<Routes, Error> {
     let reflection = || {
         Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)

@@ -1,4 +1,4 @@
-//! `atomix.controller.ControllerService`: from requests to what they are about.
+//! `atomix.controller.ControllerService`: reads requests, checks what their callers may do, and answers.
 
 use std::sync::Arc;
 
@@ -17,13 +17,10 @@ use crate::api::names::{self, ObjectKey};
 
 /// The service of one replica.
 #[derive(Clone, Debug)]
-pub struct Service {
-    /// What is allowed.
-    pub access: Arc<Access>,
-    /// Partition groups.
-    pub groups: Arc<Groups>,
-    /// Elections.
-    pub elections: Arc<Elections>,
+pub(crate) struct Service {
+    pub(crate) access: Arc<Access>,
+    pub(crate) groups: Arc<Groups>,
+    pub(crate) elections: Arc<Elections>,
 }
 
 #[tonic::async_trait]
@@ -48,7 +45,7 @@ impl ControllerService for Service {
         let caller = self.access.caller(request.metadata()).await?;
         let key = ids::named_group(request.into_inner().id)?;
         self.access.check(&caller, Verb::Delete, &key).await?;
-        self.groups.delete(key).await?;
+        self.groups.delete(key, self.access.deletes_any()).await?;
         Ok(Response::new(DeletePartitionGroupResponse {}))
     }
 

@@ -1,4 +1,4 @@
-//! From what the API server says to what a client of the API is told.
+//! Statuses of the API: violations of its rules, and failed requests to the API server.
 
 use std::collections::BTreeSet;
 
@@ -11,15 +11,13 @@ use crate::api_error::{Class, NO_FIELD, classify_status, words};
 use crate::rules::{Violation, violation};
 
 /// Violations of the API's own rules: `INVALID_ARGUMENT` with all of them, in `google.rpc.BadRequest` as well.
-#[must_use]
-pub fn invalid(violations: &[Violation]) -> Status {
+pub(super) fn invalid(violations: &[Violation]) -> Status {
     let fields = violations.iter().map(|violation| (violation.field.clone(), violation.message()));
     bad_request(violation::join(violations), fields)
 }
 
-/// A field of the request that has to be there.
-#[must_use]
-pub fn required(field: &str) -> Status {
+/// A field of the request that is missing.
+pub(super) fn required(field: &str) -> Status {
     invalid(&[Violation::required(field, "")])
 }
 
@@ -31,18 +29,17 @@ fn bad_request(message: String, fields: impl Iterator<Item = (String, String)>) 
     Status::with_error_details(Code::InvalidArgument, message, details)
 }
 
-/// A failed request to the API server. What is wrong with the request of the client is `INVALID_ARGUMENT`, in the words
-/// that kubectl would print; what may pass by itself is `UNAVAILABLE`.
-#[must_use]
-pub fn of_kube(error: &kube::Error) -> Status {
+/// A failed request to the API server. An invalid object is `INVALID_ARGUMENT` with the text that kubectl prints; what may
+/// pass by itself is `UNAVAILABLE`.
+pub(super) fn of_kube(error: &kube::Error) -> Status {
     match error {
         kube::Error::Api(refusal) => of_refusal(refusal),
-        // The chain of causes says which host was not reached; the first line is enough to know that none was.
+        // The causes name hosts of the cluster, which are not for clients.
         other => Status::unavailable(format!("the Kubernetes API server does not answer: {other}")),
     }
 }
 
-/// What the API server has refused, in the same way.
+/// A refusal of the API server.
 fn of_refusal(refusal: &Refusal) -> Status {
     let message = words(refusal);
     let causes = || causes(refusal);
@@ -56,14 +53,14 @@ fn of_refusal(refusal: &Refusal) -> Status {
         Class::Forbidden => Status::permission_denied(message),
         Class::Gone => Status::not_found(message),
         Class::Conflict | Class::AlreadyExists => Status::aborted(message),
-        // A webhook that failed is this controller's own, as a rule: it is away for a moment.
+        // As a rule, the webhook that failed is this controller's own, which is away for a moment.
         Class::TooManyRequests | Class::WebhookFailed | Class::Away | Class::NotLeading | Class::Other => {
             Status::unavailable(message)
         }
     }
 }
 
-/// What is wrong, field by field; not that rules were left out because of it.
+/// The causes that name a field; not the one that says that other rules were skipped.
 fn causes(refusal: &Refusal) -> impl Iterator<Item = &StatusCause> {
     let causes = refusal.details.iter().flat_map(|details| &details.causes);
     causes.filter(|cause| cause.field != NO_FIELD)
@@ -131,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_object_is_told_as_kubectl_tells_it_and_field_by_field() {
+    fn an_invalid_object_has_the_text_of_kubectl_and_every_field() {
         let causes = json!([
             {"reason": "FieldValueInvalid", "message": "Invalid value: 0", "field": "spec.a"},
             {"reason": "FieldValueInvalid", "message": "Invalid value: 0", "field": "spec.a"},

@@ -1,4 +1,4 @@
-//! TLS of the gRPC server: a certificate that others make, and clients that have to show one of theirs if that is wanted.
+//! TLS of the gRPC server: a certificate from a Secret or from files, and optionally certificates of clients.
 
 use std::sync::Arc;
 
@@ -21,17 +21,16 @@ const ALPN: &[u8] = b"h2";
 
 /// Where the certificates are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sources {
-    /// Of the server's own certificate and its key.
-    pub certificate: Source,
+pub(crate) struct Sources {
+    /// Of the server, with its key.
+    pub(crate) certificate: Source,
     /// Of the authorities that sign clients' certificates; without it clients need none.
-    pub client_ca: Option<Source>,
+    pub(crate) client_ca: Option<Source>,
 }
 
-/// Follows the sources, until everything is to stop. The first readiness waits for what they have to have: a new
-/// version of the controller with a slip in its options then never takes the place of the old one.
-#[must_use]
-pub fn start(sources: &Sources, namespace: &str, runtime: &Runtime, metrics: &Arc<TlsMetrics>) -> Latest {
+/// Follows the sources until the process stops. The first readiness waits for a certificate: so a rollout with a mistake
+/// in these options stops before it replaces a replica that works.
+pub(crate) fn start(sources: &Sources, namespace: &str, runtime: &Runtime, metrics: &Arc<TlsMetrics>) -> Latest {
     let (client, readiness, tasks) = (&runtime.client, &runtime.readiness, runtime.tasks(Stage::Serve));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let follow = |source: &Source| source.follow(client.clone(), namespace);
@@ -54,8 +53,8 @@ pub fn start(sources: &Sources, namespace: &str, runtime: &Runtime, metrics: &Ar
     configs
 }
 
-/// Makes a configuration of the latest of both, whenever one changes. Sessions of an earlier one cannot be resumed: they
-/// would outlive the authority that let them in.
+/// Makes a configuration of the latest of both whenever one changes. Sessions of an earlier one cannot be resumed: they
+/// would outlive the authority that they were authenticated by.
 async fn update(
     mut pairs: watch::Receiver<Option<Arc<Pair>>>,
     mut roots: Option<watch::Receiver<Option<Arc<Roots>>>>,
@@ -77,7 +76,7 @@ async fn update(
         let clients = match &mut roots {
             None => None,
             Some(roots) => match roots.borrow_and_update().clone() {
-                // Nobody is let in whom nothing vouches for.
+                // Without its authorities the server would accept every client.
                 None => continue,
                 clients => clients,
             },

@@ -1,9 +1,9 @@
-//! The API server, asked who somebody is and what they may do.
+//! Reviews of the API server: who has a token, and what a user may do.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus};
 use k8s_openapi::api::authorization::v1::{
@@ -11,59 +11,51 @@ use k8s_openapi::api::authorization::v1::{
 };
 use kube::api::PostParams;
 use kube::{Api, Client};
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use moka::Expiry;
+use moka::future::Cache;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tonic::Status;
 
-use super::cache::{Bounds, Cache, key};
 use super::{Action, User};
 use crate::api::GROUP;
 use crate::api_error::{Class, classify};
 use crate::calls::within;
+use crate::grpc::limit::Limit;
 
 /// Longest wait for one answer of the API server.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a yes is good for, and a no: what is granted or taken away counts after as long.
-const GOOD_FOR: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
-/// Tokens: those that are remembered, those that are asked about (each kept in memory until it is answered), and calls
-/// that wait for that, which must not take all the room from those that need not wait.
-const TOKENS: Bounds = Bounds { remembered: 1024, asked: 256, waiting: 96 };
-/// The same of pairs of a user and an action, which are apart: who is nobody's user must not keep users waiting.
-const ACTIONS: Bounds = Bounds { remembered: 4096, asked: 256, waiting: 96 };
-/// Questions of each of the two kinds that the API server is asked at a time: a flood of made-up tokens is not passed on
-/// to it.
-const CONCURRENT: usize = 16;
-/// Longest wait of a question for its turn.
-const TURN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a yes is cached, and a no: a right that is granted or taken away counts after as long.
+const LIFETIME: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
+/// Tokens and permissions that are cached.
+const CACHED: (u64, u64) = (1024, 4096);
+/// Reviews of each kind at a time, and calls that wait for one: a flood of made-up tokens must not become one of
+/// reviews, nor take the places of calls whose token is cached.
+const REVIEWS: (usize, usize) = (16, 80);
 
-/// Who has a token.
-#[derive(Clone)]
-enum Identity {
-    Known(Arc<User>),
-    Unknown,
-    Failed,
+/// SHA-256 of what a review is about: 32 bytes, and no token is kept in memory.
+type Key = [u8; 32];
+
+/// The API server gave no answer, or there were too many questions.
+#[derive(Debug)]
+struct Unanswered;
+
+/// Keeps an answer for as long as [`LIFETIME`] says; the function says whether it is a yes.
+struct Lifetime<T>(fn(&T) -> bool);
+
+impl<T> Expiry<Key, T> for Lifetime<T> {
+    fn expire_after_create(&self, _: &Key, answer: &T, _: Instant) -> Option<Duration> {
+        Some(if (self.0)(answer) { LIFETIME.0 } else { LIFETIME.1 })
+    }
 }
 
-/// Whether something is allowed.
-#[derive(Clone, Copy)]
-enum Verdict {
-    Allowed,
-    Denied,
-    Failed,
-}
-
-/// Asks the API server.
-pub struct Kubernetes {
+/// Authenticates and authorizes callers by reviews of the API server. Many callers with one question make one review.
+pub(crate) struct Kubernetes {
     client: Client,
-    identities: Cache<Identity>,
-    verdicts: Cache<Verdict>,
-    turns: (Arc<Turns>, Arc<Turns>),
-}
-
-/// Lets questions of one kind through to the API server.
-struct Turns {
-    permits: Semaphore,
-    failing: AtomicBool,
+    users: Cache<Key, Option<Arc<User>>>,
+    permissions: Cache<Key, bool>,
+    token_reviews: Reviews,
+    access_reviews: Reviews,
 }
 
 impl fmt::Debug for Kubernetes {
@@ -73,71 +65,51 @@ impl fmt::Debug for Kubernetes {
 }
 
 impl Kubernetes {
-    /// Asks through `client`.
-    #[must_use]
-    pub fn new(client: Client) -> Self {
+    pub(crate) fn new(client: Client) -> Self {
         Self {
             client,
-            identities: Cache::new(TOKENS),
-            verdicts: Cache::new(ACTIONS),
-            turns: (Arc::default(), Arc::default()),
+            users: cache(CACHED.0, Option::is_some),
+            permissions: cache(CACHED.1, |allowed| *allowed),
+            token_reviews: Reviews::new("tokenreviews"),
+            access_reviews: Reviews::new("subjectaccessreviews"),
         }
     }
 
     /// The user whose token that is.
     ///
     /// # Errors
-    /// `UNAUTHENTICATED` if it is nobody's, `UNAVAILABLE` if the API server cannot say or too many ask.
-    pub async fn identify(&self, token: &str) -> Result<Arc<User>, Status> {
-        let ask = || {
-            let reviews = Api::<TokenReview>::all(self.client.clone());
-            let (turns, token) = (Arc::clone(&self.turns.0), token.to_owned());
-            async move {
-                let spec = TokenReviewSpec { token: Some(token), audiences: None };
-                let review = TokenReview { spec, ..TokenReview::default() };
-                let answer = turns.ask("tokenreviews", reviews.create(&PostParams::default(), &review)).await;
-                answer.map_or(Identity::Failed, |review| identity(review.status.unwrap_or_default()))
-            }
+    /// `UNAUTHENTICATED` if the API server knows none, `UNAVAILABLE` if it gives no answer or there are too many questions.
+    pub(crate) async fn identify(&self, token: &str) -> Result<Arc<User>, Status> {
+        let ask = async {
+            let spec = TokenReviewSpec { token: Some(token.to_owned()), audiences: None };
+            let review = TokenReview { spec, ..TokenReview::default() };
+            let review = self.token_reviews.create(&self.client, &review).await?;
+            Ok::<_, Unanswered>(user_of(review.status.unwrap_or_default()).map(Arc::new))
         };
-        let keep = |answer: &Identity| match answer {
-            Identity::Known(_) => GOOD_FOR.0,
-            Identity::Unknown => GOOD_FOR.1,
-            Identity::Failed => Duration::ZERO,
-        };
-        match self.identities.get(key([token]), ask, keep).await {
-            Some(Identity::Known(user)) => Ok(user),
-            Some(Identity::Unknown) => Err(Status::unauthenticated("the API server does not accept the token")),
-            Some(Identity::Failed) | None => {
-                Err(Status::unavailable("the API server cannot be asked who has the token: try again"))
-            }
+        match self.users.try_get_with(key(token), ask).await {
+            Ok(Some(user)) => Ok(user),
+            Ok(None) => Err(Status::unauthenticated("the API server does not accept the token")),
+            Err(_) => Err(Status::unavailable("the API server cannot be asked who has the token: try again")),
         }
     }
 
-    /// Lets `user` do `action`, if the API server does.
+    /// Checks that the API server lets `user` do `action`.
     ///
     /// # Errors
-    /// `PERMISSION_DENIED` with what was asked for if not, `UNAVAILABLE` if the API server cannot say or too many ask.
-    pub async fn authorize(&self, user: &User, action: Action<'_>) -> Result<(), Status> {
-        let review = question(user, action);
+    /// `PERMISSION_DENIED` that names the action, `UNAVAILABLE` if the API server gives no answer or there are too many
+    /// questions.
+    pub(crate) async fn authorize(&self, user: &User, action: Action<'_>) -> Result<(), Status> {
+        let review = review_of(user, action);
         // All that the answer depends on.
-        let key = key([format!("{:?}", review.spec).as_str()]);
-        let ask = || {
-            let reviews = Api::<SubjectAccessReview>::all(self.client.clone());
-            let turns = Arc::clone(&self.turns.1);
-            async move {
-                let answer = turns.ask("subjectaccessreviews", reviews.create(&PostParams::default(), &review)).await;
-                answer.map_or(Verdict::Failed, |review| verdict(review.status.as_ref()))
-            }
+        let key = key(&format!("{:?}", review.spec));
+        let ask = async {
+            let review = self.access_reviews.create(&self.client, &review).await?;
+            Ok::<_, Unanswered>(is_allowed(review.status.as_ref()))
         };
-        let keep = |answer: &Verdict| match answer {
-            Verdict::Allowed => GOOD_FOR.0,
-            Verdict::Denied => GOOD_FOR.1,
-            Verdict::Failed => Duration::ZERO,
-        };
-        match self.verdicts.get(key, ask, keep).await {
-            Some(Verdict::Allowed) => Ok(()),
-            Some(Verdict::Denied) => Err(Status::permission_denied(format!("user {:?} cannot {action}", user.name))),
-            Some(Verdict::Failed) | None => Err(Status::unavailable(format!(
+        match self.permissions.try_get_with(key, ask).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Status::permission_denied(format!("user {:?} cannot {action}", user.name))),
+            Err(_) => Err(Status::unavailable(format!(
                 "the API server cannot be asked whether {:?} may {action}: try again",
                 user.name
             ))),
@@ -145,23 +117,41 @@ impl Kubernetes {
     }
 }
 
-impl Default for Turns {
-    fn default() -> Self {
-        Self { permits: Semaphore::new(CONCURRENT), failing: AtomicBool::new(false) }
-    }
+fn cache<T: Clone + Send + Sync + 'static>(capacity: u64, is_yes: fn(&T) -> bool) -> Cache<Key, T> {
+    Cache::builder().max_capacity(capacity).expire_after(Lifetime(is_yes)).build()
 }
 
-impl Turns {
-    /// Makes a call when it is its turn; `None` if it failed, or the turn came too late. The log hears of the first failure and of the end of failing.
-    async fn ask<T>(&self, resource: &'static str, call: impl Future<Output = kube::Result<T>>) -> Option<T> {
-        // Never closed. Those before it have failed if it takes as long, and the log has that.
-        let _permit = timeout(TURN_TIMEOUT, self.permits.acquire()).await.ok()?.ok()?;
-        match within(CALL_TIMEOUT, call).await {
-            Ok(answer) => {
+fn key(text: &str) -> Key {
+    let mut key = Key::default();
+    key.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref());
+    key
+}
+
+/// Reviews of one kind.
+struct Reviews {
+    resource: &'static str,
+    limit: Limit,
+    failing: AtomicBool,
+}
+
+impl Reviews {
+    fn new(resource: &'static str) -> Self {
+        Self { resource, limit: Limit::new(REVIEWS.0, REVIEWS.1), failing: AtomicBool::new(false) }
+    }
+
+    /// Makes a review. The first failure and the first success after it are logged.
+    async fn create<K>(&self, client: &Client, review: &K) -> Result<K, Unanswered>
+    where
+        K: kube::Resource<DynamicType = ()> + Clone + fmt::Debug + Serialize + DeserializeOwned,
+    {
+        let resource = self.resource;
+        let _permit = self.limit.acquire().await.ok_or(Unanswered)?;
+        match within(CALL_TIMEOUT, Api::<K>::all(client.clone()).create(&PostParams::default(), review)).await {
+            Ok(review) => {
                 if self.failing.swap(false, Ordering::Relaxed) {
-                    tracing::info!(resource, "the API server answers again who asks over gRPC and what they may do");
+                    tracing::info!(resource, "the API server authenticates and authorizes gRPC callers again");
                 }
-                Some(answer)
+                Ok(review)
             }
             Err(error) => {
                 if !self.failing.swap(true, Ordering::Relaxed) {
@@ -169,33 +159,25 @@ impl Turns {
                     let hint = forbidden.then_some(
                         "the controller's ServiceAccount needs the ClusterRole system:auth-delegator, see deploy/examples/grpc-auth.yaml",
                     );
-                    tracing::error!(resource, %error, hint, "the API server cannot be asked who asks over gRPC and what they may do");
+                    tracing::error!(resource, %error, hint, "the API server does not authenticate and authorize gRPC callers");
                 }
-                None
+                Err(Unanswered)
             }
         }
     }
 }
 
-fn identity(status: TokenReviewStatus) -> Identity {
+fn user_of(status: TokenReviewStatus) -> Option<User> {
     let user = status.user.unwrap_or_default();
-    match user.username {
-        Some(name) if status.authenticated == Some(true) && !name.is_empty() => Identity::Known(Arc::new(User {
-            name,
-            uid: user.uid,
-            groups: user.groups.unwrap_or_default(),
-            extra: user.extra.unwrap_or_default(),
-        })),
-        _ => Identity::Unknown,
-    }
+    let name = user.username.filter(|name| status.authenticated == Some(true) && !name.is_empty())?;
+    Some(User { name, uid: user.uid, groups: user.groups.unwrap_or_default(), extra: user.extra.unwrap_or_default() })
 }
 
-fn verdict(status: Option<&SubjectAccessReviewStatus>) -> Verdict {
-    let allowed = status.is_some_and(|status| status.allowed && status.denied != Some(true));
-    if allowed { Verdict::Allowed } else { Verdict::Denied }
+fn is_allowed(status: Option<&SubjectAccessReviewStatus>) -> bool {
+    status.is_some_and(|status| status.allowed && status.denied != Some(true))
 }
 
-fn question(user: &User, action: Action<'_>) -> SubjectAccessReview {
+fn review_of(user: &User, action: Action<'_>) -> SubjectAccessReview {
     let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let attributes = ResourceAttributes {
         group: some(GROUP),

@@ -1,10 +1,9 @@
-//! Who asks, and what they may do, by the word of the API server.
+//! Authentication and authorization of callers by the API server.
 //!
 //! A bearer token is checked by a `TokenReview`, and each kind of request by a `SubjectAccessReview` on the `PartitionSets`
-//! of its namespace: whoever may do something with kubectl may do the same here. Answers are remembered for seconds, under
-//! a hash: no token is ever kept, logged or repeated.
+//! of its namespace: a user has the same rights here as with kubectl. Answers are cached for seconds, under a hash: no
+//! token is kept, logged or repeated in a message.
 
-mod cache;
 mod kubernetes;
 
 use std::collections::BTreeMap;
@@ -14,43 +13,38 @@ use std::sync::Arc;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
-pub use self::kubernetes::Kubernetes;
+pub(super) use self::kubernetes::Kubernetes;
 
-/// Who asks.
+/// The caller of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Caller {
-    /// Nobody in particular: nobody is asked who they are.
-    Anybody,
-    /// A user as the API server knows it.
+pub(super) enum Caller {
+    /// Callers are not authenticated.
+    Anonymous,
     User(Arc<User>),
 }
 
 /// A user as the API server knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct User {
-    /// Name, such as `system:serviceaccount:default:client`.
-    pub name: String,
-    /// Unique id, if there is one.
-    pub uid: Option<String>,
-    /// Groups.
-    pub groups: Vec<String>,
-    /// What authorizers may know besides.
-    pub extra: BTreeMap<String, Vec<String>>,
+pub(crate) struct User {
+    /// Such as `system:serviceaccount:default:client`.
+    name: String,
+    uid: Option<String>,
+    groups: Vec<String>,
+    extra: BTreeMap<String, Vec<String>>,
 }
 
-/// What a user wants to do, as roles have it.
+/// An action as roles of the cluster name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Action<'a> {
+pub(crate) struct Action<'a> {
     /// Such as `get`.
-    pub verb: &'static str,
+    pub(super) verb: &'static str,
     /// Such as `partitionsets`.
-    pub resource: &'static str,
+    pub(super) resource: &'static str,
     /// Such as `status`; may be empty.
-    pub subresource: &'static str,
-    /// Where.
-    pub namespace: &'a str,
-    /// Of which object; empty for all, and for one that is not there yet.
-    pub name: &'a str,
+    pub(super) subresource: &'static str,
+    pub(super) namespace: &'a str,
+    /// Empty for all objects, and for one that is to be created.
+    pub(super) name: &'a str,
 }
 
 impl fmt::Display for Action<'_> {
@@ -65,16 +59,18 @@ impl fmt::Display for Action<'_> {
     }
 }
 
-/// Longest token that is looked at, in bytes. Those of the cluster have one or two KiB.
+/// Longest token that is sent on to the API server, in bytes. Those of the cluster have one or two KiB.
 const MAX_TOKEN: usize = 8 * 1024;
 
 /// The bearer token of a request.
 ///
 /// # Errors
 /// `UNAUTHENTICATED` if there is none, or it has more than 8 KiB.
-pub fn bearer(metadata: &MetadataMap) -> Result<&str, Status> {
+pub(super) fn bearer(metadata: &MetadataMap) -> Result<&str, Status> {
     let header = metadata.get("authorization").ok_or_else(|| {
-        Status::unauthenticated("this controller wants to know who asks: send metadata `authorization: Bearer TOKEN`")
+        Status::unauthenticated(
+            "this controller authenticates callers: send the metadata `authorization: Bearer TOKEN`",
+        )
     })?;
     let token = header.to_str().ok().and_then(|header| {
         let (scheme, token) = header.split_once(' ')?;
@@ -110,7 +106,7 @@ mod tests {
         let long = |length: usize| token(&format!("Bearer {}", "a".repeat(length))).map(|token| token.len());
         assert_eq!(long(MAX_TOKEN), Ok(MAX_TOKEN));
         assert_eq!(long(MAX_TOKEN + 1), Err("the bearer token has more than 8 KiB".to_owned()));
-        assert!(bearer(&MetadataMap::new()).unwrap_err().message().contains("wants to know who asks"));
+        assert!(bearer(&MetadataMap::new()).unwrap_err().message().contains("authenticates callers"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A PartitionSet as the API shows it. All of it follows from the set's spec, so that it is whole from the start.
+//! A PartitionSet as the API shows it. All of it follows from the spec of the set, so that it is complete from the start.
 
 use std::fmt::Write as _;
 
@@ -17,21 +17,20 @@ pub(super) const CONFIG: &str = "spec.template.spec.config";
 
 /// What a set says about its group, with defaults.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Group {
-    /// Number of partitions.
-    pub partitions: u32,
+pub(crate) struct Group {
+    pub(super) partitions: u32,
     /// Members of each partition.
-    pub size: u32,
+    pub(super) size: u32,
     /// The protocol and its options; without those, if they cannot be read.
-    pub options: Result<Options, Protocol>,
+    pub(super) options: Result<Options, Protocol>,
 }
 
 impl Group {
     /// What a stored set says.
     ///
     /// # Errors
-    /// What makes it impossible to answer anything that a client could use. Other violations are no hindrance.
-    pub fn of(set: &PartitionSet) -> Result<Self, Vec<Violation>> {
+    /// The violations that make it impossible to answer a client. Others do not.
+    pub(super) fn of(set: &PartitionSet) -> Result<Self, Vec<Violation>> {
         let mut spec = set.spec.clone();
         // Of two names of one field that differ, the canonical one counts.
         let _ = defaults::fill(&mut spec, None);
@@ -48,15 +47,12 @@ impl Group {
         Ok(Self { partitions, size, options: options.map_err(|_| protocol) })
     }
 
-    /// Name of its protocol.
-    #[must_use]
-    pub fn protocol(&self) -> Protocol {
+    pub(super) fn protocol(&self) -> Protocol {
         self.options.as_ref().map_or_else(|protocol| *protocol, |options| options.protocol)
     }
 
     /// The group of that name as the API shows it: every partition, by number, at the address of its Service.
-    #[must_use]
-    pub fn answer(&self, namespace: &str, name: &str, cluster_domain: &str) -> PartitionGroup {
+    pub(super) fn answer(&self, namespace: &str, name: &str, cluster_domain: &str) -> PartitionGroup {
         // There may be a thousand, in every answer: each host is made in one piece.
         let domain = names::service_host("", namespace, cluster_domain);
         let partitions = (1..=self.partitions).map(|index| {
@@ -80,9 +76,8 @@ impl Group {
         }
     }
 
-    /// Where two groups differ, in words; none if they are the same. Of options that cannot be read, nothing is known.
-    #[must_use]
-    pub fn differences(&self, wanted: &Self) -> Vec<String> {
+    /// The differences of two groups, for a message; none if they are the same.
+    pub(super) fn differences(&self, wanted: &Self) -> Vec<String> {
         let mut differences = Vec::new();
         let mut differ = |field: &str, is: String, asked: String| {
             if is != asked {

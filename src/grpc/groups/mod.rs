@@ -4,26 +4,22 @@
 //! there for kubectl as well.
 
 mod answer;
-mod memo;
 mod options;
-mod turns;
+mod origin;
 
-use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use futures::FutureExt;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::{Api, Client};
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
+use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
 
-pub use self::answer::Group;
-use self::memo::Memo;
-pub use self::options::Options;
-use self::turns::Turns;
+pub(crate) use self::answer::Group;
+pub(crate) use self::options::Options;
+use self::origin::FIELD_MANAGER;
 use super::ids::is_name;
+use super::limit::Limit;
 use super::proto::controller::{PartitionGroup, PartitionGroupSpec};
 use super::{ids, status};
 use crate::api::names::ObjectKey;
@@ -31,36 +27,37 @@ use crate::api::{PartitionSet, PartitionSetSpec};
 use crate::api_error::{Class, classify};
 use crate::calls::within;
 use crate::deserialize_guard::DeserializeGuard;
-use crate::rules::violation;
+use crate::rules::{Violation, violation};
 use crate::scope::Scope;
 use crate::store::sets::{self, Found, Sets};
 
-/// Who made a set, in its `managedFields`.
-const FIELD_MANAGER: &str = "atomix-api";
+/// Longest wait for a read.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for a write, in which the API server waits for our webhooks: for the mutating one, then the validating
 /// one, five seconds each at most.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
-/// Longest wait for the watch to tell of a deletion.
+/// Longest wait for the watch to show a deletion.
 const GONE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Creations and deletions at a time, and how many more may wait for their turn. While the API server takes what it is
-/// sent and does not answer, each lasts its whole time: they must not take all the room from what the cache can answer.
+/// Creations and deletions at a time, and how many more wait. Each lasts its whole time while the API server does not
+/// answer: they must not take all places of calls from those that the cache can answer.
 const WRITES: (usize, usize) = (64, 64);
-/// Calls at a time that wait for a read of the API server, for the same reason, and how long any other one waits.
-const READS: (usize, Duration) = (96, turns::PATIENCE);
+/// Groups whose sets have been read into what the API shows.
+const READ_GROUPS: u64 = 10_000;
 /// How often a group is created that exists, and then does not.
 const ATTEMPTS: u32 = 3;
 /// How much is repeated of a name that no group can have, in characters.
 const SHOWN_NAME: usize = 120;
 
 /// Partition groups as the API sees them.
-pub struct Groups {
+pub(crate) struct Groups {
     client: Client,
     sets: Sets,
     scope: Scope,
     cluster_domain: String,
-    memo: Memo,
-    writes: Turns,
-    reads: Semaphore,
+    /// What a set says, as long as the cache of sets has that very object. Reading the configuration of a set takes more
+    /// time than the rest of an answer.
+    read: moka::sync::Cache<ObjectKey, (Weak<PartitionSet>, Arc<Group>)>,
+    writes: Limit,
 }
 
 impl std::fmt::Debug for Groups {
@@ -71,10 +68,9 @@ impl std::fmt::Debug for Groups {
 
 impl Groups {
     /// The groups in `scope`, whose names end in `cluster_domain`.
-    #[must_use]
-    pub fn new(client: Client, sets: Sets, scope: Scope, cluster_domain: String) -> Self {
-        let (writes, reads) = (Turns::new(WRITES.0, WRITES.1), Semaphore::new(READS.0));
-        Self { client, sets, scope, cluster_domain, memo: Memo::default(), writes, reads }
+    pub(crate) fn new(client: Client, sets: Sets, scope: Scope, cluster_domain: String) -> Self {
+        let (read, writes) = (moka::sync::Cache::new(READ_GROUPS), Limit::new(WRITES.0, WRITES.1));
+        Self { client, sets, scope, cluster_domain, read, writes }
     }
 
     /// Creates a group, through the webhooks. It is no error if it exists with the same number and size of partitions
@@ -82,10 +78,10 @@ impl Groups {
     ///
     /// # Errors
     /// As the service's.
-    pub async fn create(&self, key: ObjectKey, spec: PartitionGroupSpec) -> Result<(), Status> {
+    pub(crate) async fn create(&self, key: ObjectKey, spec: PartitionGroupSpec) -> Result<(), Status> {
         self.check(&key)?;
         let set = wanted(&key, &spec)?;
-        let _turn = self.turn().await?;
+        let _permit = self.write().await?;
         let api: Api<PartitionSet> = Api::namespaced(self.client.clone(), &key.namespace);
         let params = PostParams { dry_run: false, field_manager: Some(FIELD_MANAGER.to_owned()) };
         for _ in 0..ATTEMPTS {
@@ -97,7 +93,7 @@ impl Groups {
                 }
                 Err(error) => match classify(&error) {
                     Class::AlreadyExists => None,
-                    // Whoever wants what exists wants nothing of the quota.
+                    // A group that exists needs no quota.
                     Class::Quota => Some(status::of_kube(&error)),
                     _ => return Err(status::of_kube(&error)),
                 },
@@ -120,27 +116,37 @@ impl Groups {
         Err(Status::aborted(format!("group {key} is created and deleted by others at the same time: try again")))
     }
 
-    /// Deletes a group with all its partitions.
+    /// Deletes a group with all its partitions; unless `any` is set, only one that was created over gRPC.
     ///
     /// # Errors
     /// As the service's.
-    pub async fn delete(&self, key: ObjectKey) -> Result<(), Status> {
+    pub(crate) async fn delete(&self, key: ObjectKey, any: bool) -> Result<(), Status> {
         self.check(&key)?;
         if !is_name(&key.name) {
             // A header of the answer has to hold it.
             let start: String = key.name.chars().take(SHOWN_NAME).collect();
             return Err(Status::not_found(format!("there is no group {start:?}: no group can have that name")));
         }
-        let _turn = self.turn().await?;
+        let _permit = self.write().await?;
         let missing = || Status::not_found(format!("there is no group {key}"));
-        // What the cache has never had, it could not show to be gone either.
-        if self.sets.known(&key).is_none()
-            && let Found::Nothing = self.sets.read(&key).await.map_err(|error| status::of_kube(&error))?
-        {
-            return Err(missing());
-        }
         let api: Api<DeserializeGuard<PartitionSet>> = Api::namespaced(self.client.clone(), &key.namespace);
-        let deleted = match within(WRITE_TIMEOUT, api.delete(&key.name, &DeleteParams::background())).await {
+        let found = within(READ_TIMEOUT, api.get_opt(&key.name)).await.map_err(|error| status::of_kube(&error))?;
+        let metadata = match found.ok_or_else(missing)?.0 {
+            Ok(set) => {
+                let metadata = set.metadata.clone();
+                // A cache that has never had the set could not show that it is gone.
+                self.sets.take(set);
+                metadata
+            }
+            Err(unreadable) => unreadable.metadata,
+        };
+        if !any && !origin::is_grpc(&metadata) {
+            return Err(origin::refusal(&key));
+        }
+        // Another set of that name may have been made since.
+        let preconditions = Some(Preconditions { uid: metadata.uid, resource_version: None });
+        let params = DeleteParams { preconditions, ..DeleteParams::background() };
+        let deleted = match within(WRITE_TIMEOUT, api.delete(&key.name, &params)).await {
             Ok(deleted) => deleted,
             Err(error) if classify(&error) == Class::Gone => return Err(missing()),
             Err(error) => return Err(status::of_kube(&error)),
@@ -150,7 +156,7 @@ impl Groups {
                 let uid = done.details.map(|details| details.uid).unwrap_or_default();
                 self.sets.wait_until_gone(&key, &uid, GONE_TIMEOUT).await;
             }
-            // Something holds it: it is on its way out.
+            // A finalizer holds it.
             Err(DeserializeGuard(held)) => held.into_iter().for_each(|held| self.sets.take(held)),
         }
         tracing::info!(group = %key, "group deleted over gRPC");
@@ -161,7 +167,7 @@ impl Groups {
     ///
     /// # Errors
     /// As the service's.
-    pub async fn get(&self, key: ObjectKey) -> Result<Vec<PartitionGroup>, Status> {
+    pub(crate) async fn get(&self, key: ObjectKey) -> Result<Vec<PartitionGroup>, Status> {
         self.check(&key)?;
         if key.name.is_empty() {
             let sets = self.sets.all(&key.namespace).await.map_err(|error| unread(&error))?;
@@ -171,9 +177,9 @@ impl Groups {
         if !is_name(&key.name) {
             return Ok(Vec::new());
         }
-        match self.find(&key).await? {
+        match self.sets.find(&key).await {
             Ok(Found::Set(set)) if set.metadata.deletion_timestamp.is_some() => Ok(Vec::new()),
-            Ok(Found::Set(set)) => match self.memo.group(&key, &set) {
+            Ok(Found::Set(set)) => match self.group(&key, &set) {
                 Ok(group) => Ok(vec![group.answer(&key.namespace, &key.name, &self.cluster_domain)]),
                 Err(violations) => Err(unservable(&key, &violation::join(&violations))),
             },
@@ -183,32 +189,31 @@ impl Groups {
         }
     }
 
-    /// What is found under `key`.
-    ///
-    /// # Errors
-    /// `UNAVAILABLE` if that has to be read, and too many calls wait for reads already.
-    async fn find(&self, key: &ObjectKey) -> Result<Result<Found, sets::Error>, Status> {
-        let mut find = pin!(self.sets.find(key));
-        if let Some(found) = find.as_mut().now_or_never() {
-            return Ok(found);
-        }
-        match self.reads.try_acquire() {
-            Ok(_reads) => Ok(find.await),
-            Err(_) => timeout(READS.1, find).await.map_err(|_| {
-                Status::unavailable("too many calls wait for the Kubernetes API server: try again, or another replica")
-            }),
-        }
-    }
-
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, Status> {
-        self.writes.take().await.ok_or_else(|| {
+    async fn write(&self) -> Result<OwnedSemaphorePermit, Status> {
+        self.writes.acquire().await.ok_or_else(|| {
             Status::unavailable("too many groups are created and deleted at a time: try again, or another replica")
         })
     }
 
+    /// What a set says that is found under `key`.
+    ///
+    /// # Errors
+    /// As [`Group::of`].
+    fn group(&self, key: &ObjectKey, set: &Arc<PartitionSet>) -> Result<Arc<Group>, Vec<Violation>> {
+        // No other set gets the same address while there is a weak reference.
+        if let Some((of, group)) = self.read.get(key)
+            && of.as_ptr() == Arc::as_ptr(set)
+        {
+            return Ok(group);
+        }
+        let group = Arc::new(Group::of(set)?);
+        self.read.insert(key.clone(), (Arc::downgrade(set), Arc::clone(&group)));
+        Ok(group)
+    }
+
     fn listed(&self, namespace: &str, name: String, set: &Arc<PartitionSet>) -> Option<PartitionGroup> {
         let key = ObjectKey::new(namespace, name);
-        match self.memo.group(&key, set) {
+        match self.group(&key, set) {
             Ok(group) => Some(group.answer(namespace, &key.name, &self.cluster_domain)),
             Err(violations) => {
                 let violations = violation::join(&violations);
@@ -223,11 +228,11 @@ impl Groups {
     }
 }
 
-/// The set that is asked for. What else may be wrong with it is for the webhooks to say.
+/// The set of a request to create a group. Everything else that may be wrong with it is for the webhooks to report.
 ///
 /// # Errors
 /// `INVALID_ARGUMENT` if there is no protocol, or none that can be read.
-pub fn wanted(key: &ObjectKey, spec: &PartitionGroupSpec) -> Result<PartitionSet, Status> {
+pub(crate) fn wanted(key: &ObjectKey, spec: &PartitionGroupSpec) -> Result<PartitionSet, Status> {
     let protocol = spec.protocol.as_ref().ok_or_else(|| status::required("spec.protocol"))?;
     let options = Options::of_any(protocol).map_err(|violations| status::invalid(&violations))?;
     let config = options.to_config().map_err(|error| Status::internal(error.to_string()))?;

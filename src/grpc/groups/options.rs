@@ -1,7 +1,7 @@
 //! The options of a protocol: `google.protobuf.Any` in the API, YAML text in a PartitionSet.
 //!
-//! Both are read into one message, field by field as `proto/` describes it, so that an option which is added there is
-//! carried over by itself. A zero is the same as nothing, as in proto3.
+//! Both are read into one message, field by field as `proto/` describes it, so that an option which is added there needs no
+//! code here. A zero is the same as an absent field, as in proto3.
 
 use std::fmt;
 
@@ -16,22 +16,21 @@ use crate::rules::{Violation, config, duration};
 
 /// The field of a request that holds options.
 const FIELD: &str = "spec.protocol";
-/// What stands before the name of a type.
+/// Prefix of the name of a type.
 const TYPE_URL: &str = "type.googleapis.com/";
 const NANOS: u128 = 1_000_000_000;
 const MAX_SECONDS: i128 = duration::MAX_SECONDS.cast_signed();
 
 /// A protocol and its options; only what is not zero.
 #[derive(Clone)]
-pub struct Options {
-    /// The protocol.
-    pub protocol: Protocol,
+pub(crate) struct Options {
+    pub(crate) protocol: Protocol,
     message: DynamicMessage,
-    /// The message as it is sent, since it is sent in every answer.
+    /// The message encoded, as each answer needs it.
     encoded: Vec<u8>,
 }
 
-/// What is sent is what counts: whether a zero was written or left out does not show there.
+/// By the encoded message, in which a zero and an absent field are the same.
 impl PartialEq for Options {
     fn eq(&self, other: &Self) -> bool {
         self.protocol == other.protocol && self.encoded == other.encoded
@@ -45,12 +44,12 @@ impl fmt::Debug for Options {
 }
 
 impl Options {
-    /// What a request says.
+    /// The options in a request.
     ///
     /// # Errors
     /// Every violation: an unknown type, bytes that are no such message, a field that this version does not know (its
-    /// option would be lost without a word), an unknown name of a choice, a number or a duration that YAML cannot say.
-    pub fn of_any(any: &Any) -> Result<Self, Vec<Violation>> {
+    /// option would be lost silently), an unknown value of an enum, a number or a duration that YAML cannot express.
+    pub(crate) fn of_any(any: &Any) -> Result<Self, Vec<Violation>> {
         let name = any.type_url.rsplit('/').next().unwrap_or_default();
         let known = Protocol::ALL.into_iter().find(|protocol| protocol.facts().options == name);
         let Some((protocol, descriptor)) = known.and_then(|protocol| Some((protocol, protocol.options()?))) else {
@@ -65,11 +64,11 @@ impl Options {
         if violations.is_empty() { Ok(Self::of(protocol, message)) } else { Err(violations) }
     }
 
-    /// What the configuration of a PartitionSet says.
+    /// The options in the configuration of a PartitionSet.
     ///
     /// # Errors
     /// Every violation of the rules of [`config::check`].
-    pub fn of_config(protocol: Protocol, text: &str, path: &str) -> Result<Self, Vec<Violation>> {
+    pub(crate) fn of_config(protocol: Protocol, text: &str, path: &str) -> Result<Self, Vec<Violation>> {
         let options = config::check(text, Some(protocol), path)?;
         let unknown = || vec![Violation::invalid(path, &"", "must have options that the API has as well")];
         let mut message = protocol.options().and_then(|kind| of_json(&kind, &options)).ok_or_else(unknown)?;
@@ -83,34 +82,31 @@ impl Options {
     }
 
     /// As the API has it.
-    #[must_use]
-    pub fn to_any(&self) -> Any {
+    pub(crate) fn to_any(&self) -> Any {
         Any { type_url: format!("{TYPE_URL}{}", self.protocol.facts().options), value: self.encoded.clone() }
     }
 
-    /// As a PartitionSet has it; none if there is nothing to say.
+    /// As a PartitionSet has it; none if there are no options.
     ///
     /// # Errors
     /// If it cannot be written as YAML.
-    pub fn to_config(&self) -> Result<Option<String>, serde_saphyr::ser::Error> {
+    pub(crate) fn to_config(&self) -> Result<Option<String>, serde_saphyr::ser::Error> {
         let options = to_json(&self.message);
         if options.is_empty() { Ok(None) } else { serde_saphyr::to_string(&options).map(Some) }
     }
 
     /// In one line, for messages.
-    #[must_use]
-    pub fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         Json::Object(to_json(&self.message)).to_string()
     }
 }
 
 /// An empty Any of the protocol's type, for options that cannot be read.
-#[must_use]
-pub fn unreadable(protocol: Protocol) -> Any {
+pub(super) fn unreadable(protocol: Protocol) -> Any {
     Any { type_url: format!("{TYPE_URL}{}", protocol.facts().options), value: Vec::new() }
 }
 
-/// Removes what is zero, and reports what neither YAML nor this version can say.
+/// Removes zeros, and reports what YAML or this version cannot express.
 fn tidy(message: &mut DynamicMessage, path: &str, violations: &mut Vec<Violation>) {
     for unknown in message.unknown_fields() {
         let detail = "must have fields that this version of the controller knows, or the option would be lost";
@@ -136,7 +132,7 @@ fn tidy(message: &mut DynamicMessage, path: &str, violations: &mut Vec<Violation
                 }
             }
             (Value::F64(number), _) if *number == 0.0 => zeros.push(field),
-            // All of these are shares. One that is no number is not between two.
+            // All doubles are ratios. NaN is not between two numbers.
             (Value::F64(number), _) if !(*number > 0.0 && *number < 1.0) => {
                 violations.push(Violation::invalid(path, number, config::RATIO));
             }
@@ -199,7 +195,7 @@ fn value_of(field: &FieldDescriptor, value: &Json) -> Option<Value> {
     })
 }
 
-/// What people write, by name.
+/// The fields by the names that people write.
 fn to_json(message: &DynamicMessage) -> Map<String, Json> {
     let fields = message.fields().filter(|(field, _)| message.has_field(field));
     fields.map(|(field, value)| (field.json_name().to_owned(), json_of(&field, value))).collect()

@@ -1,40 +1,43 @@
-//! A call, from its head to the end of its answer: how many there may be, for how long, and how each ended.
+//! The tower service around the API: how many calls there are at the same time, when each ends, and its metrics.
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use axum::http::{HeaderMap, Method as HttpMethod, Request, Response, StatusCode, header};
+use axum::http::{HeaderMap, Request, Response};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use hyper::body::Incoming;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep_until};
+use http_body_util::BodyExt;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::{Code, Status};
 use tower::Service;
+use tower_http::timeout::TimeoutBody;
 
 use super::Limits;
-use super::body::{Answer, Arriving, panicked};
+use super::answer::{Answer, panicked};
+use super::incoming::Peer;
 use super::methods::{Kind, Method};
-use super::pace::Pace;
-use super::progress::Progress;
-use super::untaken::{Message, Untaken};
-use crate::connections::{Place, Places};
 use crate::grpc::deadline;
+use crate::grpc::limit::Limit;
 use crate::grpc::metrics::{GrpcCallLabels, GrpcMethodLabel, GrpcMetrics};
 
-/// Code of what was no call of gRPC's.
-const NOT_GRPC: &str = "none";
-
-/// What answers calls. Clones share everything.
+/// Answers calls. Clones share everything.
 #[derive(Clone)]
 pub(super) struct Calls {
     routes: Routes,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
     metrics: Arc<GrpcMetrics>,
     limits: Limits,
-    room: Arc<Room>,
+    unary: Limit,
+    introspection: Limit,
+    elections: Limit,
     draining: CancellationToken,
     stop: CancellationToken,
 }
@@ -48,192 +51,140 @@ impl Calls {
         draining: CancellationToken,
         stop: CancellationToken,
     ) -> Self {
-        Self { routes: routes.prepare(), metrics, limits, room: Arc::new(Room::new(&limits)), draining, stop }
+        let shared = Shared {
+            metrics,
+            unary: Limit::new(limits.calls, limits.waiting),
+            introspection: Limit::new(limits.introspection, 0),
+            elections: Limit::new(limits.elections, 0),
+            limits,
+            draining,
+            stop,
+        };
+        Self { routes: routes.prepare(), shared: Arc::new(shared) }
     }
 
-    /// Answers one call of the connection that `pace` follows.
-    pub(super) async fn answer(
-        self,
-        request: Request<Incoming>,
-        pace: Arc<Pace>,
-    ) -> Result<Response<Answer>, Infallible> {
-        pace.ask();
+    /// Answers one call.
+    pub(super) fn answer(
+        mut self,
+        request: Request<Body>,
+    ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send {
         let method = Method::at(request.uri().path());
-        let mut call = Call::new(method, Arc::clone(&self.metrics));
-        if let Some(refusal) = not_grpc(&request) {
-            call.code = Some(NOT_GRPC);
-            return Ok(Answer::empty(refusal, call));
-        }
-        let now = Instant::now();
-        let most = (method.kind == Kind::Unary).then_some(self.limits.answer);
-        let deadline =
-            deadline::of(request.headers()).into_iter().chain(most).min().and_then(|time| now.checked_add(time));
-        let mut ends = self.ends(method.kind, deadline);
-        let arrive = if method.kind == Kind::Look { self.limits.idle } else { self.limits.request };
-        // Later than the call ends by itself: who sees first that it took too long must not take it for an answer that
-        // is not taken, and end the connection with all that is on it.
-        let take = most.map(|most| now + most + self.limits.late);
-        let progress = Arc::new(Progress::new(pace, arrive, take));
-        let mut routes = self.routes;
-        let room = self.room;
-        let answering = AssertUnwindSafe(async {
-            if !room.enter(&mut call, &progress).await {
-                return Err(Status::unavailable("too many calls at a time: try again, or another replica"));
-            }
-            let request = request.map(|body| Arriving::new(body, Arc::clone(&progress)));
-            let Ok(mut response) = routes.call(request).await;
-            let message = match method.kind {
-                Kind::Unary => room.untaken.message(response.body_mut()).await?,
-                Kind::Look | Kind::Stand => Message::default(),
+        let mut call = Call::new(method, Arc::clone(&self.shared.metrics));
+        // Made before tonic makes its own timer of `grpc-timeout`, which answers CANCELLED.
+        let mut ends = self.shared.ends(method.kind, deadline::of(request.headers()));
+        let peer = request.extensions().get::<Peer>().cloned();
+        async move {
+            let answering = AssertUnwindSafe(async {
+                call.permit = Some(self.shared.admit(method.kind).await?);
+                let Ok(response) = self.routes.call(self.shared.in_time(method.kind, request)).await;
+                Ok(response)
+            });
+            let answered = tokio::select! {
+                biased;
+                answered = answering.catch_unwind() => answered.unwrap_or_else(|_| Err(panicked())),
+                status = &mut ends => Err(status),
             };
-            progress.answered();
-            Ok((response, message))
-        })
-        .catch_unwind();
-        let answered = tokio::select! {
-            biased;
-            // What is answered at once needs no timer.
-            answered = answering => answered.unwrap_or_else(|panic| Err(panicked(panic))),
-            status = &mut ends => Err(status),
+            let response = answered.unwrap_or_else(|status| status.into_http());
+            call.end_by(response.headers());
+            let taken = peer.filter(|_| method.kind == Kind::Unary).map(|peer| self.shared.expect_taken(peer));
+            Ok(response.map(|body| Body::new(Answer::new(body, ends, call, taken))))
+        }
+    }
+}
+
+impl Shared {
+    /// A permit for a call. A stream does not wait for one: others end after weeks.
+    async fn admit(&self, kind: Kind) -> Result<OwnedSemaphorePermit, Status> {
+        let limit = match kind {
+            Kind::Unary => &self.unary,
+            Kind::Introspection => &self.introspection,
+            Kind::Election => &self.elections,
         };
-        Ok(match answered {
-            Ok((response, message)) => {
-                call.progress = Some(progress);
-                if method.kind == Kind::Unary {
-                    // It is all there, and has to be taken in time.
-                    ends = std::future::pending().boxed();
-                } else {
-                    call.place = None;
-                }
-                Answer::of(response, message, ends, call)
-            }
-            Err(status) => Answer::status(&status, call),
-        })
+        let permit = limit.acquire().await;
+        permit.ok_or_else(|| Status::unavailable("too many calls at a time: try again, or another replica"))
     }
 
     /// What ends a call from outside, and with which status.
-    fn ends(&self, kind: Kind, deadline: Option<Instant>) -> BoxFuture<'static, Status> {
+    fn ends(&self, kind: Kind, timeout: Option<std::time::Duration>) -> BoxFuture<'static, Status> {
+        let most = (kind == Kind::Unary).then_some(self.limits.answer);
+        let deadline = timeout.into_iter().chain(most).min().and_then(|time| Instant::now().checked_add(time));
         let stopping = match kind {
             Kind::Unary => None,
-            Kind::Look => Some(self.stop.clone()),
-            Kind::Stand => Some(self.draining.clone()),
+            Kind::Introspection => Some(self.stop.clone()),
+            Kind::Election => Some(self.draining.clone()),
         };
         async move {
-            let late = async {
-                match deadline {
-                    Some(deadline) => sleep_until(deadline).await,
-                    None => std::future::pending().await,
-                }
-            };
-            let stopped = async {
-                match stopping {
-                    Some(token) => token.cancelled_owned().await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
-                () = stopped => Status::unavailable("this replica is stopping: connect again, another one answers"),
-                () = late => Status::deadline_exceeded("the call took too long"),
+                Some(()) = async { Some(stopping?.cancelled_owned().await) } => {
+                    Status::unavailable("this replica is stopping: connect again, another one answers")
+                }
+                Some(()) = async { Some(sleep_until(deadline?).await) } => {
+                    Status::deadline_exceeded("the call took too long")
+                }
+                else => std::future::pending().await,
             }
         }
         .boxed()
     }
-}
 
-/// The answer to what no gRPC client sends (gRPC over HTTP/2, "Requests").
-fn not_grpc(request: &Request<Incoming>) -> Option<Response<()>> {
-    let content_type = request.headers().get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
-    let status = if request.method() != HttpMethod::POST {
-        StatusCode::METHOD_NOT_ALLOWED
-    } else if !content_type.starts_with(b"application/grpc") {
-        StatusCode::UNSUPPORTED_MEDIA_TYPE
-    } else {
-        return None;
-    };
-    let mut response = Response::new(());
-    *response.status_mut() = status;
-    Some(response)
-}
-
-/// How many calls there may be at a time, of all clients together.
-struct Room {
-    /// Of calls that wait for one of the places.
-    waiting: Semaphore,
-    /// Of unary calls, and of streams until they begin.
-    places: Places<Progress>,
-    looks: Arc<Semaphore>,
-    stands: Arc<Semaphore>,
-    untaken: Untaken,
-}
-
-impl Room {
-    fn new(limits: &Limits) -> Self {
-        let [looks, stands] = [limits.looks, limits.stands].map(|count| Arc::new(Semaphore::new(count)));
-        Self {
-            waiting: Semaphore::new(limits.waiting),
-            places: Places::new(limits.calls),
-            looks,
-            stands,
-            untaken: Untaken::new(limits.untaken),
-        }
+    /// The request, whose next piece has to come in time: a call that is not complete has a permit already.
+    fn in_time(&self, kind: Kind, request: Request<Body>) -> Request<Body> {
+        let limit = if kind == Kind::Introspection { self.limits.idle } else { self.limits.request };
+        request.map(|body| {
+            Body::new(TimeoutBody::new(limit, body).map_err(|error| match error.downcast::<Status>() {
+                Ok(status) => *status,
+                Err(_) => Status::deadline_exceeded("the request was not complete in time"),
+            }))
+        })
     }
 
-    /// Gives `call` what it needs; says whether there was room. A stream is refused, since others end in their own time;
-    /// anything else waits for its turn with the others, of whom there are only so many as well.
-    async fn enter(&self, call: &mut Call, progress: &Arc<Progress>) -> bool {
-        let streams = match call.method.kind {
-            Kind::Unary => None,
-            Kind::Look => Some(&self.looks),
-            Kind::Stand => Some(&self.stands),
-        };
-        if let Some(streams) = streams {
-            let Ok(permit) = Arc::clone(streams).try_acquire_owned() else { return false };
-            call.stream = Some(permit);
-        }
-        let Ok(_waiting) = self.waiting.try_acquire() else { return false };
-        call.place = self.places.take(Arc::clone(progress)).await;
-        call.place.is_some()
+    /// Closes the connection unless the result is dropped in time. A client that does not take an answer keeps the
+    /// permit of its call, and hyper polls no body while the client's flow-control window is closed.
+    fn expect_taken(&self, peer: Peer) -> Taken {
+        let (taken, limit) = (CancellationToken::new(), self.limits.answer);
+        let dropped = taken.clone();
+        #[expect(clippy::disallowed_methods, reason = "it cannot panic, and ends with the answer")]
+        tokio::spawn(async move {
+            if timeout(limit, dropped.cancelled()).await.is_err() {
+                tracing::debug!(peer = %peer.address, "an answer was not taken in time: closing the connection");
+                peer.connection.cancel();
+            }
+        });
+        taken.drop_guard()
     }
 }
 
-/// A call; dropped when its answer has been handed over, or nobody wants it.
+/// Dropped when an answer is taken.
+pub(super) type Taken = tokio_util::sync::DropGuard;
+
+/// A call; dropped when its answer is taken, or the client has cancelled it.
 pub(super) struct Call {
-    method: Method,
+    method: &'static Method,
     metrics: Arc<GrpcMetrics>,
     started: Instant,
-    code: Option<&'static str>,
-    stream: Option<OwnedSemaphorePermit>,
-    place: Option<Place<Progress>>,
-    /// Of an answer that is not taken yet.
-    progress: Option<Arc<Progress>>,
+    code: Code,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Call {
-    fn new(method: Method, metrics: Arc<GrpcMetrics>) -> Self {
-        metrics.in_flight.get_or_create(&GrpcMethodLabel { method: method.name }).inc();
-        Self { method, metrics, started: Instant::now(), code: None, stream: None, place: None, progress: None }
+    fn new(method: &'static Method, metrics: Arc<GrpcMetrics>) -> Self {
+        metrics.in_flight.get_or_create(&GrpcMethodLabel { method: &method.name }).inc();
+        Self { method, metrics, started: Instant::now(), code: Code::Cancelled, permit: None }
     }
 
-    /// Says how it ends.
-    pub(super) fn end(&mut self, code: Code) {
-        self.code = Some(name(code));
-    }
-
-    /// Says the same, if these headers or trailers do.
+    /// Records how it ends, if these headers or trailers say so.
     pub(super) fn end_by(&mut self, headers: &HeaderMap) {
         if let Some(status) = headers.get("grpc-status") {
-            self.end(Code::from_bytes(status.as_bytes()));
+            self.code = Code::from_bytes(status.as_bytes());
         }
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let method = self.method.name;
+        let method = self.method.name.as_str();
         self.metrics.in_flight.get_or_create(&GrpcMethodLabel { method }).dec();
-        // Who goes away before the end has cancelled it.
-        let code = self.code.unwrap_or(name(Code::Cancelled));
-        self.metrics.requests.get_or_create(&GrpcCallLabels { method, code }).inc();
+        self.metrics.requests.get_or_create(&GrpcCallLabels { method, code: name(self.code) }).inc();
         if self.method.kind == Kind::Unary {
             let took = self.started.elapsed().as_secs_f64();
             self.metrics.duration.get_or_create(&GrpcMethodLabel { method }).observe(took);

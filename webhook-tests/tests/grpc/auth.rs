@@ -6,12 +6,13 @@ use std::thread;
 
 use atomix_controller::grpc::proto::controller::controller_service_client::ControllerServiceClient;
 use atomix_controller::grpc::proto::controller::{PartitionElectionRequest, PartitionGroupId, PartitionId};
+use serde_json::json;
 use tonic::transport::Endpoint;
 use tonic::{Code, Request};
 use webhook_tests::{Controller, Link, Namespace, StartOptions};
 
 use crate::examples::apply;
-use crate::support::ground;
+use crate::support::{ground, set};
 use crate::wire::{await_true, groups, start, start_with};
 
 /// A ServiceAccount of a namespace, with a token in a file.
@@ -77,7 +78,10 @@ fn everybody_may_do_over_grpc_what_they_may_do_with_kubectl() {
     let ground = ground();
     let controller = start(&["--grpc-auth=kubernetes"]);
     let log = controller.log();
-    assert!(log.contains("bearer tokens come in the clear") && !log.contains("anybody who reaches it"), "{log}");
+    assert!(
+        log.contains("bearer tokens are sent in the clear") && !log.contains("every client that reaches it"),
+        "{log}"
+    );
     let namespace = Namespace::new(ground.control_plane.kubectl(), "auth");
     let kubectl = namespace.kubectl();
     let (reader, owner, nobody) =
@@ -137,7 +141,13 @@ fn everybody_may_do_over_grpc_what_they_may_do_with_kubectl() {
     for account in [&reader, &owner, &nobody, &forged] {
         assert!(!log.contains(&account.token), "a token is in the log");
     }
-    assert_eq!(owner.groups(&controller, &["delete", "g"]).0, 0);
+    // The right alone decides, as it does with kubectl, and not how a set was made.
+    kubectl.create_stdin(&set("k", &json!({"template": {"spec": {"protocol": "log"}}})).to_string());
+    let (code, said) = reader.groups(&controller, &["delete", "k"]);
+    assert!(code != 0 && said.contains("delete resource \"partitionsets\""), "{said}");
+    for group in ["g", "k"] {
+        assert_eq!(owner.groups(&controller, &["delete", group]).0, 0, "{group}");
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tonic::Code;
 use webhook_tests::{Kubectl, Namespace, suffix};
 
-use crate::support::{Api, SOON, any, fields, ground, raft};
+use crate::support::{Api, SOON, any, fields, ground, raft, set};
 
 const RAFT: &str = "atomix.protocols.raft.RaftProtocol";
 
@@ -24,10 +24,6 @@ fn place(prefix: &str) -> (Namespace, Kubectl, [Api; 2]) {
     let namespace = Namespace::new(ground.control_plane.kubectl(), prefix);
     let (kubectl, clients) = (namespace.kubectl(), ground.clients(namespace.name()));
     (namespace, kubectl, clients)
-}
-
-fn set(name: &str, spec: &Value) -> Value {
-    json!({"apiVersion": "k8s.atomix.io/v1alpha1", "kind": "PartitionSet", "metadata": {"name": name}, "spec": spec})
 }
 
 #[track_caller]

@@ -3,19 +3,14 @@
 use std::time::{Duration, Instant};
 
 use atomix_controller::grpc::proto::protocols::raft::RaftProtocol;
-use serde_json::{Value, json};
+use serde_json::json;
 use tonic::Code;
 use webhook_tests::{ControlPlane, Installation, Kubectl, Link, Namespace, StartOptions};
 
-use crate::support::{Api, SOON, raft};
+use crate::support::{Api, SOON, raft, set};
 
 /// Longest that a request may wait for an API server that is away.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-fn set(name: &str, spec: &Value) -> String {
-    json!({"apiVersion": "k8s.atomix.io/v1alpha1", "kind": "PartitionSet", "metadata": {"name": name}, "spec": spec})
-        .to_string()
-}
 
 #[test]
 fn discovery_goes_on_without_the_api_server_and_no_group_is_lost_with_a_replica() {
@@ -38,16 +33,16 @@ fn discovery_goes_on_without_the_api_server_and_no_group_is_lost_with_a_replica(
     }
     clients[2].create("own", group()).expect("created");
     link.cut();
-    kubectl.create_stdin(&set("unseen", &json!({"template": {"spec": {"protocol": "raft"}}})));
+    kubectl.create_stdin(&set("unseen", &json!({"template": {"spec": {"protocol": "raft"}}})).to_string());
     kubectl.ok(&["delete", "partitionset", "g1"]);
     let client = &clients[2];
     let begun = Instant::now();
     assert_eq!(client.names(), ["g0", "g1", "g2", "own"], "what it knew and what it made");
     assert_eq!(client.get("g0").expect("known")[0].partitions.len(), 2);
     for refused in [
-        client.get("unseen").expect_err("unknown, and nobody to ask"),
-        client.create("new", group()).expect_err("nobody to ask"),
-        client.delete("g0").expect_err("nobody to ask"),
+        client.get("unseen").expect_err("not in the cache"),
+        client.create("new", group()).expect_err("no API server"),
+        client.delete("g0").expect_err("no API server"),
     ] {
         assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
         assert!(refused.message().contains("API server"), "{refused:?}");
@@ -73,7 +68,8 @@ fn discovery_goes_on_without_the_api_server_and_no_group_is_lost_with_a_replica(
 fn a_set_that_is_broken_does_not_disturb_the_others() {
     let control_plane = ControlPlane::start().expect("a control plane");
     let installation = Installation::new(&control_plane).expect("an installation");
-    let mut controller = installation.start().expect("a controller");
+    let options = StartOptions { arguments: vec!["--grpc-delete=any".to_owned()], ..StartOptions::default() };
+    let mut controller = installation.start_with(options).expect("a controller");
     controller.wait_ready().expect("a ready controller");
     let namespace = Namespace::new(control_plane.kubectl(), "broken");
     let kubectl = namespace.kubectl();
@@ -92,7 +88,7 @@ fn a_set_that_is_broken_does_not_disturb_the_others() {
     let crd = "partitionsets.k8s.atomix.io";
     admin.ok(&["patch", "crd", crd, "--type=json", "-p", &anything.to_string()]);
     let template = |protocol: &str| json!({"spec": {"protocol": protocol}});
-    store(&kubectl, &set("unreadable", &json!({"partitions": "six", "template": template("raft")})));
+    store(&kubectl, &set("unreadable", &json!({"partitions": "six", "template": template("raft")})).to_string());
     for (name, spec) in [
         ("empty", json!({})),
         ("none", json!({"partitions": 0, "template": template("raft")})),
@@ -100,9 +96,9 @@ fn a_set_that_is_broken_does_not_disturb_the_others() {
         ("many", json!({"partitions": 100_000, "template": template("log")})),
         ("odd-options", json!({"partitions": 2, "template": {"spec": {"protocol": "log", "config": "["}}})),
     ] {
-        store(&kubectl, &set(name, &spec));
+        store(&kubectl, &set(name, &spec).to_string());
     }
-    store(&kubectl, &set("z-good", &json!({"template": template("log")})));
+    store(&kubectl, &set("z-good", &json!({"template": template("log")})).to_string());
     client.await_names(&["good", "odd-options", "z-good"]);
 
     let odd = client.get("odd-options").expect("an answer").remove(0);

@@ -1,4 +1,4 @@
-//! Whoever reaches the port can take little of the server, and nothing from the others.
+//! A hostile client takes little of the server, and others are answered.
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -153,7 +153,7 @@ fn huge_and_endless_messages_are_refused_and_not_kept() {
 }
 
 #[test]
-fn slow_requests_by_the_thousand_take_no_place_and_little_memory() {
+fn slow_requests_by_the_thousand_take_little_memory_and_keep_others_waiting_for_seconds_only() {
     let controller = controller();
     let address = controller.grpc_addr();
     let refused = r#"atomix_grpc_requests_total{method="GetPartitionGroups",code="UNAVAILABLE"}"#;
@@ -169,9 +169,9 @@ fn slow_requests_by_the_thousand_take_no_place_and_little_memory() {
         }
         slow.push(raw);
     }
-    // Four thousand are more than there are places: the oldest make room. On a slow machine some are over before.
+    // Four thousand are more than are answered at a time: others are refused at once.
     await_metric(&controller, refused, |count| count >= before + 500);
-    // In the middle of a flood somebody else may be refused as well, and is not a moment later.
+    // So may another client be, until the half requests have timed out.
     let asked = Instant::now();
     await_true("an answer", || answered(address));
     let waited = asked.elapsed();

@@ -2,6 +2,7 @@
 
 mod auth;
 mod command;
+mod deleting;
 mod examples;
 mod families;
 mod groups;

@@ -127,10 +127,16 @@ async fn the_log_says_what_the_default_allows() {
     let open = start(&[]);
     let line = |controller: &Controller| {
         let log = controller.log();
-        log.lines().find(|line| line.contains("anybody who reaches it may")).map(str::to_owned)
+        log.lines().find(|line| line.contains("every client that reaches it may")).map(str::to_owned)
     };
     let said = line(&open).expect("a line in the log");
-    for part in ["create and delete", "--grpc-auth", "--grpc-read-only", r#""namespaces":"all""#] {
+    for part in [
+        "create and delete",
+        "--grpc-auth",
+        "--grpc-read-only",
+        r#""namespaces":"all""#,
+        r#""deletable":"groups that were created over gRPC""#,
+    ] {
         assert!(said.contains(part), "{part}: {said}");
     }
     let read_only = start(&["--grpc-read-only"]);

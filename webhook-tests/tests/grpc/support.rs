@@ -12,6 +12,7 @@ use atomix_controller::grpc::proto::controller::{
 use atomix_controller::grpc::proto::protocols::raft::RaftProtocol;
 use prost::Message;
 use prost_types::Any;
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
@@ -123,7 +124,12 @@ impl Api {
     }
 }
 
-/// The fields that are wrong, as programs are told.
+/// A PartitionSet as kubectl makes it.
+pub fn set(name: &str, spec: &Value) -> Value {
+    json!({"apiVersion": "k8s.atomix.io/v1alpha1", "kind": "PartitionSet", "metadata": {"name": name}, "spec": spec})
+}
+
+/// The fields that are wrong, from the details of a status.
 pub fn fields(status: &Status) -> Vec<String> {
     let details = status.get_error_details();
     let violations = details.bad_request().map(|bad| bad.field_violations.clone()).unwrap_or_default();

@@ -24,18 +24,6 @@ async fn what_is_not_there_is_unimplemented_and_counted_under_one_name() {
 }
 
 #[tokio::test]
-async fn what_is_not_grpc_is_refused_as_http() {
-    let server = start(Limits::default()).await;
-    let mut client = server.client().await;
-    for (method, content_type, status) in [("POST", "application/json", 415), ("GET", "application/grpc", 405)] {
-        let request = Request::builder().method(method).uri("http://x/").header("content-type", content_type);
-        let response = client.send.send_request(request.body(Body::empty()).unwrap()).await.unwrap();
-        assert_eq!(response.status(), status);
-    }
-    assert_eq!(server.count("unknown", "none"), 2);
-}
-
-#[tokio::test]
 async fn a_panic_is_an_internal_error_and_the_connection_goes_on() {
     let server = start(Limits::default()).await;
     let mut client = server.client().await;
@@ -60,7 +48,7 @@ async fn the_deadline_of_the_client_ends_calls_and_streams() {
 }
 
 #[tokio::test]
-async fn nobody_waits_for_an_answer_longer_than_the_server_allows() {
+async fn a_unary_call_lasts_no_longer_than_the_server_allows() {
     let mut server = start(Limits { answer: Duration::from_millis(200), ..Limits::default() }).await;
     let mut client = server.client().await;
     assert_eq!(client.call("DeletePartitionGroup", get("x")).await.0, 4);
@@ -108,22 +96,24 @@ async fn a_call_whose_client_is_gone_stops() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_not_whole_in_time_is_given_up() {
+async fn a_request_that_is_not_complete_in_time_is_refused() {
     let server = start(Limits { request: Duration::from_millis(200), ..Limits::default() }).await;
     let mut client = server.client().await;
     let (sender, pieces) = mpsc::channel(1);
     sender.send(get("x").slice(..3)).await.unwrap();
     let response = client.begin("GetPartitionGroups", &[], Body::new(Pieces(pieces))).await.unwrap();
-    assert_eq!(outcome(response).await, (4, "the request was not whole in time".into()));
+    assert_eq!(outcome(response).await, (4, "the request was not complete in time".into()));
     client.get().await;
 }
 
 #[tokio::test]
-async fn who_does_not_take_an_answer_is_cut_off() {
-    let server = start(Limits { answer: Duration::from_millis(300), ..Limits::default() }).await;
-    let mut client = server.client().await;
-    let response = client.begin("GetPartitionGroups", &[], get("long").into()).await.unwrap();
-    client.ended().await;
-    drop(response);
-    server.until_connections(0).await;
+async fn a_client_that_does_not_take_an_answer_is_cut_off() {
+    for window in [0, 16 * 1024] {
+        let server = start(Limits { answer: Duration::from_millis(300), ..Limits::default() }).await;
+        let mut client = Client::over(TcpStream::connect(server.address).await.unwrap(), window).await;
+        let response = client.begin("GetPartitionGroups", &[], get("long").into()).await.unwrap();
+        client.ended().await;
+        drop(response);
+        server.until_connections(0).await;
+    }
 }

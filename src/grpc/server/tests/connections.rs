@@ -1,10 +1,10 @@
-//! How long a connection may last that is not in use.
+//! How long a connection lasts.
 
 use super::*;
 
 #[tokio::test]
-async fn who_says_nothing_or_no_http_2_is_dropped() {
-    let server = start(Limits { preface: Duration::from_millis(200), ..no_drain() }).await;
+async fn a_client_that_sends_nothing_or_no_http_2_is_dropped() {
+    let server = start(Limits { setup: Duration::from_millis(200), ..no_drain() }).await;
     for said in [&b""[..], b"PRI * HTTP/2.0\r\n", b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", &[0; 4096]] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         stream.write_all(said).await.unwrap();
@@ -15,19 +15,16 @@ async fn who_says_nothing_or_no_http_2_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_connection_without_a_call_ends_at_last_and_one_with_a_stream_stays() {
-    let server = start(Limits { idle: Duration::from_secs(3), ..no_drain() }).await;
-    let (fresh, mut stands) = (server.client().await, server.client().await);
-    let mut stream = stands.begin("EnterElection", &[], enter("a").into()).await.unwrap();
+async fn an_old_connection_ends_without_its_election() {
+    let age = (Duration::from_secs(1), Duration::from_secs(1));
+    let server = start(Limits { age, ..no_drain() }).await;
+    let (idle, mut node) = (server.client().await, server.client().await);
+    let mut stream = node.begin("EnterElection", &[], enter("a").into()).await.unwrap();
     first(&mut stream).await;
-    let mut idle = server.client().await;
-    for _ in 0..4 {
-        sleep(Duration::from_secs(1)).await;
-        idle.get().await;
-    }
-    fresh.ended().await;
     idle.ended().await;
-    stands.get().await;
+    let next = std::future::poll_fn(|cx| Pin::new(stream.body_mut()).poll_frame(cx));
+    assert!(timeout(Duration::from_secs(1), next).await.is_err(), "the election has ended");
+    assert_eq!(server.metrics.connections.get(), 1);
 }
 
 /// What a client says on a new connection to make one call, without reading anything.
@@ -48,8 +45,8 @@ fn said(path: &str, message: &[u8]) -> Vec<u8> {
 async fn a_client_that_answers_no_ping_is_gone() {
     let short = Duration::from_secs(2);
     let mut server = start(Limits { ping: (short, short), ..no_drain() }).await;
-    let mut stands = server.client().await;
-    let mut stream = stands.begin("EnterElection", &[], enter("a").into()).await.unwrap();
+    let mut node = server.client().await;
+    let mut stream = node.begin("EnterElection", &[], enter("a").into()).await.unwrap();
     first(&mut stream).await;
     server.sees(Seen::Began).await;
     let mut vanished = TcpStream::connect(server.address).await.unwrap();
@@ -57,12 +54,12 @@ async fn a_client_that_answers_no_ping_is_gone() {
     server.sees(Seen::Began).await;
     server.sees(Seen::Dropped).await;
     server.until_connections(1).await;
-    stands.get().await;
+    node.get().await;
 }
 
 #[tokio::test]
 async fn one_connection_has_room_for_the_elections_of_a_whole_mesh_and_refuses_one_too_many_at_once() {
-    let server = start(Limits { stands: 273, ..no_drain() }).await;
+    let server = start(Limits { elections: 273, ..no_drain() }).await;
     let mut mesh = server.client().await;
     let all = async {
         let mut elections = Vec::new();

@@ -3,8 +3,10 @@
 mod calls;
 mod connections;
 mod drain;
-mod places;
+mod limits;
 
+use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -14,8 +16,10 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2::SendRequest;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -31,11 +35,11 @@ use crate::grpc::proto::controller::{
 };
 use crate::runtime::metrics::Registry;
 
-/// What a stand-in for the service was doing.
+/// What the service of the tests was doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seen {
     Began,
-    /// Nobody wanted the answer any more.
+    /// Its call ended before its answer.
     Dropped,
 }
 
