@@ -13,9 +13,15 @@ use tonic::body::Body;
 
 use super::calls::{Call, Taken};
 
+/// Bytes of an answer that hyper gets at a time. It keeps them until the client takes them, and polls the rest then: so a
+/// larger answer is not over, nor its permit released, before the client has taken it.
+const CHUNK: usize = 16 * 1024;
+
 /// What a service answers to a call.
 pub(super) struct Answer {
     body: Body,
+    /// Of the last frame of data.
+    rest: Bytes,
     ends: BoxFuture<'static, Status>,
     call: Call,
     _taken: Option<Taken>,
@@ -25,12 +31,17 @@ pub(super) struct Answer {
 impl Answer {
     /// `body`, unless `ends` has a status before its end.
     pub(super) fn new(body: Body, ends: BoxFuture<'static, Status>, call: Call, taken: Option<Taken>) -> Self {
-        Self { body, ends, call, _taken: taken, over: false }
+        Self { body, rest: Bytes::new(), ends, call, _taken: taken, over: false }
+    }
+
+    fn next_chunk(&mut self) -> Frame<Bytes> {
+        let size = self.rest.len().min(CHUNK);
+        Frame::data(self.rest.split_to(size))
     }
 
     fn end(&mut self, status: &Status) -> Frame<Bytes> {
         self.over = true;
-        self.body = Body::empty();
+        (self.body, self.rest) = (Body::empty(), Bytes::new());
         let mut trailers = HeaderMap::new();
         // It fails for details that no header can hold; the statuses that come here have none.
         let _ = status.add_header(&mut trailers);
@@ -50,21 +61,30 @@ impl HttpBody for Answer {
         if let Poll::Ready(status) = self.ends.as_mut().poll(cx) {
             return Poll::Ready(Some(Ok(self.end(&status))));
         }
+        if !self.rest.is_empty() {
+            return Poll::Ready(Some(Ok(self.next_chunk())));
+        }
         let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut self.body).poll_frame(cx)));
         let frame = ready!(polled.unwrap_or_else(|_| Poll::Ready(Some(Err(panicked())))));
         Poll::Ready(frame.map(|frame| match frame {
-            Ok(frame) => {
-                if let Some(trailers) = frame.trailers_ref() {
-                    self.call.end_by(trailers);
+            Ok(frame) => match frame.into_data() {
+                Ok(data) => {
+                    self.rest = data;
+                    Ok(self.next_chunk())
                 }
-                Ok(frame)
-            }
+                Err(frame) => {
+                    if let Some(trailers) = frame.trailers_ref() {
+                        self.call.end_by(trailers);
+                    }
+                    Ok(frame)
+                }
+            },
             Err(status) => Ok(self.end(&status)),
         }))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.over || self.body.is_end_stream()
+        self.over || self.rest.is_empty() && self.body.is_end_stream()
     }
 }
 

@@ -139,7 +139,7 @@ impl Shared {
     }
 
     /// Closes the connection unless the result is dropped in time. A client that does not take an answer keeps the
-    /// permit of its call, and hyper polls no body while the client's flow-control window is closed.
+    /// permit of its call, and hyper polls no more of a body while the client's flow-control window is closed.
     fn expect_taken(&self, peer: Peer) -> Taken {
         let (taken, limit) = (CancellationToken::new(), self.limits.answer);
         let dropped = taken.clone();

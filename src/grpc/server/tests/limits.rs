@@ -42,8 +42,8 @@ async fn calls_wait_in_a_bounded_queue() {
 
 #[tokio::test]
 async fn slow_clients_keep_others_waiting_only_for_so_long() {
-    let short = Duration::from_millis(300);
-    let server = start(Limits { calls: 2, request: short, answer: short, ..Limits::default() }).await;
+    let (request, answer) = (Duration::from_millis(200), Duration::from_secs(1));
+    let server = start(Limits { calls: 2, request, answer, ..Limits::default() }).await;
     let (mut slow, mut greedy, mut client) =
         (server.client().await, server.taking_nothing().await, server.client().await);
     let (sender, pieces) = mpsc::channel(1);
