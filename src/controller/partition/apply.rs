@@ -90,7 +90,7 @@ async fn apply(context: &Context, children: Children, former_addresses: &[IpAddr
     let (client_service, (files, headless, pods), budget) = tokio::join!(client_service, nodes, budget);
     let name = stateful_set.object.name_any();
     let pods_may_go = matches!(pods, Some(Ok(_))) && !matches!(budget, Some(Err(_)));
-    let writes = [
+    let outcomes = [
         ("Service", name.clone(), client_service.map(Some)),
         ("Service", headless_service.object.name_any(), headless.map(Some)),
         ("ConfigMap", config_map.object.name_any(), files.map(Some)),
@@ -98,7 +98,7 @@ async fn apply(context: &Context, children: Children, former_addresses: &[IpAddr
         ("StatefulSet", name, pods.transpose()),
     ];
     let (mut results, mut troubles) = (Vec::new(), Vec::new());
-    for (kind, name, result) in writes {
+    for (kind, name, result) in outcomes {
         match result {
             Ok(done) => results.extend(done.map(|done| ChildResult { kind, name, done })),
             Err(error) => troubles.push(Trouble::from(error)),

@@ -28,7 +28,7 @@ pub(super) struct State {
     pub(super) whole: bool,
     /// Whether a pod of it is being evicted.
     pub(super) evicting: bool,
-    /// How much longer its last_available pod has to be ready before it counts.
+    /// How much longer its most recent pod has to be ready before it counts.
     pub(super) available_in: Option<Duration>,
     /// Whether it would give up ready pods, and has done so already.
     pub(super) demand: Option<Demand>,

@@ -85,7 +85,7 @@ async fn reconcile_partition(partitions: &Partitions, key: &ObjectKey) -> Outcom
     if known.deleting || !ours || is_deleted() == Some(true) {
         return Outcome::Done;
     }
-    let applied = match bring_about(partitions, key, &known).await {
+    let applied = match Box::pin(bring_about(partitions, key, &known)).await {
         Ok(applied) => applied,
         Err(outcome) => return outcome,
     };
