@@ -190,7 +190,7 @@ impl World {
                 Action::Keep => return,
                 Action::Adopt => self.replicas[index].held = diagnosis.and_then(|diagnosis| diagnosis.authority),
                 Action::Write(Change::New(_)) if !known && self.is_trusted(index) => {
-                    self.replicas[index].has_read = true
+                    self.replicas[index].has_read = true;
                 }
                 Action::Write(_) if replica.secret < self.latest() => self.replicas[index].secret = self.latest(),
                 Action::Write(change) => {
