@@ -39,8 +39,8 @@ pub(super) fn start(source: &Source, context: &Arc<Context>, runtime: &Runtime) 
         Watcher::<MutatingWebhookConfiguration>::start(context, runtime, serving.clone()),
         Watcher::<ValidatingWebhookConfiguration>::start(context, runtime, serving),
     ];
-    let server = Server { context: Arc::clone(context), trust, used: None };
-    tasks.spawn("webhook certificate", server.run(pairs, served, tasks.stopping().clone()));
+    let handover = Server { context: Arc::clone(context), trust, used: None };
+    tasks.spawn("webhook certificate", handover.run(pairs, served, tasks.stopping().clone()));
 }
 
 /// Serves the latest pair, as soon as no API server may refuse it that accepts the one before it.

@@ -143,8 +143,8 @@ async fn what_is_good_is_served_at_once_and_what_is_not_changes_nothing() {
         keep(Box::pin(seen), ROLE, Arc::new(requirements()), pair, Registry::default().register(), shutdown.clone());
     // The bundles were not seen: nothing has to wait.
     let trust = [watch::Sender::default(), watch::Sender::default()];
-    let server = Server { context, trust: trust.each_ref().map(watch::Sender::subscribe), used: None };
-    let tasks = [tokio::spawn(keeping), tokio::spawn(server.run(pairs, served, shutdown.clone()))];
+    let handover = Server { context, trust: trust.each_ref().map(watch::Sender::subscribe), used: None };
+    let tasks = [tokio::spawn(keeping), tokio::spawn(handover.run(pairs, served, shutdown.clone()))];
     let mut last = Vec::new();
     for _ in 0..3 {
         let good = fresh();

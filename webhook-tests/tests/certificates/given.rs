@@ -175,7 +175,7 @@ fn a_secret_is_followed_at_once_and_a_bundle_that_does_not_fit_is_reported() {
         |role: &str| metric(&controller, &format!(r#"atomix_webhook_bundle_in_sync{{configuration="{role}"}}"#));
     assert_eq!((in_sync("mutating"), in_sync("validating")), (1, 1));
     ground.set_bundle((CONFIGURATIONS[1], 1), &other.pem(), "somebody");
-    await_true("the bundle does not fit", || (in_sync("mutating"), in_sync("validating")) == (1, 0));
+    await_true("the bundle does not trust what is served", || (in_sync("mutating"), in_sync("validating")) == (1, 0));
     ground.kubectl().wait_until(&["events.events.k8s.io"], SOON, |events| {
         events.iter().any(|event| {
             event["reason"] == "CABundleMismatch"
@@ -187,7 +187,7 @@ fn a_secret_is_followed_at_once_and_a_bundle_that_does_not_fit_is_reported() {
     // No other replica would do better.
     assert_eq!(controller.get("/readyz").expect("an answer").status, 200);
     ground.set_bundle((CONFIGURATIONS[1], 1), &[other.pem(), bundle].concat(), "somebody");
-    await_true("the bundle fits", || in_sync("validating") == 1);
-    await_true("that is told", || controller.log().contains("fits the certificate that is served again"));
-    assert_eq!(controller.log().matches("does not fit the certificate").count(), 1);
+    await_true("the bundle trusts what is served", || in_sync("validating") == 1);
+    await_true("that is logged", || controller.log().contains("trusts the certificate that is served again"));
+    assert_eq!(controller.log().matches("does not trust the certificate").count(), 1);
 }
