@@ -15,11 +15,11 @@ use crate::admission::{self, Admission, identity, server};
 use crate::api::PartitionSet;
 use crate::api::names::ObjectKey;
 use crate::cli::{GrpcAuth, Run};
-use crate::connections;
 use crate::controller::{self, FIELD_MANAGER, Manager};
 use crate::events::Events;
 use crate::grpc;
 use crate::leader::{Elector, Term};
+use crate::listener;
 use crate::primary::{Hub, KnownPartitions, Store, Sweeper};
 use crate::proxy;
 use crate::replicas::{NoRandomness, Presence, ReplicaId};
@@ -315,14 +315,14 @@ async fn serve_grpc(
 /// Limits of the webhook server, which may take half of the files that the process may open.
 fn webhook_limits(options: &Run) -> server::Limits {
     let limits = server::Limits { drain: options.drain, ..server::Limits::default() };
-    let files = connections::raise_limit().unwrap_or(usize::MAX);
+    let files = listener::raise_limit().unwrap_or(usize::MAX);
     server::Limits { connections: limits.connections.min(files / 2), ..limits }
 }
 
 /// What the server of the Atomix API puts up with, as far as the process may open so many files.
 fn grpc_limits(options: &Run) -> grpc::server::Limits {
     let limits = grpc::server::Limits { drain: options.drain, ..grpc::server::Limits::default() };
-    let files = connections::raise_limit().unwrap_or(usize::MAX);
+    let files = listener::raise_limit().unwrap_or(usize::MAX);
     let others = OTHER_FILES + webhook_limits(options).connections;
     let connections = limits.connections.min(files.saturating_sub(others)).max(FEWEST_CONNECTIONS);
     if connections < limits.connections {
@@ -403,7 +403,7 @@ async fn learn_username(client: Client, own_username: Arc<SetOnce<String>>, gate
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    connections::listen(address).map_err(|source| Error::Listen { address, source })
+    listener::listen(address).map_err(|source| Error::Listen { address, source })
 }
 
 fn on_signals(supervisor: &Supervisor, abandon: CancellationToken) -> Result<(), Error> {

@@ -183,7 +183,12 @@ impl<T> Cache<T> {
 
     /// Drops everything but `kept`, after a full list of `namespace`, or of all if that is none; returns what was
     /// dropped.
-    pub(crate) fn retain(&self, kept: &HashSet<ObjectKey>, namespace: Option<&str>, age: ListAge) -> Vec<(ObjectKey, Arc<T>)> {
+    pub(crate) fn retain(
+        &self,
+        kept: &HashSet<ObjectKey>,
+        namespace: Option<&str>,
+        age: ListAge,
+    ) -> Vec<(ObjectKey, Arc<T>)> {
         let mut dropped = Vec::new();
         {
             let State { objects, gone, unconfirmed } = &mut *self.write();

@@ -1,0 +1,7 @@
+//! What the servers of this process have in common: the listening socket, and the number of files that may be open.
+
+mod files;
+mod listen;
+
+pub(crate) use files::raise_limit;
+pub(crate) use listen::listen;
