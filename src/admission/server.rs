@@ -180,12 +180,11 @@ impl Server {
             .max_buf_size(MAX_BUFFER)
             .serve_connection(TokioIo::new(stream), service_fn(|request| self.answer(request)));
         let mut connection = pin!(connection);
-        let result = match self.stopping.run_until_cancelled(connection.as_mut()).await {
-            Some(result) => result,
-            None => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
+        let result = if let Some(result) = self.stopping.run_until_cancelled(connection.as_mut()).await {
+            result
+        } else {
+            connection.as_mut().graceful_shutdown();
+            connection.await
         };
         if let Err(error) = result {
             tracing::debug!(%peer, %error, "connection failed");
