@@ -156,7 +156,7 @@ impl Server {
     async fn connection(&self, stream: TcpStream, peer: SocketAddr) {
         // A connection over IPv4 to a socket of both families is logged with its IPv4 address.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        if let Err(error) = self.set_options(&stream) {
+        if let Err(error) = set_options(&stream, self.limits.acknowledgement) {
             tracing::debug!(%peer, %error, "setting the options of a socket");
         }
         let handshake = timeout(self.limits.handshake, self.acceptor.accept(stream));
@@ -191,13 +191,6 @@ impl Server {
         }
     }
 
-    fn set_options(&self, stream: &TcpStream) -> io::Result<()> {
-        // Without it an answer waits up to 40 ms for an acknowledgement.
-        stream.set_nodelay(true)?;
-        let acknowledgement = u32::try_from(self.limits.acknowledgement.as_millis()).unwrap_or(u32::MAX);
-        Ok(rustix::net::sockopt::set_tcp_user_timeout(stream, acknowledgement)?)
-    }
-
     async fn answer(&self, request: Request<Incoming>) -> Result<Response, Infallible> {
         let mut response = self.router.clone().call(request.map(Body::new)).await?;
         if self.draining.is_cancelled() {
@@ -205,6 +198,13 @@ impl Server {
         }
         Ok(response)
     }
+}
+
+fn set_options(stream: &TcpStream, acknowledgement: Duration) -> io::Result<()> {
+    // Without it an answer waits up to 40 ms for an acknowledgement.
+    stream.set_nodelay(true)?;
+    let acknowledgement = u32::try_from(acknowledgement.as_millis()).unwrap_or(u32::MAX);
+    Ok(rustix::net::sockopt::set_tcp_user_timeout(stream, acknowledgement)?)
 }
 
 /// Whether the client went away before its connection was accepted.
