@@ -156,7 +156,7 @@ impl Server {
     async fn connection(&self, stream: TcpStream, peer: SocketAddr) {
         // A connection over IPv4 to a socket of both families is logged with its IPv4 address.
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        if let Err(error) = self.set_options(&stream) {
+        if let Err(error) = set_options(&stream, self.limits.acknowledgement) {
             tracing::debug!(%peer, %error, "setting the options of a socket");
         }
         let handshake = timeout(self.limits.handshake, self.acceptor.accept(stream));
@@ -180,23 +180,15 @@ impl Server {
             .max_buf_size(MAX_BUFFER)
             .serve_connection(TokioIo::new(stream), service_fn(|request| self.answer(request)));
         let mut connection = pin!(connection);
-        let result = match self.stopping.run_until_cancelled(connection.as_mut()).await {
-            Some(result) => result,
-            None => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
+        let result = if let Some(result) = self.stopping.run_until_cancelled(connection.as_mut()).await {
+            result
+        } else {
+            connection.as_mut().graceful_shutdown();
+            connection.await
         };
         if let Err(error) = result {
             tracing::debug!(%peer, %error, "connection failed");
         }
-    }
-
-    fn set_options(&self, stream: &TcpStream) -> io::Result<()> {
-        // Without it an answer waits up to 40 ms for an acknowledgement.
-        stream.set_nodelay(true)?;
-        let acknowledgement = u32::try_from(self.limits.acknowledgement.as_millis()).unwrap_or(u32::MAX);
-        Ok(rustix::net::sockopt::set_tcp_user_timeout(stream, acknowledgement)?)
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Response, Infallible> {
@@ -206,6 +198,13 @@ impl Server {
         }
         Ok(response)
     }
+}
+
+fn set_options(stream: &TcpStream, acknowledgement: Duration) -> io::Result<()> {
+    // Without it an answer waits up to 40 ms for an acknowledgement.
+    stream.set_nodelay(true)?;
+    let acknowledgement = u32::try_from(acknowledgement.as_millis()).unwrap_or(u32::MAX);
+    Ok(rustix::net::sockopt::set_tcp_user_timeout(stream, acknowledgement)?)
 }
 
 /// Whether the client went away before its connection was accepted.
