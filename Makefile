@@ -1,6 +1,7 @@
 # make demo    see it work, on this machine alone          make demo ARGS=--once ends by itself
 # make test    every test, from cold
 # make bench   figures: speed, requests, memory          make bench ARGS="1000 1" for another size
+# make roll ARGS="BINARY [MANIFEST]"   from another version to this one and back under load: nothing may fail
 # make build   the release binary and, with a container builder, the image
 # make image   the same, and an error without a container builder
 # make lint    formatting and clippy
@@ -13,7 +14,7 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 BINARY = target/$(HOST)/release/atomix-controller
 MANIFEST = deploy/atomix-controller.yaml
 
-.PHONY: help build image binary demo test bench lint manifests docs
+.PHONY: help build image binary demo test bench roll lint manifests docs
 .NOTPARALLEL:
 
 help:
@@ -45,6 +46,11 @@ bench:
 	@hack/need.sh cargo cc go
 	@echo "Benchmark, on a Kubernetes control plane of our own. The first time, it and a release build are made (some minutes)."
 	cargo bench -p webhook-tests --bench convergence -- $(ARGS)
+
+# A debug build: a release build takes long, and no figure comes out of this.
+roll:
+	@hack/need.sh cargo cc go
+	cargo bench -p webhook-tests --bench roll --profile dev -- $(ARGS)
 
 lint:
 	@hack/need.sh cargo

@@ -51,7 +51,7 @@ struct Shared {
 #[derive(Debug)]
 struct Backend {
     name: String,
-    webhooks: SocketAddr,
+    address: SocketAddr,
     metrics: SocketAddr,
     ready: AtomicBool,
 }
@@ -82,15 +82,24 @@ impl Balancer {
         Ok(Self { shared, probes: Mutex::default(), runtime: Some(runtime) })
     }
 
-    /// Sends connections to this replica, too, whenever it is ready.
+    /// Sends connections to the webhooks of this replica, too, whenever it is ready.
     ///
     /// # Panics
     ///
     /// Never while it is in use: the runtime ends with it.
     pub fn add(&self, controller: &Controller) {
+        self.add_at(controller, controller.webhook_addr());
+    }
+
+    /// As [`Balancer::add`], to another of its addresses.
+    ///
+    /// # Panics
+    ///
+    /// As [`Balancer::add`].
+    pub fn add_at(&self, controller: &Controller, address: SocketAddr) {
         let backend = Arc::new(Backend {
             name: controller.name().to_owned(),
-            webhooks: controller.webhook_addr(),
+            address,
             metrics: controller.metrics_addr(),
             ready: AtomicBool::new(false),
         });
@@ -181,7 +190,7 @@ impl Shared {
         let backends = lock(&self.backends);
         let ready: Vec<_> = backends.iter().filter(|backend| backend.ready.load(Ordering::Acquire)).collect();
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        ready.get(turn % ready.len().max(1)).map(|backend| backend.webhooks)
+        ready.get(turn % ready.len().max(1)).map(|backend| backend.address)
     }
 
     async fn probe(self: Arc<Self>, backend: Arc<Backend>) {

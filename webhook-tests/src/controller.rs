@@ -22,6 +22,8 @@ const TICKS_PER_SECOND: u32 = 100;
 /// How one controller differs from the shipped Deployment's.
 #[derive(Debug, Clone, Default)]
 pub struct StartOptions {
+    /// The program to run instead of the built controller, such as that of another version.
+    pub program: Option<PathBuf>,
     /// The port of the webhooks. Without it: the one that the installed
     /// configurations name, which only one controller at a time can have.
     pub webhook_port: Option<u16>,

@@ -4,6 +4,9 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+/// How long each step of a request may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The answer to a plain HTTP request.
 #[derive(Debug, Clone)]
 pub struct Response {
@@ -20,16 +23,29 @@ pub struct Response {
 /// If nothing listens there, or nothing that speaks HTTP, or no answer comes
 /// within ten seconds.
 pub fn get(address: SocketAddr, path: &str) -> io::Result<Response> {
-    get_within(address, path, Duration::from_secs(10))
+    get_within(address, path, PATIENCE)
 }
 
 /// As [`get`], with another patience for each step.
 pub(crate) fn get_within(address: SocketAddr, path: &str, patience: Duration) -> io::Result<Response> {
+    // HTTP/1.0: the answer is not chunked and ends with the connection.
+    exchange(address, &format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n"), patience)
+}
+
+/// Posts JSON to `http://<address><path>`, with a connection of its own.
+pub(crate) fn post(address: SocketAddr, path: &str, json: &str) -> io::Result<Response> {
+    let length = json.len();
+    let head = format!(
+        "POST {path} HTTP/1.0\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    );
+    exchange(address, &(head + json), PATIENCE)
+}
+
+fn exchange(address: SocketAddr, request: &str, patience: Duration) -> io::Result<Response> {
     let mut stream = TcpStream::connect_timeout(&address, patience)?;
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
-    // HTTP/1.0: the answer is not chunked and ends with the connection.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     parse(&String::from_utf8_lossy(&answer))

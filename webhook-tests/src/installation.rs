@@ -1,9 +1,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::binaries::{self, workspace};
@@ -37,7 +38,7 @@ pub struct Installation {
     webhook_port: u16,
     container: Value,
     printed: String,
-    started: AtomicU32,
+    started: Arc<AtomicU32>,
 }
 
 impl Installation {
@@ -48,7 +49,15 @@ impl Installation {
     /// If the API server refuses any of it, or an object that the manifest
     /// should hold is not there.
     pub fn new(control_plane: &ControlPlane) -> Result<Self> {
-        let manifest = workspace().join(MANIFEST);
+        Self::of_manifest(control_plane, &workspace().join(MANIFEST))
+    }
+
+    /// Installs the manifest of another version.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Installation::new`].
+    pub fn of_manifest(control_plane: &ControlPlane, manifest: &Path) -> Result<Self> {
         Self::create(control_plane, NAME, NAMESPACE, &["-f", &manifest.to_string_lossy()])
     }
 
@@ -93,8 +102,7 @@ impl Installation {
             point_webhooks(&kubectl, kind, name, webhook_port)?;
         }
 
-        let deployment: Value = serde_json::from_str(&kubectl.attempt(&["get", "deployment", name, "-o", "json"])?)?;
-        let container = deployment["spec"]["template"]["spec"]["containers"][0].clone();
+        let container = installed_container(&kubectl, name)?;
         Ok(Self {
             name: name.to_owned(),
             kubectl,
@@ -102,7 +110,42 @@ impl Installation {
             webhook_port,
             container,
             printed,
-            started: AtomicU32::new(0),
+            started: Arc::default(),
+        })
+    }
+
+    /// Applies the manifest of another version over this one, as an upgrade does. The webhooks name the same port
+    /// throughout. What is started by the result gets the arguments of that manifest.
+    ///
+    /// # Errors
+    ///
+    /// If the API server refuses any of it.
+    pub fn upgraded(&self, manifest: &Path) -> Result<Self> {
+        let read = ["create", "--dry-run=client", "-o", "json", "-f", &manifest.to_string_lossy()];
+        let printed = self.kubectl.attempt(&read)?;
+        let documents = serde_json::Deserializer::from_str(&printed).into_iter::<Value>();
+        let mut objects: Vec<Value> = documents.collect::<Result<_, _>>()?;
+        // What `arrange` made an alias stays one.
+        objects.retain(|object| object["kind"] != "Service");
+        for object in &mut objects {
+            if object["kind"] == "Deployment" {
+                object["spec"]["replicas"] = 0.into();
+            }
+            for webhook in object.get_mut("webhooks").and_then(Value::as_array_mut).into_iter().flatten() {
+                webhook["clientConfig"]["service"]["port"] = self.webhook_port.into();
+            }
+        }
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
+        let applied = self.kubectl.feed(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &list);
+        ensure!(applied.status.success(), "{}", applied.stderr);
+        Ok(Self {
+            name: self.name.clone(),
+            kubectl: self.kubectl.clone(),
+            dir: self.dir.clone(),
+            webhook_port: self.webhook_port,
+            container: installed_container(&self.kubectl, &self.name)?,
+            printed: applied.stdout,
+            started: Arc::clone(&self.started),
         })
     }
 
@@ -165,7 +208,10 @@ impl Installation {
     /// If it does not compile, or its `ServiceAccount` gets no token, or the
     /// Deployment takes something from its pod that is not known here.
     pub fn start_with(&self, options: StartOptions) -> Result<Controller> {
-        let program = binaries::controller()?;
+        let program = match &options.program {
+            Some(program) => program,
+            None => binaries::controller()?,
+        };
         let name = format!("{}-{}", self.name, self.started.fetch_add(1, Ordering::Relaxed));
         let webhook = options.webhook_port.unwrap_or(self.webhook_port);
         let ports = Ports { webhook, metrics: free_port(), grpc: free_port() };
@@ -267,6 +313,12 @@ impl Installation {
             })
             .collect()
     }
+}
+
+/// The container of the Deployment as the cluster has it.
+fn installed_container(kubectl: &Kubectl, name: &str) -> Result<Value> {
+    let deployment: Value = serde_json::from_str(&kubectl.attempt(&["get", "deployment", name, "-o", "json"])?)?;
+    Ok(deployment["spec"]["template"]["spec"]["containers"][0].clone())
 }
 
 /// Changes one field of every webhook, and tests that each is where it was.

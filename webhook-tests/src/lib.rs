@@ -25,6 +25,7 @@ mod balancer;
 mod cert_manager;
 mod control_plane;
 mod controller;
+mod etcd;
 mod guarded;
 mod harness;
 mod http;

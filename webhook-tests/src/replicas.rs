@@ -82,6 +82,11 @@ impl<'a> Replicas<'a> {
         Ok((old.name().to_owned(), status))
     }
 
+    /// Starts the next replicas from another installation, with these options: those of another version.
+    pub fn continue_with(&mut self, installation: &'a Installation, options: StartOptions) {
+        (self.installation, self.options) = (installation, options);
+    }
+
     fn launch(&self) -> Result<Controller> {
         let options = StartOptions { webhook_port: Some(free_port()), ..self.options.clone() };
         let controller = self.installation.start_with(options)?;

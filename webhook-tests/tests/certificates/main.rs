@@ -18,4 +18,5 @@ mod rotation;
 mod secret;
 mod start;
 mod support;
+mod takeover;
 mod wire;

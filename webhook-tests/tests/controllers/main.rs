@@ -25,5 +25,6 @@ mod shrinking;
 mod status;
 mod steady;
 mod support;
+mod takeover;
 mod tls;
 mod upgrade;

@@ -56,7 +56,7 @@ impl Outcome {
     }
 }
 
-fn objects(kubectl: &Kubectl) -> BTreeMap<String, Value> {
+pub fn objects(kubectl: &Kubectl) -> BTreeMap<String, Value> {
     let objects = items(kubectl, &[KINDS]);
     objects
         .into_iter()
@@ -65,14 +65,14 @@ fn objects(kubectl: &Kubectl) -> BTreeMap<String, Value> {
 }
 
 /// Events of something that was put right.
-fn repairs(kubectl: &Kubectl) -> Vec<Value> {
+pub fn repairs(kubectl: &Kubectl) -> Vec<Value> {
     let mut events = items(kubectl, &["events.events.k8s.io"]);
     events.retain(|event| matches!(text(event, "/reason"), "Restored" | "Recreated" | "PartitionsUpdated" | "Rolling"));
     events
 }
 
 /// Returns when the controller has done all that it had to do before: a set that is made now is complete.
-fn barrier(control_plane: &ControlPlane) {
+pub fn barrier(control_plane: &ControlPlane) {
     let namespace = Namespace::new(control_plane.kubectl(), "barrier");
     create_ready(&namespace.kubectl(), &set("barrier", 1, "raft", 1), "barrier");
 }
