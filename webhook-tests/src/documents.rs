@@ -36,7 +36,7 @@ pub struct Block {
 pub fn documents() -> Vec<Document> {
     let pages = fs::read_dir(workspace().join("docs")).expect("the book").filter_map(|entry| {
         let name = entry.expect("an entry").file_name().into_string().expect("UTF-8");
-        name.ends_with(".md").then(|| format!("docs/{name}"))
+        name.strip_suffix(".md").map(|page| format!("docs/{page}.md"))
     });
     let mut paths: Vec<String> = BESIDE_THE_BOOK.map(str::to_owned).into_iter().chain(pages).collect();
     paths[BESIDE_THE_BOOK.len()..].sort();

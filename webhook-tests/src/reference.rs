@@ -62,18 +62,18 @@ pub fn render(definitions: &[Value]) -> String {
             collect(part, &schema["properties"][part], &known, &mut fields);
             // A Partition has the fields of its set's template.
             let (same, own): (Vec<_>, Vec<_>) = fields.into_iter().partition(|field| known.contains(&field.row));
-            let template = own.iter().filter_map(|field| field.of_template());
+            let template = own.iter().filter_map(Field::of_template);
             known.extend(template.collect::<Vec<_>>());
             let _ = write!(text, "\n### {kind}: {part}\n\n");
             if !same.is_empty() {
                 let _ = write!(text, "All fields of a set's `{TEMPLATE}`, and:\n\n");
             }
             text.push_str("| field | type | values | |\n| --- | --- | --- | --- |\n");
-            own.iter().for_each(|field| text.push_str(&field.row));
+            text.extend(own.iter().map(|field| field.row.as_str()));
             let rules = rules(part, &schema["properties"][part]);
             if !rules.is_empty() {
                 text.push_str("\n| field | rule that the schema holds |\n| --- | --- |\n");
-                rules.iter().for_each(|rule| text.push_str(rule));
+                text.extend(rules);
             }
         }
     }
@@ -142,8 +142,8 @@ fn values(schema: &Value, required: bool) -> String {
 /// The number in a rule such as `self >= 1`.
 fn bound(schema: &Value, operator: &str) -> Option<i64> {
     let rules = schema["x-kubernetes-validations"].as_array()?;
-    let texts = rules.iter().filter_map(|rule| rule["rule"].as_str());
-    texts.filter_map(|text| text.strip_prefix(&format!("self {operator} "))?.parse().ok()).next()
+    let mut texts = rules.iter().filter_map(|rule| rule["rule"].as_str());
+    texts.find_map(|text| text.strip_prefix(&format!("self {operator} "))?.parse().ok())
 }
 
 /// The rules of several fields, in an object and in those in it.

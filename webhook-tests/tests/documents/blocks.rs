@@ -107,10 +107,10 @@ fn every_set_is_valid_and_every_other_block_of_yaml_and_json_can_be_read() {
         match block.language.as_str() {
             "yaml" if block.text.contains("kind: PartitionSet") => assert_is_valid(&path, &block.text),
             "yaml" => {
-                drop(serde_saphyr::from_str::<Value>(&block.text).unwrap_or_else(|error| panic!("{path}: {error}")))
+                drop(serde_saphyr::from_str::<Value>(&block.text).unwrap_or_else(|error| panic!("{path}: {error}")));
             }
             "json" => {
-                drop(serde_json::from_str::<Value>(&block.text).unwrap_or_else(|error| panic!("{path}: {error}")))
+                drop(serde_json::from_str::<Value>(&block.text).unwrap_or_else(|error| panic!("{path}: {error}")));
             }
             _ => {}
         }

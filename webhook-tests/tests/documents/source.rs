@@ -26,11 +26,10 @@ fn read(path: &Path, text: &mut String) {
     }
     let file = fs::read_to_string(path).expect("a file");
     let file = file.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-    let lines = file.lines().filter(|line| !line.trim_start().starts_with("//"));
-    lines.for_each(|line| {
+    for line in file.lines().filter(|line| !line.trim_start().starts_with("//")) {
         *text += line;
         *text += "\n";
-    });
+    }
 }
 
 /// The texts between double quotes, joined where a line break is escaped.
