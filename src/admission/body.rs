@@ -3,7 +3,7 @@
 use std::future::ready;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use futures::StreamExt;
 use tokio::time::timeout;
 
@@ -13,15 +13,17 @@ use super::rejection::Rejection;
 /// Time that a client has for sending the body.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Reads a body to its end. Memory is taken for what has arrived, not for what was announced.
+/// Reads a body to its end.
 pub(super) async fn read(body: Body) -> Result<Vec<u8>, Rejection> {
     let bytes = timeout(TIMEOUT, collect(body)).await.map_err(|_| Rejection::Timeout)??;
     if bytes.is_empty() { Err(Rejection::Empty) } else { Ok(bytes) }
 }
 
-/// Copies each chunk: a chunk that is kept keeps the whole buffer alive that it was read into.
+/// Copies each chunk, because a chunk keeps the whole buffer alive that it was read into, and into one allocation: a
+/// vector that grows takes up to twice the memory.
 async fn collect(body: Body) -> Result<Vec<u8>, Rejection> {
-    let (mut chunks, mut bytes) = (body.into_data_stream(), Vec::new());
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(MAX_BODY);
+    let (mut chunks, mut bytes) = (body.into_data_stream(), Vec::with_capacity(announced.min(MAX_BODY)));
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| Rejection::Truncated)?;
         if bytes.len() + chunk.len() > MAX_BODY {

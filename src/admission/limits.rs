@@ -18,7 +18,7 @@ use super::rejection::Rejection;
 /// Longest body, in bytes: an object has at most 3 MiB, and a review holds two, escaped and with some words around them.
 pub(super) const MAX_BODY: usize = 7 * 1024 * 1024;
 /// Longest body of a small review, in bytes.
-pub(super) const SMALL_BODY: usize = 32 * 1024;
+pub(super) const SMALL_BODY: usize = 16 * 1024;
 /// Most memory that a review may take, as [`memory_to_read`] estimates it. The largest that an API server sends, twice an
 /// object of 3 MiB, takes half.
 const MAX_MEMORY: usize = 24 * 1024 * 1024;

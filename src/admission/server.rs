@@ -38,7 +38,7 @@ use crate::runtime::metrics::ReasonLabel;
 use crate::tls::alert;
 
 /// Bytes that a head may have, and that are read ahead from one connection.
-const MAX_BUFFER: usize = 16 * 1024;
+const MAX_BUFFER: usize = 8 * 1024;
 /// Pause after an error of the listener, as when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
