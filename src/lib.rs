@@ -2,7 +2,7 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests wait for the tasks that they start"))]
 
-pub(crate) mod admission;
+pub mod admission;
 pub mod api;
 mod api_error;
 pub mod app;

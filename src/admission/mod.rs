@@ -18,7 +18,7 @@ mod restricted;
 mod review;
 mod router;
 mod scale;
-pub(crate) mod server;
+pub mod server;
 mod validate;
 
 use std::sync::Arc;

@@ -44,7 +44,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// How many connections there may be, and how long each step of one may take.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub struct Limits {
     /// Connections at a time; others wait to be accepted.
     pub(crate) connections: usize,
     /// The TLS handshake.
@@ -55,11 +55,11 @@ pub(crate) struct Limits {
     /// The client's acknowledgement of what was sent to it.
     pub(crate) acknowledgement: Duration,
     /// From the start of shutdown to the end of accepting connections.
-    pub(crate) drain: Duration,
+    pub drain: Duration,
     /// After the drain, for the first request on a connection that was accepted at the end of it.
     pub(crate) late: Duration,
     /// After the drain, for the requests under way.
-    pub(crate) stop: Duration,
+    pub stop: Duration,
 }
 
 impl Default for Limits {

@@ -35,7 +35,7 @@ mod tests {
     #[test]
     fn labels_are_valid_by_key_and_value() {
         let count = |key: &str, value: &str| {
-            let (missing, mut violations) = (Default::default(), Vec::new());
+            let (missing, mut violations) = (std::collections::HashSet::default(), Vec::new());
             let map = BTreeMap::from([(key.to_owned(), value.to_owned())]);
             labels(&map, &mut Report::new("l", &missing, &mut violations));
             violations.len()

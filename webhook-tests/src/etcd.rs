@@ -50,8 +50,8 @@ impl ControlPlane {
     fn etcd(&self) -> Result<SocketAddr> {
         const FLAG: &str = "--etcd-servers=http://";
         let components = process::children(self.supervisor_pid())?;
-        let lines = components.into_iter().map(process::command_line);
-        let line = lines.filter(|line| line.contains(FLAG)).last().context("no API server")?;
+        let mut lines = components.into_iter().map(process::command_line);
+        let line = lines.find(|line| line.contains(FLAG)).context("no API server")?;
         let address = line.split_whitespace().find_map(|word| word.strip_prefix(FLAG)).context("no address of etcd")?;
         Ok(address.parse()?)
     }

@@ -13,7 +13,7 @@ use tower::service_fn;
 use super::*;
 use crate::grpc::limit::PATIENCE;
 
-/// An API server that knows every user, and answers `token` to each TokenReview; without it, none comes.
+/// An API server that knows every user, and answers `token` to each `TokenReview`; without it, none comes.
 fn kubernetes(token: Option<Value>) -> (Kubernetes, Arc<AtomicUsize>) {
     let reviews = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&reviews);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, Request, Response};
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, OptionFuture};
 use http_body_util::BodyExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -84,7 +84,7 @@ impl Calls {
                 answered = answering.catch_unwind() => answered.unwrap_or_else(|_| Err(panicked())),
                 status = &mut ends => Err(status),
             };
-            let response = answered.unwrap_or_else(|status| status.into_http());
+            let response = answered.unwrap_or_else(Status::into_http);
             call.end_by(response.headers());
             let taken = peer.filter(|_| method.kind == Kind::Unary).map(|peer| self.shared.expect_taken(peer));
             Ok(response.map(|body| Body::new(Answer::new(body, ends, call, taken))))
@@ -113,12 +113,14 @@ impl Shared {
             Kind::Introspection => Some(self.stop.clone()),
             Kind::Election => Some(self.draining.clone()),
         };
+        let stopping = OptionFuture::from(stopping.map(CancellationToken::cancelled_owned));
+        let deadline = OptionFuture::from(deadline.map(sleep_until));
         async move {
             tokio::select! {
-                Some(()) = async { Some(stopping?.cancelled_owned().await) } => {
+                Some(()) = stopping => {
                     Status::unavailable("this replica is stopping: connect again, another one answers")
                 }
-                Some(()) = async { Some(sleep_until(deadline?).await) } => {
+                Some(()) = deadline => {
                     Status::deadline_exceeded("the call took too long")
                 }
                 else => std::future::pending().await,

@@ -141,7 +141,7 @@ pub(crate) async fn serve(
         let connections = metrics.connections.get();
         tracing::warn!(connections, "closing connections whose requests did not finish in time");
         abandon.cancel();
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     let served = tokio::select! {
         served = async { tokio::try_join!(before, during) } => served,

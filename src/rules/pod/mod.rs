@@ -36,7 +36,7 @@ pub(super) fn check(spec: &TemplateSpec, report: &mut Report<'_>) {
 #[cfg(test)]
 fn messages(template: serde_json::Value) -> Vec<String> {
     let spec: TemplateSpec = serde_json::from_value(template).unwrap();
-    let (missing, mut violations) = (Default::default(), Vec::new());
+    let (missing, mut violations) = (std::collections::HashSet::default(), Vec::new());
     check(&spec, &mut Report::new("t", &missing, &mut violations));
     violations.iter().map(ToString::to_string).collect()
 }

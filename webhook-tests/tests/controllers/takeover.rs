@@ -59,7 +59,9 @@ fn take_over() -> TakenOver {
             (file, control_plane.kubectl().in_namespace(&namespace))
         })
         .collect();
-    places.iter().for_each(|(_, kubectl)| settle(kubectl));
+    for (_, kubectl) in &places {
+        settle(kubectl);
+    }
     let before: Vec<_> = places.iter().map(|(_, kubectl)| (objects(kubectl), repairs(kubectl))).collect();
 
     let mut controller = installation.start().expect("a controller");
