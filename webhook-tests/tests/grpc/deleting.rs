@@ -1,5 +1,6 @@
 //! Which groups are deleted over gRPC.
 
+use atomix_controller::grpc::proto::protocols::raft::RaftProtocol;
 use serde_json::{Value, json};
 use tonic::Code;
 use webhook_tests::{Kubectl, Namespace};
@@ -31,13 +32,13 @@ fn a_group_that_was_not_created_over_grpc_is_deleted_with_kubectl() {
     let (kubectl, [one, other]) = (namespace.kubectl(), ground.clients(namespace.name()));
     make(&kubectl, "k");
     // To create a group again that exists is no error, and does not make it one of gRPC's.
-    one.create("k", raft(1, 1, &Default::default())).expect("the same");
+    one.create("k", raft(1, 1, &RaftProtocol::default())).expect("the same");
     kept(&one, &kubectl, &namespace, "k");
     kubectl.ok(&["delete", "partitionset", "k"]);
     assert_eq!(one.delete("k").expect_err("gone").code(), Code::NotFound);
 
     // A group of gRPC's is one however it is edited, on every replica; a copy of its YAML is none.
-    one.create("g", raft(1, 1, &Default::default())).expect("created");
+    one.create("g", raft(1, 1, &RaftProtocol::default())).expect("created");
     kubectl.ok(&["annotate", "partitionset", "g", "example.org/edited=yes"]);
     kubectl.ok(&["scale", "partitionset", "g", "--replicas=2"]);
     let applied = set("g", &json!({"partitions": 2, "template": {"spec": {"protocol": "raft"}}})).to_string();
@@ -54,7 +55,7 @@ fn a_group_that_was_not_created_over_grpc_is_deleted_with_kubectl() {
     kubectl.fails(&["get", "partitionset", "g"]);
 
     // Without the record of its creation a group is not known to be one of gRPC's.
-    one.create("cleared", raft(1, 1, &Default::default())).expect("created");
+    one.create("cleared", raft(1, 1, &RaftProtocol::default())).expect("created");
     let clear: Value = json!([{"op": "replace", "path": "/metadata/managedFields", "value": [{}]}]);
     kubectl.ok(&["patch", "partitionset", "cleared", "--type=json", "-p", &clear.to_string()]);
     kept(&one, &kubectl, &namespace, "cleared");
