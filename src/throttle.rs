@@ -29,6 +29,16 @@ impl Throttle {
         self.next = self.next.max(now) + self.interval;
     }
 
+    /// Records an action if it is allowed now.
+    ///
+    /// # Errors
+    /// How long to wait for it.
+    pub(crate) fn try_record(&mut self, now: Instant) -> Result<(), Duration> {
+        self.wait(now).map_or(Ok(()), Err)?;
+        self.record(now);
+        Ok(())
+    }
+
     /// Whether the whole burst is allowed again.
     pub(crate) fn is_idle(&self, now: Instant) -> bool {
         self.next <= now
@@ -49,8 +59,8 @@ mod tests {
             throttle.record(start);
         }
         assert_eq!(throttle.wait(start), Some(INTERVAL));
-        assert_eq!(throttle.wait(start + INTERVAL), None);
-        throttle.record(start + INTERVAL);
+        assert_eq!(throttle.try_record(start), Err(INTERVAL));
+        assert_eq!(throttle.try_record(start + INTERVAL), Ok(()));
         assert!(throttle.wait(start + INTERVAL).is_some());
         assert!(!throttle.is_idle(start + INTERVAL * 10));
         assert!(throttle.is_idle(start + INTERVAL * 11));

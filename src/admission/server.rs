@@ -34,13 +34,12 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use super::metrics::{AdmissionMetrics, Counted};
+use crate::listener;
 use crate::runtime::metrics::ReasonLabel;
 use crate::tls::alert;
 
 /// Bytes that a head may have, and that are read ahead from one connection.
 const MAX_BUFFER: usize = 8 * 1024;
-/// Pause after an error of the listener, as when the process is out of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// How many connections there may be, and how long each step of one may take.
 #[derive(Clone, Copy, Debug)]
@@ -133,31 +132,21 @@ impl Server {
         let permits = Arc::new(Semaphore::new(self.limits.connections));
         // The semaphore is never closed.
         while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
-            match listener.accept().await {
-                Ok((stream, peer)) => {
-                    let server = self.clone();
-                    while connections.try_join_next().is_some() {}
-                    #[expect(clippy::disallowed_methods, reason = "one connection: its client sees that it died")]
-                    connections.spawn(async move {
-                        let _counted = Counted::new(&server.metrics.connections);
-                        server.connection(stream, peer).await;
-                        drop(permit);
-                    });
-                }
-                Err(error) if is_of_client(&error) => {}
-                Err(error) => {
-                    tracing::warn!(%error, "accepting a connection");
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            }
+            let (stream, peer) = listener::accept(&listener).await;
+            let server = self.clone();
+            while connections.try_join_next().is_some() {}
+            #[expect(clippy::disallowed_methods, reason = "one connection: its client sees that it died")]
+            connections.spawn(async move {
+                let _counted = Counted::new(&server.metrics.connections);
+                server.connection(stream, peer).await;
+                drop(permit);
+            });
         }
     }
 
     async fn connection(&self, stream: TcpStream, peer: SocketAddr) {
-        // A connection over IPv4 to a socket of both families is logged with its IPv4 address.
-        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        if let Err(error) = set_options(&stream, self.limits.acknowledgement) {
-            tracing::debug!(%peer, %error, "setting the options of a socket");
+        if let Err(error) = limit_acknowledgement(&stream, self.limits.acknowledgement) {
+            tracing::debug!(%peer, %error, "setting TCP_USER_TIMEOUT");
         }
         let handshake = timeout(self.limits.handshake, self.acceptor.accept(stream));
         let (reason, error) = match self.stopping.run_until_cancelled(handshake).await {
@@ -200,17 +189,9 @@ impl Server {
     }
 }
 
-fn set_options(stream: &TcpStream, acknowledgement: Duration) -> io::Result<()> {
-    // Without it an answer waits up to 40 ms for an acknowledgement.
-    stream.set_nodelay(true)?;
-    let acknowledgement = u32::try_from(acknowledgement.as_millis()).unwrap_or(u32::MAX);
-    Ok(rustix::net::sockopt::set_tcp_user_timeout(stream, acknowledgement)?)
-}
-
-/// Whether the client went away before its connection was accepted.
-fn is_of_client(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+fn limit_acknowledgement(stream: &TcpStream, limit: Duration) -> io::Result<()> {
+    let limit = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX);
+    Ok(rustix::net::sockopt::set_tcp_user_timeout(stream, limit)?)
 }
 
 #[cfg(test)]

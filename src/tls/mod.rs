@@ -5,7 +5,6 @@
 //! `serving`: in either mode, what handshakes get, and which certificates clients have to show.
 
 mod ca;
-mod limits;
 mod metrics;
 mod mode;
 mod names;
@@ -14,7 +13,7 @@ mod serving;
 mod trust;
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use kube::Client;
 use rustls::ServerConfig;
@@ -35,6 +34,12 @@ pub use names::Names;
 pub use provided::source;
 pub(crate) use serving::alert;
 pub use serving::{ClientAuthentication, verify};
+
+/// First and longest pause after a failure.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// What another program could cause again and again, writes that it undoes or lines of the log: so many at once, and one
+/// more after each interval.
+const WRITES: (u32, Duration) = (5, Duration::from_secs(1));
 
 /// Why certificates cannot be served.
 #[derive(Debug, thiserror::Error)]

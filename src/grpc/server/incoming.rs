@@ -14,7 +14,7 @@ use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
@@ -23,10 +23,9 @@ use tonic::transport::server::Connected;
 
 use super::Limits;
 use crate::grpc::metrics::GrpcMetrics;
+use crate::listener;
 use crate::runtime::metrics::ReasonLabel;
 
-/// First and longest pause after an error of the listener, as when the process is out of file descriptors.
-const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -83,36 +82,17 @@ impl Drop for Place {
 impl Acceptor {
     /// The next connection. One more than there may be is closed at once, and its client tries another replica.
     async fn next(&self) -> Accepted {
-        let mut pause = ACCEPT_PAUSE.0;
         loop {
-            match self.listener.accept().await {
-                Ok((stream, peer)) => {
-                    pause = ACCEPT_PAUSE.0;
-                    // An IPv4 client of a dual-stack socket is logged by its IPv4 address.
-                    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-                    if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
-                        self.metrics.connections.inc();
-                        let place = Place { open: self.metrics.connections.clone(), _permit: permit };
-                        return Accepted { stream, peer, place };
-                    }
-                    self.metrics.connections_refused.inc();
-                    tracing::debug!(%peer, "too many gRPC connections");
-                }
-                Err(error) if is_of_the_client(&error) => {}
-                Err(error) => {
-                    tracing::warn!(%error, "accepting a gRPC connection");
-                    sleep(pause).await;
-                    pause = ACCEPT_PAUSE.1.min(pause * 2);
-                }
+            let (stream, peer) = listener::accept(&self.listener).await;
+            if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
+                self.metrics.connections.inc();
+                let place = Place { open: self.metrics.connections.clone(), _permit: permit };
+                return Accepted { stream, peer, place };
             }
+            self.metrics.connections_refused.inc();
+            tracing::debug!(%peer, "too many gRPC connections");
         }
     }
-}
-
-/// Whether the client closed a connection that was not accepted yet.
-fn is_of_the_client(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
 impl Accepted {
@@ -126,10 +106,6 @@ impl Accepted {
         limit: Duration,
     ) -> Option<Connection> {
         let Self { stream, peer, place } = self;
-        // Without it an answer waits up to 40 ms for an acknowledgement.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%peer, %error, "setting TCP_NODELAY");
-        }
         let secured = match tls {
             None => Ok(Either::Left(stream)),
             Some(latest) => {

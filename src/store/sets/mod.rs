@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 pub(crate) use self::freshness::Freshness;
 use crate::api::PartitionSet;
 use crate::api::names::ObjectKey;
+use crate::backoff::Backoff;
 use crate::calls::within;
 use crate::deserialize_guard::{DeserializeGuard, Unreadable};
 use crate::queue::Trigger;
@@ -192,11 +193,10 @@ impl Sets {
     /// succeeds.
     pub(crate) async fn read_all(&self, scope: &Scope) {
         for (namespace, _) in scope.apis::<PartitionSet>(&self.0.client) {
-            let mut pause = LEADER_RETRY.0;
+            let mut backoff = Backoff::new(LEADER_RETRY.0, LEADER_RETRY.1);
             while let Err(error) = self.list(namespace.as_deref()).await {
                 tracing::warn!(namespace, %error, "listing PartitionSets before this replica reconciles; trying again");
-                sleep(pause).await;
-                pause = LEADER_RETRY.1.min(pause * 2);
+                sleep(backoff.pause()).await;
             }
         }
     }

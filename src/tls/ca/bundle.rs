@@ -25,12 +25,14 @@ use super::managers::{label_of, last_writer};
 use super::secret_events::SecretEvents;
 use super::stored;
 use crate::api_error::{Class, classify};
+use crate::backoff::Backoff;
 use crate::calls::within;
 use crate::events::Severity;
+use crate::throttle::Throttle;
 use crate::tls::Context;
-use crate::tls::limits::{Backoff, TokenBucket};
 use crate::tls::metrics::RepairLabels;
 use crate::tls::trust::{self, Bundles, Configuration};
+use crate::tls::{RETRY, WRITES};
 
 /// Longest that one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -73,13 +75,18 @@ struct Memory<K> {
     seen: Option<K>,
     /// The bundle that the configuration had when it was last in sync.
     last_in_sync: Option<String>,
-    writes: TokenBucket,
+    writes: Throttle,
     backoff: Backoff,
 }
 
 impl<K> Memory<K> {
     fn new(now: Instant) -> Self {
-        Self { seen: None, last_in_sync: None, writes: TokenBucket::new(now), backoff: Backoff::default() }
+        Self {
+            seen: None,
+            last_in_sync: None,
+            writes: Throttle::new(WRITES.0, WRITES.1, now.into()),
+            backoff: Backoff::new(RETRY.0, RETRY.1),
+        }
     }
 }
 
@@ -140,7 +147,7 @@ impl<K: Configuration> Keeper<K> {
         if self.known.live.load().are(&desired) {
             return None;
         }
-        if let Err(wait) = memory.writes.try_take(Instant::now()) {
+        if let Err(wait) = memory.writes.try_record(Instant::now().into()) {
             return Some(wait);
         }
         if self.is_outdated(&authority).await {
@@ -169,7 +176,7 @@ impl<K: Configuration> Keeper<K> {
             }
             Err(error) => {
                 tracing::warn!(%error, name, configuration = K::ROLE, "setting the CA bundle; trying again");
-                Some(memory.backoff.lengthen())
+                Some(memory.backoff.pause())
             }
         }
     }

@@ -27,11 +27,13 @@ use super::rotation::{self, Action, Change, Observed, Request};
 use super::secret_events::SecretEvents;
 use super::stored;
 use crate::api_error::{Class, classify};
+use crate::backoff::Backoff;
 use crate::calls::within;
 use crate::replicas::Presence;
+use crate::throttle::Throttle;
 use crate::tls::Context;
-use crate::tls::limits::{Backoff, TokenBucket};
 use crate::tls::trust::{self, Bundles};
+use crate::tls::{RETRY, WRITES};
 
 /// Writes that lose against another replica, one after the other, before the next pause.
 const ATTEMPTS: usize = 5;
@@ -85,12 +87,17 @@ struct Memory {
     /// API servers trust something already, or other replicas live that may hold it, and the watches had not shown it yet.
     is_trusted: bool,
     backoff: Backoff,
-    writes: TokenBucket,
+    writes: Throttle,
 }
 
 impl Memory {
     fn new(now: Instant) -> Self {
-        Self { seen: Seen::default(), is_trusted: false, backoff: Backoff::default(), writes: TokenBucket::new(now) }
+        Self {
+            seen: Seen::default(),
+            is_trusted: false,
+            backoff: Backoff::new(RETRY.0, RETRY.1),
+            writes: Throttle::new(WRITES.0, WRITES.1, now.into()),
+        }
     }
 }
 
@@ -129,7 +136,7 @@ impl Keeper {
                 Err(error) => {
                     self.context.metrics.add_changes("failed", 1);
                     tracing::warn!(%error, secret = name, "keeping the webhooks' CA; trying again");
-                    (None, Some(memory.backoff.lengthen()))
+                    (None, Some(memory.backoff.pause()))
                 }
             };
             let held = self.authority.borrow().clone();
@@ -193,7 +200,7 @@ impl Keeper {
                 memory.is_trusted = true;
                 continue;
             }
-            if let Err(wait) = memory.writes.try_take(Instant::now()) {
+            if let Err(wait) = memory.writes.try_record(Instant::now().into()) {
                 return Ok(Some(wait));
             }
             let authority = rotation::apply(change, &observed, names, periods, now)?;

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -10,14 +9,16 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::{FromDer, GeneralName};
 
 use crate::runtime::Runtime;
 use crate::runtime::readiness::Counts;
 use crate::runtime::shutdown::Stage;
+use crate::throttle::Throttle;
 use crate::tls::Context;
-use crate::tls::limits::TokenBucket;
+use crate::tls::WRITES;
 use crate::tls::provided::source::{Roots, Source, keep};
 
 /// What metrics and the log call the authorities of clients.
@@ -57,7 +58,7 @@ struct Clients {
     names: Vec<String>,
     provider: Arc<CryptoProvider>,
     /// A client that has a certificate could fill the log.
-    log_limit: Mutex<TokenBucket>,
+    log_limit: Mutex<Throttle>,
 }
 
 impl fmt::Debug for Clients {
@@ -68,7 +69,7 @@ impl fmt::Debug for Clients {
 
 impl Clients {
     fn new(roots: watch::Receiver<Option<Arc<Roots>>>, names: Vec<String>, provider: Arc<CryptoProvider>) -> Self {
-        Self { roots, names, provider, log_limit: Mutex::new(TokenBucket::new(Instant::now())) }
+        Self { roots, names, provider, log_limit: Mutex::new(Throttle::new(WRITES.0, WRITES.1, Instant::now())) }
     }
 
     fn check_name(&self, certificate: &CertificateDer<'_>) -> Result<(), CertificateError> {
@@ -79,7 +80,7 @@ impl Clients {
         if shown.iter().any(|name| self.names.contains(name)) {
             return Ok(());
         }
-        if self.log_limit.lock().unwrap_or_else(PoisonError::into_inner).try_take(Instant::now()).is_ok() {
+        if self.log_limit.lock().unwrap_or_else(PoisonError::into_inner).try_record(Instant::now()).is_ok() {
             let allowed = &self.names;
             tracing::warn!(
                 ?shown,
