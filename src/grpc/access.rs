@@ -22,6 +22,14 @@ pub(super) enum Verb {
 }
 
 impl Verb {
+    /// Whether `--grpc-read-only` refuses it. Candidates change the election of a partition, and no group.
+    const fn changes_groups(self) -> bool {
+        match self {
+            Self::Create | Self::Delete => true,
+            Self::Get | Self::Enter => false,
+        }
+    }
+
     /// The right that it takes. Creating names no object, as with kubectl. An election changes the primary, which is in
     /// the status of the Partition.
     fn action(self, key: &ObjectKey) -> Action<'_> {
@@ -99,7 +107,7 @@ impl Access {
     /// # Errors
     /// `PERMISSION_DENIED` that names the flag or the right, `UNAVAILABLE` if the API server cannot be asked.
     pub(super) async fn check(&self, caller: &Caller, verb: Verb, key: &ObjectKey) -> Result<(), Status> {
-        if self.read_only && matches!(verb, Verb::Create | Verb::Delete) {
+        if self.read_only && verb.changes_groups() {
             return Err(Status::permission_denied(
                 "the controller runs with --grpc-read-only: groups can only be found",
             ));

@@ -96,6 +96,11 @@ impl<T> Cache<T> {
         self.read().objects.get(key).map(|known| (known.version, Arc::clone(&known.value)))
     }
 
+    /// The version of the object of that key, if it is known to exist.
+    pub(crate) fn version(&self, key: &ObjectKey) -> Option<u64> {
+        self.read().objects.get(key).map(|known| known.version)
+    }
+
     /// The object of that key, if it is known to exist.
     pub(crate) fn get(&self, key: &ObjectKey) -> Option<Arc<T>> {
         self.read().objects.get(key).map(|known| Arc::clone(&known.value))

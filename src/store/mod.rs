@@ -19,7 +19,7 @@ pub use self::caches::Caches;
 pub(crate) use self::kind::Kind;
 pub(crate) use self::kinds::GroupService;
 pub use self::triggers::Triggers;
-pub(crate) use self::watches::start;
+pub(crate) use self::watches::{WATCHED, start};
 
 /// Why the process ends when it finds that the versions of the store count anew.
 pub(crate) const OLDER_STORE: &str =

@@ -21,7 +21,7 @@ use super::kinds::GroupService;
 use super::sinks::{Children, PartitionListener, Partitions, Pods, Sets, Slices};
 use super::triggers::Triggers;
 use super::watch::{self, FirstLists, Sink};
-use crate::api::{Partition, labels};
+use crate::api::{GROUP, Partition, labels};
 use crate::runtime::Runtime;
 use crate::runtime::shutdown::Stage;
 use crate::scope::Scope;
@@ -29,6 +29,19 @@ use crate::scope::Scope;
 /// Managers, in Kubernetes, of the EndpointSlices of Services with a selector, and of those of Endpoints.
 const SLICE_CONTROLLER: &str = "endpointslice-controller.k8s.io";
 const MIRRORING_CONTROLLER: &str = "endpointslicemirroring-controller.k8s.io";
+
+/// Group and resource of each kind that is watched: the rights that the watches need.
+pub(crate) const WATCHED: [(&str, &str); 9] = [
+    (GROUP, "partitionsets"),
+    (GROUP, "partitions"),
+    ("", "configmaps"),
+    ("apps", "statefulsets"),
+    ("", "pods"),
+    ("", "services"),
+    ("policy", "poddisruptionbudgets"),
+    ("discovery.k8s.io", "endpointslices"),
+    ("", "endpoints"),
+];
 
 /// Starts the watches that fill `caches` with everything in `scope`, one task for each; `controller` selects the
 /// children, and `listener` is called for each changed Partition. The returned future ends when all first lists are in.

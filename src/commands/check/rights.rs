@@ -6,24 +6,11 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 
 use super::observation::{Lookup, Rights, TIMEOUT};
-use crate::api::GROUP;
 use crate::calls::within;
+use crate::store::WATCHED;
 use crate::tls::{Mode, Names};
 
 const WEBHOOKS: &str = "admissionregistration.k8s.io";
-
-/// Group and resource of what is watched in the watched namespaces.
-const WATCHED: [(&str, &str); 9] = [
-    (GROUP, "partitionsets"),
-    (GROUP, "partitions"),
-    ("", "configmaps"),
-    ("apps", "statefulsets"),
-    ("", "pods"),
-    ("", "services"),
-    ("policy", "poddisruptionbudgets"),
-    ("discovery.k8s.io", "endpointslices"),
-    ("", "endpoints"),
-];
 
 /// The account whose rights are checked, and where it needs them.
 pub(super) struct Account<'a> {

@@ -3,7 +3,8 @@
 
 use kube::Api;
 
-use crate::api::names::{self, ObjectKey};
+use super::verified::versions;
+use crate::api::names::ObjectKey;
 use crate::api::{DEFAULT_COUNT, Partition};
 use crate::controller::context::Context;
 use crate::controller::writer::bounded;
@@ -11,14 +12,9 @@ use crate::store::Caches;
 
 /// Whether an object is missing that the partition should have.
 pub(super) fn lacks_object(caches: &Caches, key: &ObjectKey, partition: &Partition) -> bool {
-    let named = |name: String| ObjectKey::new(key.namespace.as_str(), name);
     let has_budget = partition.spec.template.size.unwrap_or(DEFAULT_COUNT) > 1;
-    let budget = named(names::disruption_budget(&key.name));
-    caches.config_maps.get(&named(names::config_map(&key.name))).is_none()
-        || caches.stateful_sets.get(key).is_none()
-        || caches.services.get(key).is_none()
-        || caches.services.get(&named(names::headless_service(&key.name))).is_none()
-        || has_budget && caches.disruption_budgets.get(&budget).is_none()
+    let [always @ .., budget] = versions(caches, key);
+    always.contains(&None) || has_budget && budget.is_none()
 }
 
 /// Whether the Partition of that uid is gone or on its way out, as the API server says. If it does not answer, it is not.

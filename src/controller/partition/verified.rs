@@ -18,19 +18,25 @@ impl Versions {
     /// earlier version wrote.
     pub(super) fn of(caches: &Caches, key: &ObjectKey, known: &Cached<Partition>) -> Option<Self> {
         known.facts.spec.template_metadata.as_ref()?;
-        let named = |name: String| ObjectKey::new(key.namespace.as_str(), name);
-        let children = [
-            caches.config_maps.get_versioned(&named(names::config_map(&key.name))).map(|(version, _)| version),
-            caches.stateful_sets.get_versioned(key).map(|(version, _)| version),
-            caches.services.get_versioned(key).map(|(version, _)| version),
-            caches.services.get_versioned(&named(names::headless_service(&key.name))).map(|(version, _)| version),
-            caches
-                .disruption_budgets
-                .get_versioned(&named(names::disruption_budget(&key.name)))
-                .map(|(version, _)| version),
-        ];
-        Some(Self { uid: known.uid.clone(), generation: known.facts.metadata.generation, children })
+        Some(Self {
+            uid: known.uid.clone(),
+            generation: known.facts.metadata.generation,
+            children: versions(caches, key),
+        })
     }
+}
+
+/// The version of each object that a partition can have, as far as it is known to exist; the disruption budget is the last.
+pub(super) fn versions(caches: &Caches, key: &ObjectKey) -> [Option<u64>; 5] {
+    let named = |name: String| ObjectKey::new(key.namespace.as_str(), name);
+    let budget = named(names::disruption_budget(&key.name));
+    [
+        caches.config_maps.version(&named(names::config_map(&key.name))),
+        caches.stateful_sets.version(key),
+        caches.services.version(key),
+        caches.services.version(&named(names::headless_service(&key.name))),
+        caches.disruption_budgets.version(&budget),
+    ]
 }
 
 #[cfg(test)]
