@@ -9,6 +9,7 @@ pub mod app;
 mod backoff;
 mod calls;
 pub mod cli;
+mod client;
 pub mod commands;
 pub mod controller;
 mod deserialize_guard;

@@ -7,7 +7,7 @@ mod aliases;
 mod authorship;
 mod body;
 mod decision;
-pub(crate) mod identity;
+mod identity;
 mod limits;
 mod metrics;
 mod mutate;
@@ -23,27 +23,38 @@ mod validate;
 
 use std::sync::Arc;
 
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
 use tokio::sync::SetOnce;
 
-pub(crate) use router::router;
-
+use crate::api::names::ObjectKey;
 use crate::api::{DEFAULT_COUNT, GROUP, PartitionSet, canary};
+use crate::runtime::Runtime;
+use crate::runtime::shutdown::Stage;
+use crate::store::Caches;
 use metrics::AdmissionMetrics;
 use response::Response;
 use review::{Operation, Request};
+use router::router;
 
 /// The `PartitionSets` of the watch cache.
-pub(crate) trait Sets: Send + Sync {
+trait Sets: Send + Sync {
     fn get(&self, namespace: &str, name: &str) -> Option<Arc<PartitionSet>>;
+}
+
+impl Sets for Caches {
+    fn get(&self, namespace: &str, name: &str) -> Option<Arc<PartitionSet>> {
+        self.sets.get(&ObjectKey::new(namespace, name))
+    }
 }
 
 /// The facts that decisions depend on. Clones share them.
 #[derive(Clone)]
-pub(crate) struct Admission {
-    pub(crate) sets: Arc<dyn Sets>,
+struct Admission {
+    sets: Arc<dyn Sets>,
     /// User name of the controller's own account at the API server; empty until the API server has answered.
-    pub(crate) own_username: Arc<SetOnce<String>>,
-    pub(crate) metrics: Arc<AdmissionMetrics>,
+    own_username: Arc<SetOnce<String>>,
+    metrics: Arc<AdmissionMetrics>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +65,33 @@ enum Webhook {
     Validate,
     /// Warns of pods that a namespace with "restricted" pod security refuses, and never refuses anything itself.
     Restricted,
+}
+
+/// Starts the webhook server. Decisions are made from `caches` and the own user name, which a task of its own learns.
+/// Returns that name.
+pub(crate) fn start(
+    runtime: &Runtime,
+    (listener, tls): (TcpListener, Arc<ServerConfig>),
+    caches: &Arc<Caches>,
+    limits: server::Limits,
+) -> Arc<SetOnce<String>> {
+    let Runtime { client, registry, readiness, .. } = runtime;
+    let own_username = Arc::new(SetOnce::new());
+    let learned = identity::learn(client.clone(), Arc::clone(&own_username), readiness.gate("own account"));
+    runtime.tasks(Stage::Serve).spawn_finite("own account", learned);
+    let (alive, metrics) = (readiness.alive("webhook server"), registry.register());
+    let admission = Admission {
+        sets: Arc::clone(caches) as Arc<dyn Sets>,
+        own_username: Arc::clone(&own_username),
+        metrics: Arc::clone(&metrics),
+    };
+    let tasks = runtime.tasks(Stage::Drain);
+    let served = server::serve(listener, tls, router(&admission), metrics, limits, tasks.stopping().clone());
+    tasks.spawn("webhook server", async move {
+        served.await;
+        drop(alive);
+    });
+    own_username
 }
 
 impl Webhook {

@@ -16,11 +16,13 @@ use tokio::sync::SetOnce;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::ReplicaId;
 use super::liveness::{CALL, Liveness, RENEWAL, RETRY, annotation};
+use super::{NoRandomness, ReplicaId};
 use crate::api_error::{Class, classify};
 use crate::calls::within;
 use crate::replicas::metrics::ReplicasMetrics;
+use crate::runtime::Runtime;
+use crate::runtime::shutdown::Stage;
 use crate::runtime::tasks::Supervisor;
 use crate::store::OLDER_STORE;
 
@@ -39,6 +41,25 @@ pub struct Presence {
 }
 
 impl Presence {
+    /// Starts to announce this replica, in the pod `pod`, on the Lease `<controller>-replicas` in `namespace`.
+    ///
+    /// # Errors
+    /// If there is no random identity for it.
+    pub(crate) fn start(
+        runtime: &Runtime,
+        namespace: &str,
+        controller: &str,
+        pod: &str,
+    ) -> Result<Arc<Self>, NoRandomness> {
+        let replica = (pod, ReplicaId::random()?);
+        let (client, supervisor) = (runtime.client.clone(), runtime.supervisor().clone());
+        let metrics = runtime.registry.register();
+        let presence = Arc::new(Self::new(client, namespace, controller, replica, supervisor, metrics));
+        let tasks = runtime.tasks(Stage::Serve);
+        tasks.spawn("presence", Arc::clone(&presence).run(tasks.stopping().clone()));
+        Ok(presence)
+    }
+
     /// The replica `id`, in pod `pod`, of the controller called `controller` in `namespace`. The Lease is
     /// `<controller>-replicas`.
     pub(crate) fn new(

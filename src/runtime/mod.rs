@@ -4,6 +4,7 @@ pub(crate) mod metrics;
 pub(crate) mod readiness;
 pub mod repeats;
 pub(crate) mod shutdown;
+pub(crate) mod signals;
 pub(crate) mod tasks;
 
 use kube::Client;
