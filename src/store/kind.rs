@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::cache::Cache;
 use super::cached::{Cached, Ignored, Owner};
 use super::caches::Caches;
-use super::fields::{FieldSet, Rules};
+use super::fields::{Comparison, FieldSet};
 use crate::api::labels::{self, annotations};
 
 /// A kind of object that the controllers make. Its implementation is all that is declared of it; [`Caches`] has a field
@@ -34,7 +34,7 @@ pub(crate) trait Kind:
     /// Name of the task that watches it. From the second word on, also of its readiness gate.
     const WATCH: &'static str;
     /// How its fields are compared and written.
-    const RULES: Rules = Rules { exact: &[], closed: &[], whole: &[] };
+    const COMPARISON: Comparison = Comparison { no_extra_fields: &[], no_extra_elements: &[], replaced_whole: &[] };
 
     /// The labels by which its objects are selected, given the name of the controller: those of a partition's objects by
     /// default. A policy of the cluster may rewrite the labels under app.kubernetes.io, so none of these is among them.
@@ -63,7 +63,8 @@ pub(crate) trait Kind:
     /// Reduces the object to what the cache keeps of it.
     fn cached(self) -> Cached<Self::Facts> {
         // The types have only string keys: there is no way not to be JSON.
-        let fields = serde_json::to_value(&self).map(|object| FieldSet::of(&object, &Self::RULES)).unwrap_or_default();
+        let fields =
+            serde_json::to_value(&self).map(|object| FieldSet::of(&object, &Self::COMPARISON)).unwrap_or_default();
         Cached {
             uid: self.uid().unwrap_or_default(),
             owner: Owner::of(self.meta()),
