@@ -32,10 +32,10 @@ use crate::store::sets::Sets;
 use crate::store::{self, Caches, Triggers};
 use crate::tls::{self, Tls, TlsMetrics};
 
-/// Longest silence on a connection to the API server that is waited for: that of two bookmarks of a watch, which come
-/// every minute. A connection that has gone dead without a word is noticed by nothing else.
+/// Read timeout of connections to the API server. A watch receives a bookmark every minute, so a connection without data
+/// for longer than two of them is dead. Nothing else detects a connection that was not closed.
 const READ_TIMEOUT: Duration = Duration::from_secs(150);
-/// Wait before the API server is asked again who this controller is.
+/// Wait before the next attempt to read the controller's own user name from the API server.
 const IDENTITY_RETRY: Duration = Duration::from_secs(1);
 
 /// Longest that stopping may take after the drain: what is under way has 20 s, see the servers' limits. A task that has
@@ -68,7 +68,7 @@ pub enum Error {
     /// The descriptors of the Atomix API cannot be read.
     #[error("reading the descriptors of the Atomix API")]
     Reflection(#[from] tonic_reflection::server::Error),
-    /// This replica cannot be told from others.
+    /// This replica cannot choose an identity of its own.
     #[error("choosing an identity")]
     Identity(#[from] NoRandomness),
     /// Signals cannot be waited for.
@@ -78,7 +78,7 @@ pub enum Error {
     #[error(transparent)]
     Tls(#[from] tls::Error),
     /// A second signal came before everything had stopped.
-    #[error("told to stop twice: ended before everything had stopped")]
+    #[error("a second signal ended the process before everything had stopped")]
     ForcedShutdown,
     /// Something did not stop.
     #[error("not everything has stopped in time")]
@@ -88,8 +88,7 @@ pub enum Error {
     Task(#[from] Failure),
 }
 
-/// Runs everything until the process is told to stop by SIGTERM or SIGINT, or a task fails; a second signal ends it at
-/// once.
+/// Runs everything until the process receives SIGTERM or SIGINT, or a task fails; a second signal ends it at once.
 ///
 /// # Errors
 /// [`Error`] if it cannot start, or a task has failed. What fails otherwise is tried again and reported, not returned.
@@ -235,23 +234,23 @@ fn serve_health(
     }
 }
 
-/// The client that everything uses. It does not try again by itself, unseen: what a refusal means is for the caller to
-/// decide, and every caller has a back-off of its own. The API server's audit log shows which replica asked.
+/// The client of all components. It has no retries of its own: every caller decides what a refusal means, and has its
+/// own back-off. The user agent names the replica in the API server's audit log.
 async fn connect(options: &Run) -> Result<Client, Error> {
     let mut config = Config::infer().await.map_err(kube::Error::InferConfig)?;
     if let Some(variable) = proxy::bypass(&mut config)? {
         tracing::warn!(variable, "a proxy is named and not used: the API server is connected to directly");
     }
     config.default_retry = false;
-    // Longer than any watch is silent. Without it, a list of an API server that takes requests and answers none would
-    // be waited for without an end.
+    // Longer than the pauses of any watch. Without it, a list would never end if the API server accepts requests and
+    // does not answer.
     config.read_timeout = Some(READ_TIMEOUT);
     let agent = format!("atomix-controller/{} ({})", env!("CARGO_PKG_VERSION"), options.replica());
     config.headers.extend(HeaderValue::try_from(agent).ok().map(|agent| (USER_AGENT, agent)));
     Ok(Client::try_from(config)?)
 }
 
-/// What tells the other replicas of this one.
+/// Publishes to the other replicas that this one lives.
 fn presence(options: &Run, runtime: &Runtime) -> Result<Presence, Error> {
     let (namespace, name) = (&options.controller_namespace, &options.controller_name);
     let replica = (options.replica(), ReplicaId::random()?);
@@ -420,7 +419,7 @@ fn on_signals(supervisor: &Supervisor, abandon: CancellationToken) -> Result<(),
             }
         }
     };
-    // Nobody waits for it: a second signal may come until the very end.
+    // Shutdown does not wait for this task: a second signal may come until the very end.
     drop(supervisor.spawn("signals", stop, signals));
     Ok(())
 }

@@ -14,8 +14,14 @@ use super::caches::Caches;
 use super::fields::{Comparison, FieldSet};
 use crate::api::labels::{self, annotations};
 
-/// A kind of object that the controllers make. Its implementation is all that is declared of it; [`Caches`] has a field
-/// for it, and [`super::watches`] starts its watch.
+/// A kind of object that the controllers make. A new child of a partition is
+///
+/// - its name in `api/names.rs`, and a file in `controller/partition/build` that makes it, with a field of `Children`;
+/// - an implementation of this trait in `store/kinds.rs`, a field of [`Caches`], and its watch in [`super::watches`];
+/// - its turn in `controller/partition/apply.rs`, which takes `Children` apart;
+/// - its version in `controller/partition/verified.rs`, and its absence in `controller/partition/deletion.rs`;
+/// - its right in `commands/check/rights.rs` and in the `ClusterRole` of `deploy/atomix-controller.yaml`;
+/// - its tests: `rbac.rs`, `children.rs` and `expected` in `webhook-tests/tests/controllers`.
 pub(crate) trait Kind:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
     + Clone

@@ -200,7 +200,7 @@ impl Kind for PodDisruptionBudget {
 }
 
 impl Kind for EndpointSlice {
-    /// Address of each partition by name: what a deleted Service of a partition is asked to come back with.
+    /// Address of each partition by name: a recreated Service of a partition requests it.
     type Facts = Published;
 
     const KIND: &'static str = "EndpointSlice";

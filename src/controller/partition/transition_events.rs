@@ -17,7 +17,7 @@ pub(super) fn publish(context: &Context, partition: &Partition, results: &[Child
     let was_right = was_right(partition);
     for ChildResult { kind, name, done } in results {
         let (reason, verb) = match done {
-            Done::Nothing | Done::Noted => continue,
+            Done::Nothing | Done::BookkeepingUpdated | Done::Removed => continue,
             Done::Adopted => ("Adopted", "had no owner and belongs to this Partition now"),
             Done::Created | Done::Replaced if !was_right => continue,
             Done::Created => ("Recreated", "was missing and has been created again"),

@@ -164,7 +164,7 @@ fn only_partitions_that_differ_are_written() {
     assert_eq!(planned(&after, &existing).partitions.len(), 3);
 }
 
-/// As if another controller ran these partitions, for a spec that nobody asked for.
+/// As if another controller ran these partitions, for a spec that no set has.
 fn handed_over(existing: &mut Existing, indices: &[i64]) {
     for index in indices {
         let member = existing.partitions.get_mut(index).unwrap();

@@ -54,8 +54,8 @@ pub(crate) struct Groups {
     sets: Sets,
     scope: Scope,
     cluster_domain: String,
-    /// What a set says, as long as the cache of sets has that very object. Reading the configuration of a set takes more
-    /// time than the rest of an answer.
+    /// The group of each set, valid while the cache of sets has that very object. Reading the configuration of a set
+    /// takes more time than the rest of an answer.
     read: moka::sync::Cache<ObjectKey, (Weak<PartitionSet>, Arc<Group>)>,
     writes: Limit,
 }
@@ -195,7 +195,7 @@ impl Groups {
         })
     }
 
-    /// What a set says that is found under `key`.
+    /// The group of the set `set`, whose key is `key`.
     ///
     /// # Errors
     /// As [`Group::of`].

@@ -35,7 +35,7 @@ pub(crate) struct Comparison {
 const NEVER_COMPARED: [&str; 3] = ["apiVersion", "kind", "status"];
 /// What is compared of an object's metadata.
 const METADATA: [&str; 3] = ["labels", "annotations", "ownerReferences"];
-/// A map without content that says something all the same.
+/// A map that counts as set although it is empty.
 const EMPTY_DIR: &str = "emptyDir";
 
 /// The fields of a stored object, as sorted hashes.
@@ -86,7 +86,7 @@ pub(crate) fn metadata_field(map: &str, key: &str, value: &str) -> u32 {
     shortened(hash_of(&(path, text(value))))
 }
 
-/// A hash of what a value says.
+/// A hash of the content of a value.
 pub(crate) fn content_hash(value: &Value) -> u64 {
     content(value, "")
 }
