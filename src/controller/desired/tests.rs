@@ -159,7 +159,7 @@ fn a_stateful_set_of_the_first_controller_keeps_its_template_until_another_is_wa
 }
 
 #[test]
-fn a_template_that_somebody_asks_to_be_left_alone_is_not() {
+fn a_template_that_an_annotation_requests_to_be_left_alone_is_not() {
     let mut stored = wanted("a", "stranger");
     stored["metadata"]["annotations"]["k8s.atomix.io/ignored-fields"] = json!("spec.template");
     let object = replaced(&stored, &wanted("a", "i"), &[]);

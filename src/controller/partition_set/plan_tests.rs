@@ -199,7 +199,7 @@ fn a_partition_that_names_another_controller_is_neither_written_nor_deleted() {
 }
 
 #[test]
-fn a_partition_that_names_no_controller_is_ours_and_is_told_so() {
+fn a_partition_that_names_no_controller_is_ours_and_gets_our_name() {
     let set = set(1, json!({}));
     let mut existing = existing(&set, 1, 1);
     handed_over(&mut existing, &[1]);

@@ -24,7 +24,8 @@ pub(super) struct BuildContext<'a> {
 
 /// The labels of the set's template. The Partition's own metadata may have labels of other programs; but one that an
 /// earlier version or the project's first controller wrote has them there only, and without them its pods would be
-/// replaced as soon as the Partition is brought up to date. The template of `set` decides which of these labels are taken.
+/// replaced as soon as the Partition is brought up to date. The template of `set` decides which of these labels are
+/// taken.
 pub(super) fn copied_labels(partition: &Partition, set: Option<&PartitionSet>) -> Labels {
     if let Some(metadata) = &partition.spec.template_metadata {
         return metadata.labels.clone().unwrap_or_default();
