@@ -7,8 +7,8 @@ use kube::{Client, Config};
 
 use crate::proxy::{self, Proxied};
 
-/// Longest silence on a connection to the API server that is waited for: that of two bookmarks of a watch, which come
-/// every minute. A connection that has gone dead without a word is noticed by nothing else.
+/// Read timeout of connections to the API server. A watch receives a bookmark every minute, so a connection without data
+/// for longer than two of them is dead. Nothing else detects a connection that was not closed.
 const READ_TIMEOUT: Duration = Duration::from_secs(150);
 
 /// Why there is no client.
@@ -30,8 +30,8 @@ pub(crate) async fn connect(replica: &str) -> Result<Client, Error> {
         tracing::warn!(variable, "a proxy is named and not used: the API server is connected to directly");
     }
     config.default_retry = false;
-    // Longer than any watch is silent. Without it, a list of an API server that takes requests and answers none would
-    // be waited for without an end.
+    // Longer than the pauses of any watch. Without it, a list would never end if the API server accepts requests and
+    // does not answer.
     config.read_timeout = Some(READ_TIMEOUT);
     let agent = format!("atomix-controller/{} ({})", env!("CARGO_PKG_VERSION"), replica);
     config.headers.extend(HeaderValue::try_from(agent).ok().map(|agent| (USER_AGENT, agent)));

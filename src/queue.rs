@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_asked_for_while_nobody_reconciles_is_dropped() {
+    async fn a_trigger_while_no_replica_reconciles_is_dropped() {
         let trigger = Trigger::default();
         trigger.now(key("before"));
         drop(trigger.open());

@@ -9,7 +9,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::SizeHint;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -22,8 +21,8 @@ pub(super) const SMALL_BODY: usize = 16 * 1024;
 /// Most memory that a review may take, as [`memory_to_read`] estimates it. The largest that an API server sends, twice an
 /// object of 3 MiB, takes half.
 const MAX_MEMORY: usize = 24 * 1024 * 1024;
-/// Large bodies in memory at a time.
-const LARGE_BODIES: usize = 4;
+/// Bytes of large bodies in memory at a time: four of the longest.
+const LARGE_BODIES: usize = 4 * MAX_BODY;
 /// Decisions about large reviews at a time.
 const LARGE_DECISIONS: usize = 2;
 /// Wait for the permit to read a large body. Less than a webhook's timeout: an API server that gets the rejection in time
@@ -51,19 +50,16 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Room for so many bytes of large bodies, and for so many decisions about large reviews.
     pub(super) fn new(bodies: usize, decisions: usize) -> Self {
         Self { bodies: Arc::new(Semaphore::new(bodies)), decisions: Arc::new(Semaphore::new(decisions)) }
     }
 
-    /// The permit to have a body of this size in memory; `None` if it is small and needs none.
-    pub(super) async fn body(&self, size: SizeHint) -> Result<Option<OwnedSemaphorePermit>, Rejection> {
-        match size.upper() {
-            Some(length) if length <= SMALL_BODY as u64 => return Ok(None),
-            _ if size.lower() > MAX_BODY as u64 => return Err(Rejection::TooLarge),
-            _ => {}
-        }
-        match timeout(PERMIT_WAIT, Arc::clone(&self.bodies).acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(Some(permit)),
+    /// The permit to have a large body of this length in memory.
+    pub(super) async fn body(&self, length: usize) -> Result<OwnedSemaphorePermit, Rejection> {
+        let bytes = u32::try_from(length).map_err(|_| Rejection::TooLarge)?;
+        match timeout(PERMIT_WAIT, Arc::clone(&self.bodies).acquire_many_owned(bytes)).await {
+            Ok(Ok(permit)) => Ok(permit),
             _ => Err(Rejection::Overload),
         }
     }

@@ -42,22 +42,20 @@ fn structure_takes_far_more_memory_than_its_length() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_needs_a_permit_if_it_is_large_or_does_not_say_its_length() {
-    let limits = Limits::new(1, 1);
-    assert!(limits.body(SizeHint::with_exact(SMALL_BODY as u64)).await.unwrap().is_none());
-    let permit = limits.body(SizeHint::default()).await.unwrap();
-    assert!(permit.is_some());
-    let large = || SizeHint::with_exact(SMALL_BODY as u64 + 1);
-    assert!(matches!(limits.body(large()).await, Err(Rejection::Overload)));
-    assert!(limits.body(SizeHint::with_exact(SMALL_BODY as u64)).await.unwrap().is_none());
+async fn large_bodies_share_so_many_bytes() {
+    let limits = Limits::new(MAX_BODY, 1);
+    let permit = limits.body(MAX_BODY - SMALL_BODY).await.unwrap();
+    let small = limits.body(SMALL_BODY).await.unwrap();
+    assert!(matches!(limits.body(1).await, Err(Rejection::Overload)));
+    drop(small);
+    assert!(limits.body(SMALL_BODY).await.is_ok());
     drop(permit);
-    assert!(limits.body(large()).await.unwrap().is_some());
-    assert!(matches!(limits.body(SizeHint::with_exact(MAX_BODY as u64 + 1)).await, Err(Rejection::TooLarge)));
+    assert!(limits.body(MAX_BODY).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_permit_for_a_decision_is_waited_for_until_the_deadline() {
-    let limits = Limits::new(1, 1);
+    let limits = Limits::new(MAX_BODY, 1);
     let at = |seconds| Instant::now() + Duration::from_secs(seconds);
     let permit = limits.decision(at(1)).await.unwrap();
     assert!(limits.decision(at(1)).await.is_none());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
-use axum::body::{Bytes, HttpBody};
+use axum::body::Bytes;
 use axum::extract::{Request as HttpRequest, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response as HttpResponse};
@@ -12,13 +12,14 @@ use axum::routing::post;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant as Deadline, timeout_at};
 
+use super::body::{self, Whole};
 use super::decision::{Decision, decide};
 use super::limits::{self, Limits};
 use super::metrics::{Counted, WebhookLabel};
 use super::rejection::Rejection;
 use super::response::Response;
 use super::review::{self, Request};
-use super::{Admission, Webhook, body, record};
+use super::{Admission, Webhook, record};
 use crate::runtime::metrics::ReasonLabel;
 
 /// The routes `POST /mutate`, `POST /validate` and `POST /restricted`.
@@ -60,19 +61,11 @@ impl Endpoint {
             return Err(Rejection::ContentType);
         }
         let deadline = limits::deadline(request.uri().query(), Deadline::now());
-        let body = request.into_body();
-        let permit = match self.limits.body(body.size_hint()).await {
-            Err(Rejection::Overload) => {
-                body::discard(body).await;
-                return Err(Rejection::Overload);
-            }
-            permit => permit?,
-        };
-        let body = body::read(body).await?;
+        let Whole { bytes, permit } = body::read(request.into_body(), &self.limits, deadline).await?;
         let start = Instant::now();
         let decision = match permit {
-            None => decide(&self.admission, self.webhook, &body),
-            Some(permit) => self.decide_large(body.into(), permit, deadline).await,
+            None => decide(&self.admission, self.webhook, &bytes),
+            Some(permit) => self.decide_large(bytes.into(), permit, deadline).await,
         };
         let label = WebhookLabel { webhook: self.webhook.as_str() };
         self.admission.metrics.duration.get_or_create(&label).observe(start.elapsed().as_secs_f64());

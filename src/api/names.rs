@@ -7,7 +7,7 @@ pub const API_PORT: u16 = 5678;
 /// Port that the nodes of a partition speak their protocol on.
 pub const PROTOCOL_PORT: u16 = 5679;
 /// Port of the controller's own gRPC service in the nodes' configuration.
-pub const CONTROL_PORT: u16 = 5679;
+pub const CONTROLLER_GRPC_PORT: u16 = 5679;
 /// Name of the container of a node in its pod.
 pub const CONTAINER: &str = "atomix";
 /// Longest name of a partition: a StatefulSet's pods carry it in a label together with a revision hash of 11

@@ -1,5 +1,8 @@
-//! The replication protocols and all facts in which they differ. A new protocol is a variant with its facts here, its
-//! options in `proto/`, and its tests.
+//! The replication protocols and all facts in which they differ. A new protocol is
+//!
+//! - a variant with its facts here, also in [`Protocol::ALL`];
+//! - a file in `proto/atomix/protocols` with the message of its options, listed in `build.rs` and in `grpc/proto.rs`;
+//! - its options and message in `docs/partition-sets.md` and `docs/compatibility.md`, and its tests.
 
 use std::sync::LazyLock;
 

@@ -190,7 +190,7 @@ fn an_answer_without_words_has_those_of_its_reason() {
 }
 
 #[test]
-fn what_tells_of_the_api_server_s_workings_alone_is_not_repeated() {
+fn a_message_about_the_internals_of_the_api_server_is_not_repeated() {
     let unchecked = "<nil>: Invalid value: null: some validation rules were not checked because the object was invalid; \
                      correct the existing errors to complete validation";
     for (answer, shown) in [

@@ -50,7 +50,7 @@ pub enum Error {
     /// The descriptors of the Atomix API cannot be read.
     #[error("reading the descriptors of the Atomix API")]
     Reflection(#[from] tonic_reflection::server::Error),
-    /// This replica cannot be told from others.
+    /// This replica cannot choose an identity of its own.
     #[error("choosing an identity")]
     Identity(#[from] NoRandomness),
     /// Signals cannot be waited for.
@@ -60,7 +60,7 @@ pub enum Error {
     #[error(transparent)]
     Tls(#[from] tls::Error),
     /// A second signal came before everything had stopped.
-    #[error("told to stop twice: ended before everything had stopped")]
+    #[error("a second signal ended the process before everything had stopped")]
     ForcedShutdown,
     /// Something did not stop.
     #[error("not everything has stopped in time")]
@@ -70,8 +70,7 @@ pub enum Error {
     Task(#[from] Failure),
 }
 
-/// Runs everything until the process is told to stop by SIGTERM or SIGINT, or a task fails; a second signal ends it at
-/// once.
+/// Runs everything until the process receives SIGTERM or SIGINT, or a task fails; a second signal ends it at once.
 ///
 /// # Errors
 /// [`Error`] if it cannot start, or a task has failed. What fails otherwise is tried again and reported, not returned.

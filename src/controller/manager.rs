@@ -65,9 +65,9 @@ impl Manager {
         }
     }
 
-    /// Reconciles everything that is known, and then what changes, until the term ends. Nothing of an earlier term is
-    /// used but the caches, after one list of the PartitionSets: the watch may be late, or interrupted, and by what a set
-    /// said a moment ago, partitions would be set back, or removed.
+    /// Reconciles every cached object, and then each that changes, until the term ends. The caches are all that is kept
+    /// of an earlier term. The PartitionSets are listed first: their watch may be late or interrupted, and an outdated
+    /// set would revert partitions, or remove them.
     pub async fn lead(self, term: Term) {
         if term.ending.run_until_cancelled(self.reader.read_all(&self.options.scope)).await.is_none() {
             return;

@@ -26,23 +26,30 @@ pub(super) struct Repairs(Mutex<HashMap<(&'static str, ObjectKey), Recent>>);
 #[derive(Clone, Copy, Debug)]
 struct Recent {
     /// Hash of what was wanted of the object.
-    wish: u64,
+    desired_hash: u64,
     /// When none of them counts any more: each does for an interval, one after the other.
     until: Instant,
 }
 
 impl Repairs {
-    /// Whether an object may be put right once more, or how long to wait. `wish` is a hash of what is wanted of it.
-    pub(super) fn allow(&self, kind: &'static str, key: &ObjectKey, wish: u64, now: Instant) -> Result<(), Duration> {
+    /// Whether an object may be put right once more, or how long to wait. `desired_hash` is a hash of what is wanted of
+    /// it.
+    pub(super) fn allow(
+        &self,
+        kind: &'static str,
+        key: &ObjectKey,
+        desired_hash: u64,
+        now: Instant,
+    ) -> Result<(), Duration> {
         let repairs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let recent = repairs.get(&(kind, key.clone())).filter(|recent| recent.wish == wish);
+        let recent = repairs.get(&(kind, key.clone())).filter(|recent| recent.desired_hash == desired_hash);
         let full = INTERVAL * (BURST - 1);
         let wait = recent.map(|recent| recent.until.saturating_duration_since(now).saturating_sub(full));
         wait.filter(|wait| !wait.is_zero()).map_or(Ok(()), Err)
     }
 
     /// Counts that an object was put right, or brought to what is wanted of it by now.
-    pub(super) fn record(&self, kind: &'static str, key: &ObjectKey, wish: u64, now: Instant) {
+    pub(super) fn record(&self, kind: &'static str, key: &ObjectKey, desired_hash: u64, now: Instant) {
         let mut repairs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if repairs.len() >= MOST {
             repairs.retain(|_, recent| recent.until > now);
@@ -50,9 +57,9 @@ impl Repairs {
         if repairs.len() >= MOST {
             repairs.clear();
         }
-        let recent = repairs.entry((kind, key.clone())).or_insert(Recent { wish, until: now });
-        let until = if recent.wish == wish { recent.until.max(now) + INTERVAL } else { now };
-        *recent = Recent { wish, until };
+        let recent = repairs.entry((kind, key.clone())).or_insert(Recent { desired_hash, until: now });
+        let until = if recent.desired_hash == desired_hash { recent.until.max(now) + INTERVAL } else { now };
+        *recent = Recent { desired_hash, until };
     }
 }
 
@@ -97,10 +104,12 @@ mod tests {
     #[test]
     fn a_write_of_something_else_that_is_wanted_is_no_repair() {
         let (repairs, key, start) = (Repairs::default(), ObjectKey::new("n", "c"), Instant::now());
-        let written = |wish| {
-            repairs.allow("ConfigMap", &key, wish, start).map(|()| repairs.record("ConfigMap", &key, wish, start))
+        let written = |desired_hash| {
+            repairs
+                .allow("ConfigMap", &key, desired_hash, start)
+                .map(|()| repairs.record("ConfigMap", &key, desired_hash, start))
         };
-        assert!((0..20).all(|wish| written(wish).is_ok()));
+        assert!((0..20).all(|desired_hash| written(desired_hash).is_ok()));
         assert!((0..5).all(|_| written(19).is_ok()));
         assert!(written(19).is_err());
         assert!(written(20).is_ok());

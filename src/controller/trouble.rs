@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn all_obstacles_that_need_help_are_told_together() {
+    fn all_obstacles_that_need_help_are_reported_together() {
         let collision = |name: &str| trouble(true, "NameCollision", name);
         let others = [trouble(false, "ApiError", "away"), trouble(true, "Refused", "no")];
         let troubles = [collision("a"), collision("b"), collision("a")].into_iter().chain(others);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_with_several_budgets_is_told_with_their_names() {
+    fn a_pod_with_several_budgets_is_reported_with_their_names() {
         let words = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
         let error = kube::Error::Api(Box::new(
             serde_json::from_value(serde_json::json!({"code": 500, "message": words})).unwrap(),

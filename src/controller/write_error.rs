@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_api_server_refuses_is_told_apart_by_what_helps() {
+    fn refusals_of_the_api_server_are_classified_by_what_helps() {
         let ending = json!({"code": 403, "message": "forbidden", "reason": "Forbidden",
             "details": {"causes": [{"reason": "NamespaceTerminating", "message": "m", "field": "metadata.namespace"}]}});
         assert!(matches!(of(ending).cause, Cause::NamespaceTerminating));

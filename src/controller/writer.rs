@@ -33,9 +33,11 @@ pub(super) enum Done {
     /// It lacked something of what is wanted and has it now.
     Replaced,
     /// It had all that is wanted; annotations that the controller keeps on it were brought up to date.
-    Noted,
+    BookkeepingUpdated,
     /// It had no owner, and has one now.
     Adopted,
+    /// It was no longer wanted and has been deleted.
+    Removed,
 }
 
 /// What was done for a child.
@@ -116,7 +118,7 @@ impl Writer {
     /// Replaces exactly the version `stored`, or the next one if another program has just changed it, until it has all
     /// that is wanted but what a policy sets in the very write.
     async fn put_right<K: Kind>(&self, goal: &Goal<'_, K>, mut stored: Value) -> Result<Done, Error> {
-        let (key, wish) = (&goal.key, content_hash(&goal.wanted));
+        let (key, desired_hash) = (&goal.key, content_hash(&goal.wanted));
         let mut done = Done::Nothing;
         let mut ignored: Vec<String> = Vec::new();
         for _ in 0..ROUNDS {
@@ -129,7 +131,7 @@ impl Writer {
                 return Ok(done);
             }
             let is_repair = done == Done::Nothing && ownership == Ownership::Ours && !desired::is_bookkeeping(&missing);
-            if is_repair && let Err(again) = self.repairs.allow(K::KIND, key, wish, Instant::now()) {
+            if is_repair && let Err(again) = self.repairs.allow(K::KIND, key, desired_hash, Instant::now()) {
                 let by = last_foreign_manager(&meta).unwrap_or("another program").to_owned();
                 return Err(goal.error(Cause::Contested { by, again }));
             }
@@ -148,11 +150,11 @@ impl Writer {
                         done = match ownership {
                             Ownership::Orphaned => Done::Adopted,
                             Ownership::Ours if is_repair => Done::Replaced,
-                            Ownership::Ours => Done::Noted,
+                            Ownership::Ours => Done::BookkeepingUpdated,
                         };
                     }
                     if is_repair {
-                        self.repairs.record(K::KIND, key, wish, Instant::now());
+                        self.repairs.record(K::KIND, key, desired_hash, Instant::now());
                     }
                     ignored = self.observe(goal, typed(&answer).map_err(|error| goal.failed(&error))?);
                     if !ignored.is_empty() {

@@ -69,8 +69,8 @@ impl ControllerService for Service {
         let caller = self.access.caller(request.metadata()).await?;
         let PartitionElectionRequest { partition_id, member } = request.into_inner();
         let (group, partition) = ids::partition(partition_id)?;
-        let stands_in = ObjectKey::new(&group.namespace, names::partition(&group.name, partition.into()));
-        self.access.check(&caller, Verb::Enter, &stands_in).await?;
+        let partition_key = ObjectKey::new(&group.namespace, names::partition(&group.name, partition.into()));
+        self.access.check(&caller, Verb::Enter, &partition_key).await?;
         Ok(Response::new(self.elections.enter(group, partition, member).await?))
     }
 }

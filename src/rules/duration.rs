@@ -7,7 +7,7 @@ use super::parse_error::ParseError;
 /// Longest duration in seconds that a `google.protobuf.Duration` can hold.
 pub const MAX_SECONDS: u128 = 315_576_000_000;
 /// Message about a longer duration.
-pub const TOO_LONG: &str = "must be at most 87660000h, the longest duration that nodes can be told";
+pub const TOO_LONG: &str = "must be at most 87660000h, the longest duration in the configuration of a node";
 /// More nanoseconds than any duration has: those of one that is too long.
 const OVER: u128 = MAX_SECONDS * 1_000_000_000 + 1;
 const UNITS: [(&str, u128); 8] = [

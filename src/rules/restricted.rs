@@ -66,7 +66,7 @@ fn unmet(spec: &TemplateSpec) -> Vec<Unmet> {
     let mut must = |field: String, what: &str| unmet.push((field, what.to_owned()));
 
     let as_non_root = (pod.run_as_non_root, container.run_as_non_root);
-    for context in of_either(as_non_root, |as_non_root| *as_non_root) {
+    for context in violating_contexts(as_non_root, |as_non_root| *as_non_root) {
         must(format!("{context}.runAsNonRoot"), "must be true");
     }
     for (context, user) in [(POD, pod.run_as_user), (CONTAINER, container.run_as_user)] {
@@ -75,7 +75,7 @@ fn unmet(spec: &TemplateSpec) -> Vec<Unmet> {
         }
     }
     let seccomp = (pod.seccomp_profile.as_ref(), container.seccomp_profile.as_ref());
-    for context in of_either(seccomp, |profile| PROFILES.contains(&profile.type_.as_str())) {
+    for context in violating_contexts(seccomp, |profile| PROFILES.contains(&profile.type_.as_str())) {
         must(format!("{context}.seccompProfile.type"), "must be \"RuntimeDefault\" or \"Localhost\"");
     }
     if container.allow_privilege_escalation != Some(false) {
@@ -101,15 +101,15 @@ fn unmet(spec: &TemplateSpec) -> Vec<Unmet> {
     unmet
 }
 
-/// Contexts in which something is wrong that either has to say: where it is said and is not good, or where it should be
-/// said when neither says it.
-fn of_either<T>((pod, container): (Option<T>, Option<T>), is_good: impl Fn(&T) -> bool) -> Vec<&'static str> {
+/// Which of the two security contexts violates a requirement that either may fulfil: each that sets a bad value, or the
+/// pod's if neither sets one.
+fn violating_contexts<T>((pod, container): (Option<T>, Option<T>), is_good: impl Fn(&T) -> bool) -> Vec<&'static str> {
     if pod.is_none() && container.is_none() {
         return vec![POD];
     }
-    let said = [(POD, pod), (CONTAINER, container)];
-    let wrong = said.into_iter().filter(|(_, said)| said.as_ref().is_some_and(|said| !is_good(said)));
-    wrong.map(|(context, _)| context).collect()
+    let contexts = [(POD, pod), (CONTAINER, container)];
+    let violating = contexts.into_iter().filter(|(_, value)| value.as_ref().is_some_and(|value| !is_good(value)));
+    violating.map(|(context, _)| context).collect()
 }
 
 fn capabilities(capabilities: Option<&Capabilities>, must: &mut impl FnMut(String, &str)) {

@@ -25,7 +25,7 @@ pub(crate) fn handle(supervisor: &Supervisor, abandon: CancellationToken) -> io:
             }
         }
     };
-    // It is in no stage: a second signal may come until the very end.
+    // Shutdown does not wait for this task: a second signal may come until the very end.
     drop(supervisor.spawn("signals", stop, signals));
     Ok(())
 }

@@ -197,6 +197,12 @@ impl<T> Cache<T> {
         let mut dropped = Vec::new();
         {
             let State { objects, gone, unconfirmed } = &mut *self.write();
+            if let ListAge::BegunAt(highest) = age {
+                // This list would have shown them.
+                unconfirmed.retain(|key, version| {
+                    *version > highest || namespace.is_some_and(|listed| key.namespace != listed)
+                });
+            }
             objects.retain(|key, known| {
                 let is_listed = kept.contains(key);
                 let is_elsewhere = namespace.is_some_and(|listed| key.namespace != listed);

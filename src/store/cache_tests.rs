@@ -102,7 +102,10 @@ fn what_a_list_of_the_watch_drops_and_may_exist_is_unconfirmed_until_it_is_known
     assert_eq!(cache.unconfirmed("ns"), [key("created"), key("deleted")]);
     assert_eq!((cache.last_version(&key("created")), cache.last_version(&key("older"))), (Some(6), None));
     assert!(cache.observe(key("created"), 6, ()), "the watch shows it");
-    cache.forget(&key("deleted"), 7);
+    cache.observe(key("lost"), 8, ());
+    cache.retain(&HashSet::from([key("created")]), None, ListAge::BegunAt(7));
+    assert_eq!(cache.unconfirmed("ns"), [key("lost")], "a list that began after the deletion lacks the object");
+    cache.forget(&key("lost"), 8);
     assert!(cache.unconfirmed("ns").is_empty() && cache.get(&key("created")).is_some());
 }
 

@@ -11,11 +11,17 @@ use serde_json::Value;
 use super::cache::Cache;
 use super::cached::{Cached, Ignored, Owner};
 use super::caches::Caches;
-use super::fields::{FieldSet, Rules};
+use super::fields::{Comparison, FieldSet};
 use crate::api::labels::{self, annotations};
 
-/// A kind of object that the controllers make. Its implementation is all that is declared of it; [`Caches`] has a field
-/// for it, and [`super::watches`] starts its watch.
+/// A kind of object that the controllers make. A new child of a partition is
+///
+/// - its name in `api/names.rs`, and a file in `controller/partition/build` that makes it, with a field of `Children`;
+/// - an implementation of this trait in `store/kinds.rs`, a field of [`Caches`], and its watch in [`super::watches`];
+/// - its turn in `controller/partition/apply.rs`, which takes `Children` apart;
+/// - its version in `controller/partition/verified.rs`, and its absence in `controller/partition/deletion.rs`;
+/// - its right in `commands/check/rights.rs` and in the `ClusterRole` of `deploy/atomix-controller.yaml`;
+/// - its tests: `rbac.rs`, `children.rs` and `expected` in `webhook-tests/tests/controllers`.
 pub(crate) trait Kind:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
     + Clone
@@ -34,7 +40,7 @@ pub(crate) trait Kind:
     /// Name of the task that watches it. From the second word on, also of its readiness gate.
     const WATCH: &'static str;
     /// How its fields are compared and written.
-    const RULES: Rules = Rules { exact: &[], closed: &[], whole: &[] };
+    const COMPARISON: Comparison = Comparison { no_extra_fields: &[], no_extra_elements: &[], replaced_whole: &[] };
 
     /// The labels by which its objects are selected, given the name of the controller: those of a partition's objects by
     /// default. A policy of the cluster may rewrite the labels under app.kubernetes.io, so none of these is among them.
@@ -63,7 +69,8 @@ pub(crate) trait Kind:
     /// Reduces the object to what the cache keeps of it.
     fn cached(self) -> Cached<Self::Facts> {
         // The types have only string keys: there is no way not to be JSON.
-        let fields = serde_json::to_value(&self).map(|object| FieldSet::of(&object, &Self::RULES)).unwrap_or_default();
+        let fields =
+            serde_json::to_value(&self).map(|object| FieldSet::of(&object, &Self::COMPARISON)).unwrap_or_default();
         Cached {
             uid: self.uid().unwrap_or_default(),
             owner: Owner::of(self.meta()),

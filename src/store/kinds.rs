@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::cache::Cache;
 use super::cached::{Cached, Published, Rollout};
 use super::caches::Caches;
-use super::fields::Rules;
+use super::fields::Comparison;
 use super::kind::Kind;
 use crate::api::labels::annotations;
 use crate::api::names::CONTAINER;
@@ -25,7 +25,8 @@ impl Kind for Partition {
 
     const KIND: &'static str = "Partition";
     const WATCH: &'static str = "watch partitions";
-    const RULES: Rules = Rules { exact: &["spec"], closed: &[], whole: &[] };
+    const COMPARISON: Comparison =
+        Comparison { no_extra_fields: &["spec"], no_extra_elements: &[], replaced_whole: &[] };
 
     fn selector(_: &str) -> String {
         String::new()
@@ -88,8 +89,11 @@ impl Kind for StatefulSet {
 
     const KIND: &'static str = "StatefulSet";
     const WATCH: &'static str = "watch statefulsets";
-    const RULES: Rules =
-        Rules { exact: &[], closed: &[], whole: &["spec.updateStrategy", "spec.volumeClaimTemplates"] };
+    const COMPARISON: Comparison = Comparison {
+        no_extra_fields: &[],
+        no_extra_elements: &[],
+        replaced_whole: &["spec.updateStrategy", "spec.volumeClaimTemplates"],
+    };
 
     fn cache(caches: &Caches) -> &Cache<Cached<Rollout>> {
         &caches.stateful_sets
@@ -112,7 +116,8 @@ impl Kind for StatefulSet {
 
 /// A selector has no keys but ours: each more would select fewer pods, or none. A Service has no ports but ours: each
 /// more would double the answers of DNS.
-const SERVICE: Rules = Rules { exact: &["spec.selector"], closed: &["spec.ports"], whole: &[] };
+const SERVICE: Comparison =
+    Comparison { no_extra_fields: &["spec.selector"], no_extra_elements: &["spec.ports"], replaced_whole: &[] };
 
 impl Kind for Service {
     /// Its cluster IPs.
@@ -120,7 +125,7 @@ impl Kind for Service {
 
     const KIND: &'static str = "Service";
     const WATCH: &'static str = "watch services";
-    const RULES: Rules = SERVICE;
+    const COMPARISON: Comparison = SERVICE;
 
     fn cache(caches: &Caches) -> &Cache<Cached<Vec<String>>> {
         &caches.services
@@ -159,7 +164,7 @@ impl Kind for GroupService {
 
     const KIND: &'static str = "Service";
     const WATCH: &'static str = "watch services of groups";
-    const RULES: Rules = SERVICE;
+    const COMPARISON: Comparison = SERVICE;
 
     fn selector(_: &str) -> String {
         labels::GROUP_OF.to_owned()
@@ -181,7 +186,11 @@ impl Kind for PodDisruptionBudget {
 
     const KIND: &'static str = "PodDisruptionBudget";
     const WATCH: &'static str = "watch poddisruptionbudgets";
-    const RULES: Rules = Rules { exact: &["spec.selector", "spec.minAvailable"], closed: &[], whole: &[] };
+    const COMPARISON: Comparison = Comparison {
+        no_extra_fields: &["spec.selector", "spec.minAvailable"],
+        no_extra_elements: &[],
+        replaced_whole: &[],
+    };
 
     fn cache(caches: &Caches) -> &Cache<Cached<()>> {
         &caches.disruption_budgets
@@ -191,12 +200,13 @@ impl Kind for PodDisruptionBudget {
 }
 
 impl Kind for EndpointSlice {
-    /// Address of each partition by name: what a deleted Service of a partition is asked to come back with.
+    /// Address of each partition by name: a recreated Service of a partition requests it.
     type Facts = Published;
 
     const KIND: &'static str = "EndpointSlice";
     const WATCH: &'static str = "watch endpointslices";
-    const RULES: Rules = Rules { exact: &["endpoints", "ports"], closed: &[], whole: &[] };
+    const COMPARISON: Comparison =
+        Comparison { no_extra_fields: &["endpoints", "ports"], no_extra_elements: &[], replaced_whole: &[] };
 
     fn selector(controller: &str) -> String {
         format!("{}={}", labels::SLICE_MANAGED_BY, labels::slice_manager(controller))
@@ -220,7 +230,8 @@ impl Kind for Endpoints {
 
     const KIND: &'static str = "Endpoints";
     const WATCH: &'static str = "watch endpoints";
-    const RULES: Rules = Rules { exact: &["subsets"], closed: &[], whole: &[] };
+    const COMPARISON: Comparison =
+        Comparison { no_extra_fields: &["subsets"], no_extra_elements: &[], replaced_whole: &[] };
 
     fn selector(_: &str) -> String {
         format!("{}=true", labels::SKIP_MIRROR)

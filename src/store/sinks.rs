@@ -27,7 +27,7 @@ pub(super) struct Sets {
 impl Sink<PartitionSet> for Sets {
     type Kept = PartitionSet;
 
-    const TIGHT: bool = true;
+    const SERVES_CLIENTS: bool = true;
 
     fn keep(&self, set: PartitionSet) -> PartitionSet {
         slim(set)
@@ -58,7 +58,7 @@ pub(super) struct Partitions {
 impl Sink<Partition> for Partitions {
     type Kept = Cached<Partition>;
 
-    const TIGHT: bool = true;
+    const SERVES_CLIENTS: bool = true;
 
     fn keep(&self, partition: Partition) -> Cached<Partition> {
         partition.cached()

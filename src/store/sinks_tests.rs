@@ -85,7 +85,7 @@ fn known(version: &str, size: i64, status: &Value) -> Cached<Partition> {
 }
 
 #[test]
-fn a_change_of_the_election_alone_is_told_from_every_other() {
+fn a_change_of_the_election_alone_is_distinguished_from_every_other() {
     let election = |term: i64| json!({"term": term, "primary": "", "candidates": [], "streams": {}});
     let before = known("1", 1, &json!({"replicas": 1, "election": election(1)}));
     let elected = known("2", 1, &json!({"replicas": 1, "election": election(2)}));

@@ -26,21 +26,22 @@ use crate::store::cache::{Cache, ListAge};
 
 /// Objects of one page of the first list: bounds the memory that a start takes.
 const PAGE_SIZE: u32 = 100;
-/// The longest wait before a watch that failed is begun anew, a usual and a tight one: until then, nothing is put right
-/// that happens to these objects. Other controllers wait for up to a minute, and have many more watches.
+/// Longest wait before a failed watch is restarted: the usual one, and that of a watch whose cache serves clients. Until
+/// then, changes of these objects go unnoticed. Other controllers wait for up to a minute, and have many more watches.
 const RETRY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(1));
-/// Server-side watch timeout for tight watches, in seconds; kube reconnects 5 s after it if the connection is dead.
-const TIGHT_TIMEOUT: u32 = 30;
+/// Server-side timeout, in seconds, of a watch whose cache serves clients; kube reconnects 5 s after it if the connection
+/// is dead.
+const SERVING_TIMEOUT: u32 = 30;
 /// An interruption is logged as a warning again after so long without one.
 const WARN_AGAIN: Duration = Duration::from_secs(60);
 
-fn backoff(tight: bool) -> impl Backoff {
-    AtMost(DefaultBackoff::default(), if tight { RETRY.1 } else { RETRY.0 })
+fn backoff(serves_clients: bool) -> impl Backoff {
+    AtMost(DefaultBackoff::default(), if serves_clients { RETRY.1 } else { RETRY.0 })
 }
 
-fn config(tight: bool) -> watcher::Config {
+fn config(serves_clients: bool) -> watcher::Config {
     let config = watcher::Config::default().page_size(PAGE_SIZE);
-    if tight { config.timeout(TIGHT_TIMEOUT) } else { config }
+    if serves_clients { config.timeout(SERVING_TIMEOUT) } else { config }
 }
 
 /// Waits of which none is longer than that.
@@ -65,9 +66,8 @@ pub(crate) trait Sink<K>: Send {
     /// What the cache keeps.
     type Kept: PartialEq + Send + Sync;
 
-    /// Whether others are answered from the cache: the watch is begun anew sooner after a failure, and one whose
-    /// connection is dead is noticed sooner.
-    const TIGHT: bool = false;
+    /// Whether gRPC calls or webhooks are answered from this cache: then a broken watch is noticed and restarted sooner.
+    const SERVES_CLIENTS: bool = false;
 
     /// Reduces an object to what is kept of it.
     fn keep(&self, object: K) -> Self::Kept;
@@ -163,7 +163,7 @@ async fn follow<K, S>(
 {
     let kind = K::kind(&K::DynamicType::default()).into_owned();
     let namespace = namespace.as_deref();
-    let config = config(S::TIGHT).labels(labels);
+    let config = config(S::SERVES_CLIENTS).labels(labels);
     // That a list begins is no success: counted as one, a list that fails would be tried again without a pause.
     let highest = &AtomicU64::new(0);
     let goes_on = |event: &watcher::Result<Event<_>>| {
@@ -174,7 +174,7 @@ async fn follow<K, S>(
         future::ready(true)
     };
     let events = watcher(api, config).filter(goes_on);
-    let mut events = events.backoff(backoff(S::TIGHT)).boxed();
+    let mut events = events.backoff(backoff(S::SERVES_CLIENTS)).boxed();
     let mut listed = HashSet::new();
     let mut synced = false;
     let mut failed = None;

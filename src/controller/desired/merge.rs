@@ -2,23 +2,23 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::store::fields::{self, FieldSet, Rules, is_empty, merge_key};
+use crate::store::fields::{self, Comparison, FieldSet, is_empty, merge_key};
 
 /// Fields that are replaced whole where they lack something, in every kind: what others added to an environment
 /// variable, a volume or a probe may contradict what is wanted, such as another source or another handler.
 const WHOLE_ELEMENTS: [&str; 2] = ["env", "volumes"];
 
 /// `stored` with every field of `wanted`, and those of `initial` that it lacks.
-pub(super) fn merged(stored: &Value, wanted: &Value, initial: &Value, rules: &Rules) -> Value {
+pub(super) fn merged(stored: &Value, wanted: &Value, initial: &Value, comparison: &Comparison) -> Value {
     let mut object = stored.clone();
-    put(&mut object, wanted, "", "", rules);
+    put(&mut object, wanted, "", "", comparison);
     // A ConfigMap has each file once, as text or as bytes.
     if let (Some(bytes), Some(texts)) = (object.get_mut("binaryData"), wanted.get("data"))
         && let (Some(bytes), Some(texts)) = (bytes.as_object_mut(), texts.as_object())
     {
         bytes.retain(|file, _| !texts.contains_key(file));
     }
-    for path in rules.exact.iter().filter(|path| lookup(wanted, path).is_none_or(Value::is_null)) {
+    for path in comparison.no_extra_fields.iter().filter(|path| lookup(wanted, path).is_none_or(Value::is_null)) {
         remove(&mut object, path);
     }
     fill(&mut object, initial, "");
@@ -48,37 +48,37 @@ pub(super) fn fill(object: &mut Value, initial: &Value, field: &str) {
     }
 }
 
-fn put(object: &mut Value, wanted: &Value, path: &str, field: &str, rules: &Rules) {
-    if rules.exact.contains(&path) {
+fn put(object: &mut Value, wanted: &Value, path: &str, field: &str, comparison: &Comparison) {
+    if comparison.no_extra_fields.contains(&path) {
         object.clone_from(wanted);
-    } else if rules.whole.contains(&path) || is_probe(field) {
+    } else if comparison.replaced_whole.contains(&path) || is_probe(field) {
         if !contains(field, object, wanted) {
             object.clone_from(wanted);
         }
     } else {
         match (object, wanted) {
-            (Value::Object(fields), Value::Object(wanted)) => put_fields(fields, wanted, path, rules),
-            (Value::Array(values), Value::Array(wanted)) => put_elements(values, wanted, path, field, rules),
+            (Value::Object(fields), Value::Object(wanted)) => put_fields(fields, wanted, path, comparison),
+            (Value::Array(values), Value::Array(wanted)) => put_elements(values, wanted, path, field, comparison),
             (object, wanted) => object.clone_from(wanted),
         }
     }
 }
 
-fn put_fields(fields: &mut Map<String, Value>, wanted: &Map<String, Value>, path: &str, rules: &Rules) {
+fn put_fields(fields: &mut Map<String, Value>, wanted: &Map<String, Value>, path: &str, comparison: &Comparison) {
     for (name, value) in wanted.iter().filter(|(_, value)| value.is_string() || !is_empty(value)) {
         let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-        put(fields.entry(name.clone()).or_insert(Value::Null), value, &path, name, rules);
+        put(fields.entry(name.clone()).or_insert(Value::Null), value, &path, name, comparison);
     }
 }
 
-fn put_elements(values: &mut Vec<Value>, wanted: &[Value], path: &str, field: &str, rules: &Rules) {
+fn put_elements(values: &mut Vec<Value>, wanted: &[Value], path: &str, field: &str, comparison: &Comparison) {
     let Some(key_of) = merge_key(field) else {
         if !contains(field, &Value::Array(values.clone()), &Value::Array(wanted.to_vec())) {
             *values = wanted.to_vec();
         }
         return;
     };
-    if rules.closed.contains(&path) {
+    if comparison.no_extra_elements.contains(&path) {
         values.retain(|value| wanted.iter().any(|wanted| key_of(wanted) == key_of(value)));
     }
     if field == "ports" {
@@ -98,7 +98,7 @@ fn put_elements(values: &mut Vec<Value>, wanted: &[Value], path: &str, field: &s
                     value.clone_from(wanted);
                 }
             }
-            Some(value) => put(value, wanted, &format!("{path}[]"), field, rules),
+            Some(value) => put(value, wanted, &format!("{path}[]"), field, comparison),
             None => values.push(wanted.clone()),
         }
     }
@@ -106,9 +106,9 @@ fn put_elements(values: &mut Vec<Value>, wanted: &[Value], path: &str, field: &s
 
 /// Whether a field has all that is wanted of it.
 fn contains(field: &str, stored: &Value, wanted: &Value) -> bool {
-    let rules = Rules::default();
+    let comparison = Comparison::default();
     let within = |value: &Value| json!({ "within": { field: value } });
-    fields::missing(&within(wanted), &rules, &FieldSet::of(&within(stored), &rules)).is_empty()
+    fields::missing(&within(wanted), &comparison, &FieldSet::of(&within(stored), &comparison)).is_empty()
 }
 
 fn is_probe(field: &str) -> bool {
@@ -134,11 +134,14 @@ mod tests {
 
     use super::*;
 
-    const RULES: Rules =
-        Rules { exact: &["spec.selector", "spec.absent"], closed: &["spec.ports"], whole: &["spec.strategy"] };
+    const COMPARISON: Comparison = Comparison {
+        no_extra_fields: &["spec.selector", "spec.absent"],
+        no_extra_elements: &["spec.ports"],
+        replaced_whole: &["spec.strategy"],
+    };
 
     fn of(stored: Value, wanted: Value) -> Value {
-        merged(&json!({ "spec": stored }), &json!({ "spec": wanted }), &Value::Null, &RULES)["spec"].take()
+        merged(&json!({ "spec": stored }), &json!({ "spec": wanted }), &Value::Null, &COMPARISON)["spec"].take()
     }
 
     #[test]
@@ -201,7 +204,7 @@ mod tests {
         let wanted = json!({"of": {"ports": [port("a", 1), port("b", 2)]}});
         assert_eq!(of(stored, wanted.clone()), wanted);
         let stored = json!({"data": {"c": "d"}, "binaryData": {"a": "AAAA", "b": "AAAA"}});
-        let object = merged(&stored, &json!({"data": {"a": "text"}}), &Value::Null, &Rules::default());
+        let object = merged(&stored, &json!({"data": {"a": "text"}}), &Value::Null, &Comparison::default());
         assert_eq!(object, json!({"data": {"a": "text", "c": "d"}, "binaryData": {"b": "AAAA"}}));
     }
 

@@ -23,7 +23,7 @@ pub(crate) fn replacement<K: Kind>(desired: &Desired<K>, stored: &Value, wanted:
         // What is no longer wanted of the pods goes as well.
         *spec = Value::Null;
     }
-    let mut object = merge::merged(&object, &without_template(wanted, &ignored), &desired.initial, &K::RULES);
+    let mut object = merge::merged(&object, &without_template(wanted, &ignored), &desired.initial, &K::COMPARISON);
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         // The API server keeps its own record of who set what.
         metadata.remove("managedFields");

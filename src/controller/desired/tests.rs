@@ -47,7 +47,7 @@ fn stored(hash: &str) -> Value {
 }
 
 fn lacks(stored: &Value, wanted: &Value) -> Vec<String> {
-    let fields = FieldSet::of(stored, &StatefulSet::RULES);
+    let fields = FieldSet::of(stored, &StatefulSet::COMPARISON);
     let annotations = serde_json::from_value(stored["metadata"]["annotations"].clone()).unwrap_or_default();
     missing::<StatefulSet>(wanted, &fields, Ignored::of(&annotations).as_ref())
 }
@@ -159,7 +159,7 @@ fn a_stateful_set_of_the_first_controller_keeps_its_template_until_another_is_wa
 }
 
 #[test]
-fn a_template_that_somebody_asks_to_be_left_alone_is_not() {
+fn a_template_that_an_annotation_requests_to_be_left_alone_is_not() {
     let mut stored = wanted("a", "stranger");
     stored["metadata"]["annotations"]["k8s.atomix.io/ignored-fields"] = json!("spec.template");
     let object = replaced(&stored, &wanted("a", "i"), &[]);
@@ -181,8 +181,9 @@ fn an_object_without_an_owner_is_known_by_the_labels_that_all_of_a_set_have() {
     let labels = json!({"app.kubernetes.io/name": "atomix", "app.kubernetes.io/instance": "g", "team": "x"});
     let service: Service = serde_json::from_value(json!({"metadata": {"name": "g", "labels": labels}})).unwrap();
     let desired = Desired::from(service);
-    let known =
-        |labels: Value| desired.is_known_by(&FieldSet::of(&json!({"metadata": {"labels": labels}}), &Service::RULES));
+    let known = |labels: Value| {
+        desired.is_known_by(&FieldSet::of(&json!({"metadata": {"labels": labels}}), &Service::COMPARISON))
+    };
     assert!(known(json!({"app.kubernetes.io/name": "atomix", "app.kubernetes.io/instance": "g", "more": ""})));
     assert!(!known(json!({"app.kubernetes.io/name": "atomix", "app.kubernetes.io/instance": "h"})));
     assert!(!known(json!({})));

@@ -67,13 +67,13 @@ impl<K: Kind> Desired<K> {
 /// The fields of what is wanted, as [`FieldSet`] knows them.
 pub(crate) fn fields_of<K: Kind>(object: &K) -> Vec<u32> {
     // The types have only string keys: there is no way not to be JSON.
-    serde_json::to_value(object).map(|object| fields::hashes(&object, &K::RULES)).unwrap_or_default()
+    serde_json::to_value(object).map(|object| fields::hashes(&object, &K::COMPARISON)).unwrap_or_default()
 }
 
 /// The paths of what a stored object lacks of what is wanted. Fields that were left to others count again when something
 /// else is wanted: the policy that sets them may be gone, or may let the new value pass.
 pub(crate) fn missing<K: Kind>(wanted: &Value, stored: &FieldSet, ignored: Option<&Ignored>) -> Vec<String> {
-    let mut missing = fields::missing(wanted, &K::RULES, stored);
+    let mut missing = fields::missing(wanted, &K::COMPARISON, stored);
     if let Some(ignored) = ignored.filter(|ignored| !missing.is_empty() && *ignored.wanted == *hash_of_value(wanted)) {
         missing.retain(|path| !ignored.contains(path));
     }

@@ -8,7 +8,7 @@ use kube::ResourceExt;
 
 use super::build::{self, Children};
 use super::identity::Identity;
-use super::{claims, former_address, network, transition_events};
+use super::{claims, former_address, service_addresses, transition_events};
 use crate::api::names::{self, ObjectKey};
 use crate::api::{Partition, PartitionSet};
 use crate::controller::context::Context;
@@ -34,13 +34,14 @@ impl Applied {
         Self { results: Vec::new(), trouble: Some(trouble), pods_may_go: false }
     }
 
-    /// Whether all objects were right already.
+    /// Whether all wanted objects were right already.
     pub(super) fn is_right(&self) -> bool {
-        self.trouble.is_none() && self.pods_may_go && !self.has_changed_something()
+        self.trouble.is_none() && self.pods_may_go && !self.has_written_something()
     }
 
-    pub(super) fn has_changed_something(&self) -> bool {
-        self.results.iter().any(|result| result.done != Done::Nothing)
+    /// Whether an object was created or updated.
+    pub(super) fn has_written_something(&self) -> bool {
+        self.results.iter().any(|result| !matches!(result.done, Done::Nothing | Done::Removed))
     }
 }
 
@@ -51,12 +52,12 @@ pub(super) async fn build_and_apply(
     identity: &Identity,
     set: Option<&PartitionSet>,
 ) -> Applied {
-    let network = network::of(&context.caches, identity);
-    match build::children(partition, identity, &context.settings, &network, set) {
+    let addresses = service_addresses::of(&context.caches, identity);
+    match build::children(partition, identity, &context.settings, &addresses, set) {
         Err(violations) => Applied::nothing(violations.into()),
         Ok(children) => {
             let retained = claims::retained(context, partition, &children.stateful_set.object).await;
-            let applied = Box::pin(apply(context, children, &network.former_addresses)).await;
+            let applied = Box::pin(apply(context, children, &addresses.former_addresses)).await;
             transition_events::publish_retained_claims(context, partition, &retained, &applied.results);
             applied
         }
@@ -107,11 +108,11 @@ async fn apply(context: &Context, children: Children, former_addresses: &[IpAddr
     Applied { results, trouble: Trouble::first(troubles), pods_may_go }
 }
 
-/// A partition that has shrunk to one pod has no budget any more.
+/// Removes the budget of a partition that has shrunk to one pod, if it has one.
 async fn remove_budget(context: &Context, pods: &Desired<StatefulSet>) -> Option<Result<Done, Error>> {
     let pods = &pods.object;
     let key = ObjectKey::new(pods.namespace().unwrap_or_default(), names::disruption_budget(&pods.name_any()));
     let owner = controller_of(&pods.metadata)?;
     let removed = context.writer.remove::<PodDisruptionBudget>(&key, &owner.uid).await;
-    removed.map(|removed| removed.then_some(Done::Nothing)).transpose()
+    removed.map(|removed| removed.then_some(Done::Removed)).transpose()
 }

@@ -30,7 +30,7 @@ pub(super) struct State {
     pub(super) evicting: bool,
     /// How much longer its most recent pod has to be ready before it counts.
     pub(super) available_in: Option<Duration>,
-    /// Whether it would give up ready pods, and has done so already.
+    /// Whether it has ready pods to replace, and if so, whether its roll has begun.
     pub(super) demand: Option<Demand>,
 }
 

@@ -11,11 +11,11 @@ mod disruption_slots;
 mod eviction;
 mod former_address;
 mod identity;
-mod network;
 mod nodes;
 mod obstacle;
 mod roll_state;
 mod rolling;
+mod service_addresses;
 mod state;
 mod status;
 mod transition_events;
@@ -53,14 +53,14 @@ use crate::store::{Cached, Kind};
 /// How often a partition of a paused set is looked at.
 const PAUSED_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Brings the children of one Partition to what it says, and its status to what is true.
+/// Reconciles one Partition: its children, its pods, and its status.
 pub(super) async fn reconcile(partitions: &Partitions, key: ObjectKey) -> Outcome {
     let set = names::set_of_partition(&key);
     if let Some((set, index)) = &set {
         partitions.slots.stop_waiting(set, *index);
     }
     let outcome = Box::pin(reconcile_partition(partitions, &key)).await;
-    // Whatever has become of this partition, others may wait for it.
+    // Whatever the outcome, other partitions may wait for a disruption slot.
     if let Some((set, _)) = &set {
         notify_waiting(partitions, set);
     }
@@ -95,7 +95,7 @@ async fn reconcile_partition(partitions: &Partitions, key: &ObjectKey) -> Outcom
     } else {
         Rolling::default()
     };
-    let has_changed_something = applied.has_changed_something();
+    let has_written_something = applied.has_written_something();
     let trouble = applied.trouble.or(rolling.trouble);
     let trouble = trouble.as_ref();
     let shown = partition.status.as_ref().map_or(&[][..], |status| &status.conditions);
@@ -115,7 +115,7 @@ async fn reconcile_partition(partitions: &Partitions, key: &ObjectKey) -> Outcom
         available_in = eviction::available_in(partitions, key, &nodes);
     }
     // The status of the set says why that of a partition cannot be written.
-    if status.is_news() || partitions.unwritten_status(key).is_some() || has_changed_something {
+    if status.is_news() || partitions.unwritten_status(key).is_some() || has_written_something {
         context.triggers.set_of(key);
     }
     let refusal = trouble.filter(|trouble| trouble.unseen);

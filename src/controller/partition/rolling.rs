@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_is_waited_for_to_end_is_told_with_its_node() {
+    fn a_pod_that_does_not_end_is_reported_with_its_node() {
         let mut nodes = nodes(&["old ready", "old ready", "old ready going"]);
         let ending = Ending { node: "n1".to_owned(), ..Ending::default() };
         Arc::make_mut(&mut nodes.pods[2].facts).ending = Some(Box::new(ending));

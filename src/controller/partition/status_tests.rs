@@ -84,7 +84,7 @@ fn a_pod_in_trouble_is_named() {
 }
 
 #[test]
-fn pods_that_are_not_made_are_told_of() {
+fn pods_that_are_not_created_are_reported() {
     let nodes = nodes(&["ready", "", ""]);
     let obstacle = obstacle::first(&nodes, "g-2", Timestamp::UNIX_EPOCH);
     let conditions_of = conditions_of(Seen { obstacle: obstacle.as_ref(), ..seen(&nodes) });

@@ -17,7 +17,7 @@ pub(super) fn publish(context: &Context, partition: &Partition, results: &[Child
     let was_right = was_right(partition);
     for ChildResult { kind, name, done } in results {
         let (reason, verb) = match done {
-            Done::Nothing | Done::Noted => continue,
+            Done::Nothing | Done::BookkeepingUpdated | Done::Removed => continue,
             Done::Adopted => ("Adopted", "had no owner and belongs to this Partition now"),
             Done::Created | Done::Replaced if !was_right => continue,
             Done::Created => ("Recreated", "was missing and has been created again"),
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_right_is_told_of_a_partition_whose_objects_were_right() {
+    fn a_repair_of_a_partition_whose_objects_were_right_is_an_event() {
         for (status, reason) in [("True", "PodsReady"), ("False", "PodsNotReady"), ("False", "PodUnschedulable")] {
             assert!(was_right(&partition(READY, status, reason)), "{reason}");
         }
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_with_the_partition_is_not_told_as_put_right() {
+    fn a_change_with_the_partition_is_no_event_of_a_repair() {
         let mut changed = partition(READY, "True", "PodsReady");
         changed.metadata.generation = Some(3);
         assert!(!was_right(&changed));

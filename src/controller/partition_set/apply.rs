@@ -110,8 +110,8 @@ pub(super) async fn apply(
     Applied { trouble, failed, refusal, rollout: Some(rollout) }
 }
 
-/// Deletes partitions that the set has no longer, as soon as no endpoints name them. The set is read before each of
-/// them: what it says by now counts, and not what it said when this began.
+/// Deletes partitions that the set no longer has, once no endpoints name them. The set is read before each deletion, so
+/// that an edit in the meantime counts.
 async fn remove(
     sets: &Sets,
     key: &ObjectKey,

@@ -30,7 +30,7 @@ use crate::rules::{SetObject, judge};
 use crate::store::sets::slim;
 use crate::store::watch::version_of;
 
-/// Brings the Partitions and the group's endpoints of one PartitionSet to what it says, and its status to what is true.
+/// Reconciles one PartitionSet: its Partitions, the endpoints of its group, and its status.
 pub(super) async fn reconcile(sets: &Sets, key: ObjectKey) -> Outcome {
     let context = &*sets.context;
     let Some(set) = context.caches.sets.get(&key) else {

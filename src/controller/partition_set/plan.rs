@@ -30,14 +30,14 @@ pub(super) struct Plan {
     /// The partitions to bring to what the set says now, but for the template of those that are held back; those that are
     /// so already are left out.
     pub partitions: Vec<Desired<Partition>>,
-    /// Where the partitions are reached. None as long as not all of them can be: a client picks a partition by the
-    /// number of addresses it sees, so a partial list must never be visible.
+    /// Where the partitions are reached. None while a partition has no address: a client picks a partition by the number
+    /// of addresses, so a partial list must never be published.
     pub endpoints: Option<GroupEndpoints>,
     /// Partitions that the set has no longer, the highest first: to be deleted once no endpoints name them.
     pub surplus: Vec<i64>,
     /// Partitions that keep an earlier template until others are ready again.
     pub rollout: Rollout,
-    /// What the set asks for and is not to be done.
+    /// Edits of the set that are not carried out, with the reason.
     pub refused: Vec<Trouble>,
 }
 

@@ -164,7 +164,7 @@ fn only_partitions_that_differ_are_written() {
     assert_eq!(planned(&after, &existing).partitions.len(), 3);
 }
 
-/// As if another controller ran these partitions, for a spec that nobody asked for.
+/// As if another controller ran these partitions, for a spec that no set has.
 fn handed_over(existing: &mut Existing, indices: &[i64]) {
     for index in indices {
         let member = existing.partitions.get_mut(index).unwrap();
@@ -199,7 +199,7 @@ fn a_partition_that_names_another_controller_is_neither_written_nor_deleted() {
 }
 
 #[test]
-fn a_partition_that_names_no_controller_is_ours_and_is_told_so() {
+fn a_partition_that_names_no_controller_is_ours_and_gets_our_name() {
     let set = set(1, json!({}));
     let mut existing = existing(&set, 1, 1);
     handed_over(&mut existing, &[1]);

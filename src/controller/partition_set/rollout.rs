@@ -31,13 +31,13 @@ impl Rollout {
 }
 
 /// Of the partitions 1 to `count`, those to hold back while others change. `changed` are the partitions that differ from
-/// the template in a way that replaces pods; at most `most` may be unavailable for it. Of one that another controller
-/// runs no more is asked than that its pods are ready.
+/// the template in a way that replaces pods; at most `most` may be unavailable for it. A partition of another
+/// controller counts as available if its pods are ready.
 ///
-/// One that does not work is never held back: there is nothing to lose, and the change may be what it needs. Nor is one
-/// that is in the midst of an earlier change and does not work with all of its pods: others wait until it is through, so
-/// a correction has to reach it; no more than `most` ever get there at once. One that works with some of its pods goes
-/// before those that have all, and of these one first whose earlier change needs help.
+/// A partition that is down is never held back: there is nothing to lose, and the change may repair it. Nor is a
+/// degraded one in the middle of an earlier change: the others wait for it, so a correction has to reach it, and at most
+/// `most` partitions are in that state at once. The other degraded ones change before the available ones: first those
+/// whose earlier change has stalled, and then those that lack pods.
 pub(super) fn hold(existing: &Existing, count: i64, changed: &[i64], most: i64) -> Rollout {
     let states = (1..=count).map(|index| (index, state(existing.partitions.get(&index))));
     let states: Vec<(i64, State)> = states.collect();

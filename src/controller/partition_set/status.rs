@@ -169,12 +169,12 @@ fn counted(asked: i64, existing: &Existing, current: usize) -> String {
     }
 }
 
-/// What says why a partition is not ready, if anything does.
+/// The condition with the reason why a partition is not ready, if it has one.
 fn why(member: &Member) -> Option<&Condition> {
     member.current(READY).filter(|ready| ready.status == "False" && unreported(member).is_none())
 }
 
-/// The first of the waiting partitions whose condition says more than that pods are not ready.
+/// The first of the waiting partitions whose condition has another reason than pods that are not ready.
 fn worst<'a>(existing: &'a Existing, waiting: &[i64]) -> Option<(i64, &'a Condition)> {
     let parts = waiting.iter().filter_map(|index| Some((*index, why(existing.partitions.get(index)?)?)));
     parts.into_iter().find(|(_, why)| why.reason != PODS_NOT_READY)

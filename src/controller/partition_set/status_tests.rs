@@ -144,7 +144,7 @@ fn a_set_with_partitions_to_remove_is_not_ready() {
 }
 
 #[test]
-fn of_a_set_of_which_nothing_was_looked_at_only_the_trouble_is_told() {
+fn the_status_of_a_set_that_was_not_examined_has_only_the_trouble() {
     let trouble = Trouble::new(true, "InvalidSpec", "why".to_owned());
     let status = with(1, vec![member(1, "True", 2)], None, Some(&trouble));
     assert_eq!(outline(&status), ["Ready=False InvalidSpec: why", "Stalled=True InvalidSpec: why"]);

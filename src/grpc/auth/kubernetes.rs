@@ -36,11 +36,11 @@ const REVIEWS: (usize, usize) = (16, 80);
 /// SHA-256 of what a review is about: 32 bytes, and no token is kept in memory.
 type Key = [u8; 32];
 
-/// The API server gave no answer, or there were too many questions.
+/// The API server did not answer, or there were too many reviews at a time.
 #[derive(Debug)]
 struct Unanswered;
 
-/// Keeps an answer for as long as [`LIFETIME`] says; the function says whether it is a yes.
+/// Keeps an answer for the [`LIFETIME`] of its kind; the function returns whether the answer is positive.
 struct Lifetime<T>(fn(&T) -> bool);
 
 impl<T> Expiry<Key, T> for Lifetime<T> {
@@ -49,7 +49,8 @@ impl<T> Expiry<Key, T> for Lifetime<T> {
     }
 }
 
-/// Authenticates and authorizes callers by reviews of the API server. Many callers with one question make one review.
+/// Authenticates and authorizes callers by reviews of the API server. Concurrent calls with the same review share one
+/// request.
 pub(crate) struct Kubernetes {
     client: Client,
     users: Cache<Key, Option<Arc<User>>>,

@@ -15,7 +15,7 @@ const MAX_INDEX: usize = 5;
 /// Where the configuration stands in a set.
 pub(super) const CONFIG: &str = "spec.template.spec.config";
 
-/// What a set says about its group, with defaults.
+/// The group of a set, with defaults.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Group {
     pub(super) partitions: u32,
@@ -26,7 +26,7 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// What a stored set says.
+    /// The group of a stored set.
     ///
     /// # Errors
     /// The violations that make it impossible to answer a client. Others do not.

@@ -41,8 +41,12 @@ const GONE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Creations and deletions at a time, and how many more wait. Each lasts its whole time while the API server does not
 /// answer: they must not take all places of calls from those that the cache can answer.
 const WRITES: (usize, usize) = (64, 64);
+/// Calls at a time that wait for a read of the API server, for the same reason.
+const READS: usize = 96;
 /// Groups whose sets have been read into what the API shows.
 const READ_GROUPS: u64 = 10_000;
+/// How long such a group is kept without an answer about it: it may be gone.
+const IDLE: Duration = Duration::from_secs(60);
 /// How often a group is created that exists, and then does not.
 const ATTEMPTS: u32 = 3;
 /// How much is repeated of a name that no group can have, in characters.
@@ -54,10 +58,11 @@ pub(crate) struct Groups {
     sets: Sets,
     scope: Scope,
     cluster_domain: String,
-    /// What a set says, as long as the cache of sets has that very object. Reading the configuration of a set takes more
-    /// time than the rest of an answer.
-    read: moka::sync::Cache<ObjectKey, (Weak<PartitionSet>, Arc<Group>)>,
+    /// The group of each set, valid while the cache of sets has that very object. Reading the configuration of a set
+    /// takes more time than the rest of an answer.
+    parsed: moka::sync::Cache<ObjectKey, (Weak<PartitionSet>, Arc<Group>)>,
     writes: Limit,
+    reads: Limit,
 }
 
 impl std::fmt::Debug for Groups {
@@ -69,8 +74,9 @@ impl std::fmt::Debug for Groups {
 impl Groups {
     /// The groups in `scope`, whose names end in `cluster_domain`.
     pub(crate) fn new(client: Client, sets: Sets, scope: Scope, cluster_domain: String) -> Self {
-        let (read, writes) = (moka::sync::Cache::new(READ_GROUPS), Limit::new(WRITES.0, WRITES.1));
-        Self { client, sets, scope, cluster_domain, read, writes }
+        let parsed = moka::sync::Cache::builder().max_capacity(READ_GROUPS).time_to_idle(IDLE).build();
+        let (writes, reads) = (Limit::new(WRITES.0, WRITES.1), Limit::new(READS, 0));
+        Self { client, sets, scope, cluster_domain, parsed, writes, reads }
     }
 
     /// Creates a group, through the webhooks. It is no error if it exists with the same number and size of partitions
@@ -177,6 +183,8 @@ impl Groups {
         if !is_name(&key.name) {
             return Ok(Vec::new());
         }
+        let is_cached = self.sets.known(&key).is_some_and(|set| set.metadata.deletion_timestamp.is_none());
+        let _permit = if is_cached { None } else { Some(self.read().await?) };
         match self.sets.find(&key).await {
             Ok(Found::Set(set)) if set.metadata.deletion_timestamp.is_some() => Ok(Vec::new()),
             Ok(Found::Set(set)) => match self.group(&key, &set) {
@@ -189,25 +197,31 @@ impl Groups {
         }
     }
 
+    async fn read(&self) -> Result<OwnedSemaphorePermit, Status> {
+        let permit = self.reads.acquire().await;
+        permit
+            .ok_or_else(|| Status::unavailable("too many calls wait for the API server: try again, or another replica"))
+    }
+
     async fn write(&self) -> Result<OwnedSemaphorePermit, Status> {
         self.writes.acquire().await.ok_or_else(|| {
             Status::unavailable("too many groups are created and deleted at a time: try again, or another replica")
         })
     }
 
-    /// What a set says that is found under `key`.
+    /// The group of the set `set`, whose key is `key`.
     ///
     /// # Errors
     /// As [`Group::of`].
     fn group(&self, key: &ObjectKey, set: &Arc<PartitionSet>) -> Result<Arc<Group>, Vec<Violation>> {
         // No other set gets the same address while there is a weak reference.
-        if let Some((of, group)) = self.read.get(key)
+        if let Some((of, group)) = self.parsed.get(key)
             && of.as_ptr() == Arc::as_ptr(set)
         {
             return Ok(group);
         }
         let group = Arc::new(Group::of(set)?);
-        self.read.insert(key.clone(), (Arc::downgrade(set), Arc::clone(&group)));
+        self.parsed.insert(key.clone(), (Arc::downgrade(set), Arc::clone(&group)));
         Ok(group)
     }
 

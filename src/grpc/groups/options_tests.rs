@@ -75,7 +75,7 @@ fn what_cannot_be_kept_is_refused_with_its_field() {
         ..Default::default()
     };
     let negative = "must be a duration of 0 or more";
-    let too_long = "must be at most 87660000h, the longest duration that nodes can be told";
+    let too_long = "must be at most 87660000h, the longest duration in the configuration of a node";
     for (wrong, words) in [
         ((-1, 0), negative),
         ((0, -1), negative),
@@ -272,7 +272,7 @@ fn no_option_is_lost_from_yaml_to_any_and_back() {
     proptest!(|((protocol, text) in written())| {
         let options = Options::of_config(protocol, &text, PATH).unwrap_or_else(|violations| panic!("{text}\n{violations:?}"));
         prop_assert_eq!(&Options::of_any(&options.to_any()).unwrap(), &options);
-        // What the nodes are told is the same, but for zeros.
+        // The nodes' configuration is the same, but for zeros.
         let nodes = |text: &str| without_zeros(Json::Object(config::check(text, Some(protocol), PATH).unwrap()));
         let back = through_yaml(&options);
         prop_assert_eq!(nodes(&back.to_config().unwrap().unwrap_or_default()), nodes(&text));

@@ -2,46 +2,56 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::body::{Bytes, HttpBody};
 use axum::http::HeaderMap;
 use futures::future::BoxFuture;
 use hyper::body::Frame;
+use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
 use tonic::body::Body;
 
 use super::calls::{Call, Taken};
 
-/// Bytes of an answer that hyper gets at a time. It keeps them until the client takes them, and polls the rest then: so a
-/// larger answer is not over, nor its permit released, before the client has taken it.
-const CHUNK: usize = 16 * 1024;
+/// What a call keeps until the last byte of its answer is written to the socket: h2 takes data before the client does.
+struct Held {
+    _permit: Option<OwnedSemaphorePermit>,
+    _taken: Option<Taken>,
+}
+
+/// Data of an answer.
+struct Chunk {
+    bytes: Bytes,
+    _held: Arc<Held>,
+}
+
+impl AsRef<[u8]> for Chunk {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
 
 /// What a service answers to a call.
 pub(super) struct Answer {
     body: Body,
-    /// Of the last frame of data.
-    rest: Bytes,
     ends: BoxFuture<'static, Status>,
     call: Call,
-    _taken: Option<Taken>,
+    held: Arc<Held>,
     over: bool,
 }
 
 impl Answer {
     /// `body`, unless `ends` has a status before its end.
-    pub(super) fn new(body: Body, ends: BoxFuture<'static, Status>, call: Call, taken: Option<Taken>) -> Self {
-        Self { body, rest: Bytes::new(), ends, call, _taken: taken, over: false }
-    }
-
-    fn next_chunk(&mut self) -> Frame<Bytes> {
-        let size = self.rest.len().min(CHUNK);
-        Frame::data(self.rest.split_to(size))
+    pub(super) fn new(body: Body, ends: BoxFuture<'static, Status>, mut call: Call, taken: Option<Taken>) -> Self {
+        let held = Arc::new(Held { _permit: call.permit.take(), _taken: taken });
+        Self { body, ends, call, held, over: false }
     }
 
     fn end(&mut self, status: &Status) -> Frame<Bytes> {
         self.over = true;
-        (self.body, self.rest) = (Body::empty(), Bytes::new());
+        self.body = Body::empty();
         let mut trailers = HeaderMap::new();
         // It fails for details that no header can hold; the statuses that come here have none.
         let _ = status.add_header(&mut trailers);
@@ -61,30 +71,21 @@ impl HttpBody for Answer {
         if let Poll::Ready(status) = self.ends.as_mut().poll(cx) {
             return Poll::Ready(Some(Ok(self.end(&status))));
         }
-        if !self.rest.is_empty() {
-            return Poll::Ready(Some(Ok(self.next_chunk())));
-        }
         let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut self.body).poll_frame(cx)));
         let frame = ready!(polled.unwrap_or_else(|_| Poll::Ready(Some(Err(panicked())))));
         Poll::Ready(frame.map(|frame| match frame {
-            Ok(frame) => match frame.into_data() {
-                Ok(data) => {
-                    self.rest = data;
-                    Ok(self.next_chunk())
+            Ok(frame) => {
+                if let Some(trailers) = frame.trailers_ref() {
+                    self.call.end_by(trailers);
                 }
-                Err(frame) => {
-                    if let Some(trailers) = frame.trailers_ref() {
-                        self.call.end_by(trailers);
-                    }
-                    Ok(frame)
-                }
-            },
+                Ok(frame.map_data(|bytes| Bytes::from_owner(Chunk { bytes, _held: Arc::clone(&self.held) })))
+            }
             Err(status) => Ok(self.end(&status)),
         }))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.over || self.rest.is_empty() && self.body.is_end_stream()
+        self.over || self.body.is_end_stream()
     }
 }
 

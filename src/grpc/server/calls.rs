@@ -165,7 +165,7 @@ pub(super) struct Call {
     metrics: Arc<GrpcMetrics>,
     started: Instant,
     code: Code,
-    permit: Option<OwnedSemaphorePermit>,
+    pub(super) permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Call {

@@ -19,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::server::Connected;
 
 use super::Limits;
@@ -47,11 +48,13 @@ pub(super) fn connections(
     unfold(acceptor, |acceptor| async move { Some((acceptor.next().await, acceptor)) })
         .map(move |accepted| {
             let (tls, metrics, token) = (tls.clone(), Arc::clone(&metrics), abandon.child_token());
-            async move { accepted.set_up(tls, &metrics, token, setup).await }
+            #[expect(clippy::disallowed_methods, reason = "one connection: its client sees that it died")]
+            let task = tokio::spawn(async move { accepted.set_up(tls, &metrics, token, setup).await });
+            AbortOnDropHandle::new(task)
         })
         // A client whose handshake takes long keeps no other client waiting.
         .buffer_unordered(most)
-        .filter_map(|connection| ready(connection.map(Ok)))
+        .filter_map(|connection| ready(connection.ok().flatten().map(Ok)))
 }
 
 struct Acceptor {

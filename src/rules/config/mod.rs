@@ -12,13 +12,13 @@ use super::duration;
 use super::violation::Violation;
 use crate::api::{MAX_CONFIG_BYTES, Protocol};
 
-/// Default timings of a Raft node, in nanoseconds.
+/// Timings of a node where the options set none, in nanoseconds: those of Raft.
 const ELECTION_TIMEOUT: u128 = 5_000_000_000;
 const HEARTBEAT_INTERVAL: u128 = 500_000_000;
 
 /// The type of options that are durations.
 pub const DURATION: &str = "google.protobuf.Duration";
-/// Rule of a share of the disk or of the memory. All options of type `double` are shares.
+/// Rule of every option of type `double`: they are shares, of the disk or of the memory.
 pub const RATIO: &str = "must be greater than 0 and less than 1";
 
 /// The options in `text` as the protobuf JSON object of `protocol.json`; what is unset stays unset.
@@ -132,13 +132,13 @@ fn one(
             Node::Boolean(value) => Ok((*value).into()),
             _ => Err(mistyped("must be true or false")),
         },
-        // All of these are paths.
+        // A text, such as a path, has no control characters.
         Kind::String => {
-            let path = text("must be a string")?;
-            if path.contains(char::is_control) {
-                return Err(Violation::invalid(field, &path, "must not contain control characters"));
+            let text = text("must be a string")?;
+            if text.contains(char::is_control) {
+                return Err(Violation::invalid(field, &text, "must not contain control characters"));
             }
-            Ok(path.into())
+            Ok(text.into())
         }
         Kind::Double => {
             let number = value.number().ok_or_else(|| mistyped("must be a number"))?;
@@ -184,8 +184,8 @@ fn integer(value: &Node, max: u64, field: &str) -> Result<u64, Violation> {
     u64::try_from(number).ok().filter(|number| *number <= max).ok_or_else(outside)
 }
 
-/// The heartbeat interval of a leader must be shorter than the election timeout of its followers. Other protocols have
-/// neither option.
+/// The heartbeat interval of a leader must be shorter than the election timeout of its followers. It holds for every
+/// protocol that has options of these names; one without them passes, since the defaults are in order.
 fn timings(checked: &Map<String, Value>, path: &str, violations: &mut Vec<Violation>) {
     let nanos = |name: &str| checked.get(name).and_then(Value::as_str).and_then(duration::parse);
     let given_heartbeat = nanos("heartbeatInterval");

@@ -123,9 +123,8 @@ fn a_heartbeat_must_be_shorter_than_the_election_timeout() {
 }
 
 #[test]
-fn a_duration_that_is_too_long_is_told_the_bound_and_a_short_one_is_shown_as_it_is_written() {
-    let too_long =
-        "Invalid value: \"9999999999999h\": must be at most 87660000h, the longest duration that nodes can be told";
+fn the_message_about_a_long_duration_has_the_bound_and_that_about_a_short_one_shows_it_as_it_is_written() {
+    let too_long = "Invalid value: \"9999999999999h\": must be at most 87660000h, the longest duration in the configuration of a node";
     for (option, protocol) in
         [("electionTimeout", Protocol::Raft), ("heartbeatInterval", Protocol::Raft), ("compaction.age", Protocol::Log)]
     {

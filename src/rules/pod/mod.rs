@@ -1,6 +1,9 @@
 //! The parts of a template that become a pod, validated as Kubernetes validates the template of a StatefulSet and its pods:
 //! with its rules, its messages, and its paths below the template.
 //!
+//! `validate/template.rs` has the rest of a template: size, protocol and options, image, names of environment variables,
+//! storage, IP families, names of classes and of the account, the node selector, and how long lists may be.
+//!
 //! What depends on the configuration of a cluster is accepted here: a refusal of the API server is reported as
 //! `InvalidPodTemplate`.
 

@@ -42,12 +42,12 @@ pub(super) fn content(value: &Value, field: &str) -> u64 {
     }
 }
 
-/// Maps in which a key says something also with an empty text.
+/// Whether a field is a map of texts, in which a key with an empty text counts as set.
 pub(super) fn is_map_of_texts(field: &str) -> bool {
     matches!(field, "labels" | "annotations" | "matchLabels" | "nodeSelector" | "data")
 }
 
-/// Whether a value says no more than none would.
+/// Whether a value is equivalent to an absent one.
 pub(crate) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,

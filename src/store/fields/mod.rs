@@ -17,24 +17,25 @@ use self::content::{content, hash_of, is_map_of_texts, is_ordered, leaf_content,
 pub(crate) use self::content::{is_empty, merge_key};
 use crate::api::labels::annotations;
 
-/// What is special about the fields of a kind.
+/// How the fields of a kind are compared and written, where that differs from the rule: every wanted field is among the
+/// stored ones, and what others add stays. Paths are dotted, such as `spec.selector`.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Rules {
-    /// Fields that hold nothing but what is wanted, with all below them: their content is one value. One that is not
-    /// wanted must be absent.
-    pub(crate) exact: &'static [&'static str],
-    /// Lists with a merge key that have no elements but those that are wanted. The elements may hold more.
-    pub(crate) closed: &'static [&'static str],
-    /// Fields that are replaced whole where they differ, since what others added to them may contradict what is wanted:
-    /// another handler of a probe, another source of a value.
-    pub(crate) whole: &'static [&'static str],
+pub(crate) struct Comparison {
+    /// Fields whose stored content is exactly the wanted one: the content is compared as one value, and nothing that
+    /// others add to it stays. One that is not wanted must be absent.
+    pub(crate) no_extra_fields: &'static [&'static str],
+    /// Lists with a merge key whose stored elements are exactly the wanted ones. The elements may have further fields.
+    pub(crate) no_extra_elements: &'static [&'static str],
+    /// Fields that are compared as the rule says, and replaced whole where they differ: what others added to them may
+    /// contradict what is wanted, such as the parameters of another update strategy.
+    pub(crate) replaced_whole: &'static [&'static str],
 }
 
 /// Top-level fields that no object is compared by.
 const NEVER_COMPARED: [&str; 3] = ["apiVersion", "kind", "status"];
 /// What is compared of an object's metadata.
 const METADATA: [&str; 3] = ["labels", "annotations", "ownerReferences"];
-/// A map without content that says something all the same.
+/// A map that counts as set although it is empty.
 const EMPTY_DIR: &str = "emptyDir";
 
 /// The fields of a stored object, as sorted hashes.
@@ -43,8 +44,8 @@ pub(crate) struct FieldSet(Box<[u32]>);
 
 impl FieldSet {
     /// The fields of `object`.
-    pub(crate) fn of(object: &Value, rules: &Rules) -> Self {
-        let mut hashes = hashes(object, rules);
+    pub(crate) fn of(object: &Value, comparison: &Comparison) -> Self {
+        let mut hashes = hashes(object, comparison);
         hashes.sort_unstable();
         Self(hashes.into())
     }
@@ -62,16 +63,16 @@ impl fmt::Debug for FieldSet {
 }
 
 /// The fields of an object as hashes.
-pub(crate) fn hashes(object: &Value, rules: &Rules) -> Vec<u32> {
+pub(crate) fn hashes(object: &Value, comparison: &Comparison) -> Vec<u32> {
     let mut hashes = Vec::new();
-    walk(object, rules, &mut |_, hash| hashes.push(hash));
+    walk(object, comparison, &mut |_, hash| hashes.push(hash));
     hashes
 }
 
 /// The paths of the fields of `wanted` that are not among `stored`.
-pub(crate) fn missing(wanted: &Value, rules: &Rules, stored: &FieldSet) -> Vec<String> {
+pub(crate) fn missing(wanted: &Value, comparison: &Comparison, stored: &FieldSet) -> Vec<String> {
     let mut missing = Vec::new();
-    walk(wanted, rules, &mut |path, hash| {
+    walk(wanted, comparison, &mut |path, hash| {
         if !stored.contains(hash) {
             missing.push(path.to_string());
         }
@@ -85,7 +86,7 @@ pub(crate) fn metadata_field(map: &str, key: &str, value: &str) -> u32 {
     shortened(hash_of(&(path, text(value))))
 }
 
-/// A hash of what a value says.
+/// A hash of the content of a value.
 pub(crate) fn content_hash(value: &Value) -> u64 {
     content(value, "")
 }
@@ -135,14 +136,18 @@ const fn shortened(hash: u64) -> u32 {
 }
 
 struct Walk<'v> {
-    exact: Vec<u64>,
-    closed: Vec<u64>,
+    no_extra_fields: Vec<u64>,
+    no_extra_elements: Vec<u64>,
     visit: &'v mut dyn FnMut(&dyn fmt::Display, u32),
 }
 
-fn walk(object: &Value, rules: &Rules, visit: &mut dyn FnMut(&dyn fmt::Display, u32)) {
+fn walk(object: &Value, comparison: &Comparison, visit: &mut dyn FnMut(&dyn fmt::Display, u32)) {
     let hashes = |paths: &[&str]| paths.iter().map(|path| path_hash(path)).collect();
-    let mut walk = Walk { exact: hashes(rules.exact), closed: hashes(rules.closed), visit };
+    let mut walk = Walk {
+        no_extra_fields: hashes(comparison.no_extra_fields),
+        no_extra_elements: hashes(comparison.no_extra_elements),
+        visit,
+    };
     // A note that is no longer wanted must be absent: what it names goes with it.
     let steps = ["metadata", "annotations", annotations::COPIED_LABELS];
     let hash = steps.iter().fold(ROOT, |path, step| stepped(path, step));
@@ -150,11 +155,11 @@ fn walk(object: &Value, rules: &Rules, visit: &mut dyn FnMut(&dyn fmt::Display, 
     let parent = Path::Field(&Path::Root, steps[0]);
     let note = Path::Field(&parent, steps[1]);
     (walk.visit)(&Path::Field(&note, steps[2]), shortened(hash_of(&(hash, content(value, "")))));
-    for (path, hash) in rules.exact.iter().zip(walk.exact.clone()) {
+    for (path, hash) in comparison.no_extra_fields.iter().zip(walk.no_extra_fields.clone()) {
         let value = path.split('.').try_fold(object, |value, step| value.get(step)).unwrap_or(&Value::Null);
         (walk.visit)(path, shortened(hash_of(&(hash, content(value, "")))));
     }
-    walk.exact.push(hash);
+    walk.no_extra_fields.push(hash);
     let Value::Object(fields) = object else { return };
     for (name, value) in fields {
         if NEVER_COMPARED.contains(&name.as_str()) {
@@ -179,7 +184,7 @@ impl Walk<'_> {
     }
 
     fn value(&mut self, at: Place<'_>, value: &Value) {
-        if self.exact.contains(&at.hash) {
+        if self.no_extra_fields.contains(&at.hash) {
             return;
         }
         match value {
@@ -206,7 +211,7 @@ impl Walk<'_> {
                     let hash = stepped(at.hash, key);
                     self.value(Place { path: &path, hash, field: at.field, parent: at.parent }, value);
                 }
-                if self.closed.contains(&at.hash) {
+                if self.no_extra_elements.contains(&at.hash) {
                     let keys = keys.iter().fold(0_u64, |sum, key| sum.wrapping_add(hash_of(key)));
                     self.leaf(at, keys);
                 }

@@ -4,11 +4,15 @@ use serde_json::json;
 
 use super::*;
 
-const RULES: Rules = Rules { exact: &["spec.selector", "spec.absent"], closed: &["spec.ports"], whole: &[] };
+const COMPARISON: Comparison = Comparison {
+    no_extra_fields: &["spec.selector", "spec.absent"],
+    no_extra_elements: &["spec.ports"],
+    replaced_whole: &[],
+};
 
 fn lacks(wanted: Value, stored: Value) -> Vec<String> {
     let spec = |spec: Value| json!({ "spec": spec });
-    missing(&spec(wanted), &RULES, &FieldSet::of(&spec(stored), &RULES))
+    missing(&spec(wanted), &COMPARISON, &FieldSet::of(&spec(stored), &COMPARISON))
 }
 
 fn has(wanted: Value, stored: Value) -> bool {
@@ -77,7 +81,7 @@ fn quantities_are_compared_by_value_and_lists_without_a_key_in_any_order() {
 }
 
 #[test]
-fn a_closed_list_has_no_other_elements_and_an_exact_field_no_other_content() {
+fn where_nothing_extra_is_allowed_a_list_has_no_other_elements_and_a_field_no_other_content() {
     let ports = |ports: Value| json!({ "ports": ports });
     assert!(has(ports(json!([{"port": 1}])), ports(json!([{"port": 1, "name": "theirs"}]))));
     assert!(!has(ports(json!([{"port": 1}])), ports(json!([{"port": 1}, {"port": 2}]))));
@@ -89,9 +93,9 @@ fn a_closed_list_has_no_other_elements_and_an_exact_field_no_other_content() {
 fn of_the_metadata_only_labels_annotations_and_owners_count() {
     let wanted = json!({"metadata": {"name": "a", "labels": {"a": "b"}}, "status": {"x": 1}, "kind": "A"});
     let stored = json!({"metadata": {"uid": "u", "labels": {"a": "b", "theirs": "x"}}});
-    assert!(missing(&wanted, &RULES, &FieldSet::of(&stored, &RULES)).is_empty());
+    assert!(missing(&wanted, &COMPARISON, &FieldSet::of(&stored, &COMPARISON)).is_empty());
     let owners = |controller: bool| json!({"metadata": {"ownerReferences": [{"uid": "u", "controller": controller}]}});
-    let lacks = missing(&owners(true), &RULES, &FieldSet::of(&owners(false), &RULES));
+    let lacks = missing(&owners(true), &COMPARISON, &FieldSet::of(&owners(false), &COMPARISON));
     assert_eq!(lacks, ["metadata.ownerReferences[u].controller"]);
 }
 
@@ -99,7 +103,7 @@ fn of_the_metadata_only_labels_annotations_and_owners_count() {
 fn single_fields_have_the_hashes_that_they_have_in_an_object() {
     let object =
         json!({"metadata": {"labels": {"app": "atomix"}, "annotations": {"a": ""}}, "spec": {"selector": {"x": 1}}});
-    let fields = FieldSet::of(&object, &RULES);
+    let fields = FieldSet::of(&object, &COMPARISON);
     assert!(fields.contains(metadata_field("labels", "app", "atomix")));
     assert!(fields.contains(metadata_field("annotations", "a", "")));
     assert!(!fields.contains(metadata_field("labels", "app", "other")));

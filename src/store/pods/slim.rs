@@ -1,4 +1,4 @@
-//! A pod as far as it is read: with thousands of them, what is not read should not be parsed into anything either.
+//! The fields of a pod that are read. The rest is not parsed, since a cluster has thousands of pods.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use serde::{Deserialize, Deserializer};
 
-/// Label in which the StatefulSet controller says which revision of its template a pod was made from.
+/// Label of a pod with the revision of the template that the StatefulSet controller created it from.
 pub(super) const REVISION: &str = "controller-revision-hash";
 
 /// A pod without its annotations and managed fields, and nearly all of its spec.

@@ -1,6 +1,6 @@
 //! Whether the cache of one kind shows everything that its watches should have shown by now.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use tokio::sync::watch;
 
@@ -9,8 +9,8 @@ use tokio::sync::watch;
 pub struct Freshness {
     /// Whether the first list of every namespace is in.
     pub(crate) synced: bool,
-    /// Namespaces whose watch has failed, and of which no complete list has been taken in since.
-    pub(super) interrupted: BTreeSet<Option<String>>,
+    /// Namespaces whose watch has failed, and of which no complete list has been taken in since, each with how often.
+    pub(super) interrupted: BTreeMap<Option<String>, u64>,
 }
 
 impl Freshness {
@@ -36,12 +36,21 @@ impl FreshnessReporter {
 
     /// Records that the watch of a namespace has failed.
     pub(crate) fn interrupted(&self, namespace: Option<&str>) {
-        self.0.send_if_modified(|freshness| freshness.interrupted.insert(namespace.map(str::to_owned)));
+        self.0.send_modify(|freshness| *freshness.interrupted.entry(namespace.map(str::to_owned)).or_default() += 1);
     }
 
     /// Records that a complete list of a namespace has been taken in.
     pub(crate) fn confirm_complete(&self, namespace: Option<&str>) {
-        self.0.send_if_modified(|freshness| freshness.interrupted.remove(&namespace.map(str::to_owned)));
+        self.0.send_if_modified(|freshness| freshness.interrupted.remove(&namespace.map(str::to_owned)).is_some());
+    }
+
+    /// The same for a list that began after so many interruptions: it shows nothing about a later one.
+    pub(super) fn confirm_after(&self, namespace: Option<&str>, interruptions: u64) {
+        self.0.send_if_modified(|freshness| {
+            let namespace = namespace.map(str::to_owned);
+            let is_last = freshness.interrupted.get(&namespace) == Some(&interruptions);
+            is_last && freshness.interrupted.remove(&namespace).is_some()
+        });
     }
 }
 
@@ -64,5 +73,18 @@ mod tests {
         assert!(!is_fresh(), "the list is of another namespace");
         reporter.confirm_complete(Some("a"));
         assert!(is_fresh());
+    }
+
+    #[test]
+    fn a_list_shows_nothing_about_an_interruption_that_came_while_it_was_made() {
+        let reporter = FreshnessReporter::default();
+        reporter.synced();
+        reporter.interrupted(None);
+        let before = reporter.subscribe().borrow().interrupted[&None];
+        reporter.interrupted(None);
+        reporter.confirm_after(None, before);
+        assert!(!reporter.subscribe().borrow().is_fresh());
+        reporter.confirm_after(None, before + 1);
+        assert!(reporter.subscribe().borrow().is_fresh());
     }
 }

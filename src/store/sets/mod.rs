@@ -244,9 +244,9 @@ impl Sets {
         while freshness.wait_for(is_interrupted).await.is_ok() {
             sleep(CONFIRM_RETRY).await;
             let interrupted = freshness.borrow_and_update().interrupted.clone();
-            for namespace in interrupted {
+            for (namespace, interruptions) in interrupted {
                 match self.list(namespace.as_deref()).await {
-                    Ok(()) => reporter.confirm_complete(namespace.as_deref()),
+                    Ok(()) => reporter.confirm_after(namespace.as_deref(), interruptions),
                     Err(error) => tracing::debug!(namespace, %error, "listing PartitionSets after an interruption"),
                 }
             }

@@ -249,7 +249,7 @@ fn a_replica_that_holds_nothing_is_slow_to_adopt_what_api_servers_do_not_trust()
     assert_eq!(at(None, LEADER_FIRST / 2, another), Action::Keep);
     for (leading_for, seen_for, trust) in [
         (Some(OTHERS_FIRST), OTHERS_FIRST, another),
-        // Nobody leads: nothing is served until somebody takes it.
+        // No replica leads: nothing is served until one becomes the leader.
         (None, LEADER_FIRST, another),
         (None, Duration::ZERO, (true, true)),
         (None, Duration::ZERO, (false, false)),

@@ -55,7 +55,7 @@ pub enum Damage {
     /// The CA may not sign for the Service, or for others, too.
     #[error("{0} is for other names")]
     OtherNames(&'static str),
-    /// The certificate is not what the cross-certificate says came before.
+    /// The certificate did not sign the cross-certificate of the CA after it.
     #[error("{0} is not what has signed the CA after it")]
     Unrelated(&'static str),
 }
@@ -67,7 +67,7 @@ pub struct Diagnosis {
     pub authority: Option<Authority>,
     /// What is wrong with the rest.
     pub damage: Option<Damage>,
-    /// The generation that it says it has, if that can be read.
+    /// The recorded generation, if it can be read.
     pub generation: Option<u64>,
 }
 

@@ -38,8 +38,8 @@ pub enum Error {
 }
 
 impl From<webpki::Error> for Error {
-    /// Without the time of the verification: who says only once why something is not accepted would say it again and
-    /// again.
+    /// Drops the time of the verification from the error: the log suppresses repeated messages, and a changing time
+    /// would make each one new.
     fn from(error: webpki::Error) -> Self {
         match error {
             webpki::Error::CertExpired { .. } => Self::Expired,

@@ -121,7 +121,7 @@ fn what_is_wrong_with_the_secret_is_said() {
 fn a_provided_pair_is_checked_as_the_controller_does() {
     let (mut observed, authority) = healthy();
     observed.mode = Mode::Provided(Source::Secret("given".to_owned()));
-    // A CA and its key are a pair, too, if none that anybody should serve.
+    // A CA and its key are a pair, too, but not one to serve.
     let (data, mut given) = (stored::render(&authority), Secret::default());
     given.data = Some(
         [("tls.crt", "current.crt"), ("tls.key", "current.key")]

@@ -4,8 +4,8 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::plan::Plan;
-use crate::api::names::{self, API_PORT, CONTROL_PORT, PROTOCOL_PORT};
+use super::context::BuildContext;
+use crate::api::names::{self, API_PORT, CONTROLLER_GRPC_PORT, PROTOCOL_PORT};
 use crate::rules::config;
 
 /// File that says who the members of the partition are.
@@ -53,7 +53,7 @@ struct Member {
     protocol_port: Option<u16>,
 }
 
-impl Plan<'_> {
+impl BuildContext<'_> {
     pub(super) fn config_map(&self, options: &Map<String, Value>) -> ConfigMap {
         let name = &self.identity.name;
         let files = [(PARTITION_FILE, self.partition_config()), (PROTOCOL_FILE, config::protobuf_json(options))];
@@ -71,7 +71,7 @@ impl Plan<'_> {
                 partition: identity.index,
                 group: GroupId { name: &identity.set, namespace: &identity.namespace },
             },
-            controller: Controller { id: &self.settings.name, host: self.settings.host(), port: CONTROL_PORT },
+            controller: Controller { id: &self.settings.name, host: self.settings.host(), port: CONTROLLER_GRPC_PORT },
             members: (0..self.size).map(|ordinal| self.member(ordinal)).collect(),
         };
         // A struct of strings and numbers has no way not to be JSON; an empty file would be fatal to the nodes, loudly.

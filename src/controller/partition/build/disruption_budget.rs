@@ -4,10 +4,10 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec}
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::plan::Plan;
+use super::context::BuildContext;
 use crate::api::names;
 
-impl Plan<'_> {
+impl BuildContext<'_> {
     pub(super) fn disruption_budget(&self) -> Option<PodDisruptionBudget> {
         if self.size <= 1 {
             return None;

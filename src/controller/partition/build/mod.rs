@@ -1,8 +1,8 @@
 //! The children of a partition as values: a function of the Partition and the settings.
 
 mod config_map;
+mod context;
 mod disruption_budget;
-mod plan;
 mod pod;
 mod services;
 mod stateful_set;
@@ -11,8 +11,8 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
-use self::plan::Plan;
-pub(super) use self::services::Network;
+use self::context::BuildContext;
+pub(super) use self::services::ServiceAddresses;
 pub(crate) use self::stateful_set::min_ready;
 use super::identity::Identity;
 use crate::api::{DEFAULT_COUNT, Partition, PartitionSet, Protocol};
@@ -37,14 +37,14 @@ pub(super) struct Children {
     pub(super) disruption_budget: Option<Desired<PodDisruptionBudget>>,
 }
 
-/// The children of `partition`, which [`Identity::of`] has identified, with Services where `network` says.
+/// The children of `partition`, which [`Identity::of`] has identified, with Services that request `addresses`.
 /// `set` is the PartitionSet that it belongs to, if that is known.
 /// The error is everything wrong with the partition's spec, which can be stored only while the webhook is away.
 pub(super) fn children(
     partition: &Partition,
     identity: &Identity,
     settings: &Settings,
-    network: &Network,
+    addresses: &ServiceAddresses,
     set: Option<&PartitionSet>,
 ) -> Result<Children, Vec<Violation>> {
     let violations = judge::stored_partition(&partition.spec);
@@ -55,18 +55,18 @@ pub(super) fn children(
     let text = spec.config.as_deref().unwrap_or_default();
     let options = config::check(text, Some(protocol), "spec.config")?;
     let selector = metadata::selector(&identity.set, identity.index);
-    let copied = plan::copied_labels(partition, set);
+    let copied = context::copied_labels(partition, set);
     let mut labels = copied.clone();
     labels.extend(selector.clone());
     labels.extend(metadata::recommended_labels(&identity.set, protocol.as_str(), &settings.name));
     let size = spec.size.unwrap_or(DEFAULT_COUNT);
-    let plan = Plan { identity, partition, spec, settings, protocol, size, selector, copied, labels };
-    let config_map = plan.config_map(&options);
+    let context = BuildContext { identity, partition, spec, settings, protocol, size, selector, copied, labels };
+    let config_map = context.config_map(&options);
     Ok(Children {
-        service: plan.service(network),
-        headless_service: plan.headless_service(network),
-        stateful_set: plan.stateful_set(&config_map),
-        disruption_budget: plan.disruption_budget().map(Desired::from),
+        service: context.service(addresses),
+        headless_service: context.headless_service(addresses),
+        stateful_set: context.stateful_set(&config_map),
+        disruption_budget: context.disruption_budget().map(Desired::from),
         config_map: config_map.into(),
     })
 }

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::config_map::{PARTITION_FILE, PROTOCOL_FILE};
-use super::plan::Plan;
+use super::context::BuildContext;
 use super::stateful_set::DATA;
 use crate::api::names::{self, API_PORT, CONTAINER, PROTOCOL_PORT};
 
@@ -21,7 +21,7 @@ const NODE_ID: &str = "NODE_ID";
 /// Group of `nobody`, which the node images run as.
 const NOBODY: i64 = 65534;
 
-impl Plan<'_> {
+impl BuildContext<'_> {
     pub(super) fn pod_spec(&self) -> PodSpec {
         let spec = self.spec;
         let account = spec.service_account_name.clone().filter(|name| !name.is_empty());

@@ -5,30 +5,30 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use serde_json::{Value, json};
 
-use super::plan::Plan;
+use super::context::BuildContext;
 use crate::api::names::{self, API_PORT, PROTOCOL_PORT};
 use crate::controller::desired::Desired;
 use crate::controller::services::{cluster_ip_service, initial_ports, port};
 
-/// Where the Services of a partition are to be, as far as that follows from what is or was there.
+/// Cluster IPs that a recreated Service of a partition requests.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Network {
-    /// The addresses that the client Service had before it was deleted: they are asked for again, so that clients that
-    /// hold them go on. None if it was never there.
+pub(crate) struct ServiceAddresses {
+    /// Addresses that the client Service had before it was deleted: the new Service requests them, so that clients that
+    /// cached them stay connected. Empty if there is no former Service.
     pub(crate) former_addresses: Vec<IpAddr>,
-    /// Addresses of the client Service of another partition of the group, whose address families are followed.
+    /// Addresses of the client Service of another partition of the group: a new Service gets the same address families.
     pub(crate) sibling: Vec<IpAddr>,
 }
 
-impl Plan<'_> {
-    pub(super) fn service(&self, network: &Network) -> Desired<Service> {
-        let former = &network.former_addresses;
+impl BuildContext<'_> {
+    pub(super) fn service(&self, addresses: &ServiceAddresses) -> Desired<Service> {
+        let former = &addresses.former_addresses;
         let service = Service {
             metadata: self.metadata(self.identity.name.clone()),
             spec: Some(self.service_spec(vec![port("api", API_PORT)])),
             status: None,
         };
-        let mut initial = self.initial(network, &[API_PORT]);
+        let mut initial = self.initial(addresses, &[API_PORT]);
         if let Some(first) = former.first() {
             initial["spec"]["clusterIP"] = json!(first);
             initial["spec"]["clusterIPs"] = json!(former);
@@ -36,7 +36,7 @@ impl Plan<'_> {
         Desired { existed: !former.is_empty(), ..Desired::from(service).with_initial(initial) }
     }
 
-    pub(super) fn headless_service(&self, network: &Network) -> Desired<Service> {
+    pub(super) fn headless_service(&self, addresses: &ServiceAddresses) -> Desired<Service> {
         let service = Service {
             metadata: self.metadata(names::headless_service(&self.identity.name)),
             spec: Some(ServiceSpec {
@@ -46,7 +46,7 @@ impl Plan<'_> {
             }),
             status: None,
         };
-        Desired::from(service).with_initial(self.initial(network, &[API_PORT, PROTOCOL_PORT]))
+        Desired::from(service).with_initial(self.initial(addresses, &[API_PORT, PROTOCOL_PORT]))
     }
 
     fn service_spec(&self, ports: Vec<ServicePort>) -> ServiceSpec {
@@ -61,9 +61,10 @@ impl Plan<'_> {
 
     /// What a new Service has and other programs may change. Where the set does not say which address families its Services
     /// have, a new one has those of the others: the group's endpoints need the addresses of all partitions.
-    fn initial(&self, network: &Network, ports: &[u16]) -> Value {
+    fn initial(&self, addresses: &ServiceAddresses, ports: &[u16]) -> Value {
         let mut spec = initial_ports(ports);
-        let known = if network.former_addresses.is_empty() { &network.sibling } else { &network.former_addresses };
+        let known =
+            if addresses.former_addresses.is_empty() { &addresses.sibling } else { &addresses.former_addresses };
         let unsaid = self.spec.ip_families.is_none() && self.spec.ip_family_policy.is_none();
         if unsaid && !known.is_empty() {
             let families = known.iter().map(|address| if address.is_ipv4() { "IPv4" } else { "IPv6" });

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
-use super::plan::Plan;
+use super::context::BuildContext;
 use crate::api::labels::annotations;
 use crate::api::{Protocol, names};
 use crate::controller::desired::{Desired, hash_of_entries, hash_of_value};
@@ -19,7 +19,7 @@ use crate::controller::desired::{Desired, hash_of_entries, hash_of_value};
 /// Name of the data volume and of the claim template behind it.
 pub(super) const DATA: &str = "data";
 
-impl Plan<'_> {
+impl BuildContext<'_> {
     pub(super) fn stateful_set(&self, config: &ConfigMap) -> Desired<StatefulSet> {
         let name = &self.identity.name;
         let retention = self.partition.spec.persistent_volume_claim_retention_policy.clone().unwrap_or_default();

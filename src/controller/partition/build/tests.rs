@@ -23,7 +23,7 @@ fn partition(spec: Value, annotations: Value) -> Partition {
 fn built(spec: Value, annotations: Value) -> Children {
     let partition = partition(spec, annotations);
     let identity = Identity::of(&partition).unwrap();
-    children(&partition, &identity, &settings::fixture(), &Network::default(), None).unwrap()
+    children(&partition, &identity, &settings::fixture(), &ServiceAddresses::default(), None).unwrap()
 }
 
 fn raft(size: i64) -> Value {
@@ -119,7 +119,7 @@ fn storage_brings_claims_of_the_selector_labels_and_a_group_for_nobody() {
 fn an_invalid_spec_builds_nothing() {
     let partition = partition(json!({"protocol": "paxos"}), json!({}));
     let identity = Identity::of(&partition).unwrap();
-    assert!(children(&partition, &identity, &settings::fixture(), &Network::default(), None).is_err());
+    assert!(children(&partition, &identity, &settings::fixture(), &ServiceAddresses::default(), None).is_err());
 }
 
 #[test]
@@ -133,14 +133,14 @@ fn pods_carry_the_labels_of_the_template_and_nothing_that_stands_on_the_partitio
 
 #[test]
 fn new_services_have_the_address_families_of_their_siblings_unless_the_set_says_which() {
-    let network = Network {
+    let addresses = ServiceAddresses {
         former_addresses: Vec::new(),
         sibling: ["fd00::1", "10.0.0.1"].map(|address| address.parse().unwrap()).into(),
     };
     let of = |spec: Value| {
         let partition = partition(spec, json!({}));
         let identity = Identity::of(&partition).unwrap();
-        children(&partition, &identity, &settings::fixture(), &network, None).unwrap().service
+        children(&partition, &identity, &settings::fixture(), &addresses, None).unwrap().service
     };
     let initial = of(raft(1)).initial["spec"].take();
     assert_eq!(
@@ -155,13 +155,13 @@ fn new_services_have_the_address_families_of_their_siblings_unless_the_set_says_
 
 #[test]
 fn a_deleted_service_asks_for_all_addresses_that_it_had() {
-    let network = Network {
+    let addresses = ServiceAddresses {
         former_addresses: ["10.0.0.1", "fd00::1"].map(|address| address.parse().unwrap()).into(),
         sibling: Vec::new(),
     };
     let partition = partition(raft(1), json!({}));
     let identity = Identity::of(&partition).unwrap();
-    let service = children(&partition, &identity, &settings::fixture(), &network, None).unwrap().service;
+    let service = children(&partition, &identity, &settings::fixture(), &addresses, None).unwrap().service;
     assert!(service.existed);
     let spec = &service.initial["spec"];
     assert_eq!((&spec["clusterIP"], &spec["clusterIPs"]), (&json!("10.0.0.1"), &json!(["10.0.0.1", "fd00::1"])));
@@ -170,7 +170,7 @@ fn a_deleted_service_asks_for_all_addresses_that_it_had() {
 
 #[test]
 fn a_partition_that_is_brought_up_to_date_from_an_earlier_version_keeps_its_pods() {
-    let (settings, network) = (settings::fixture(), Network::default());
+    let (settings, addresses) = (settings::fixture(), ServiceAddresses::default());
     let set: PartitionSet = serde_json::from_value(json!({
         "apiVersion": "k8s.atomix.io/v1alpha1", "kind": "PartitionSet", "metadata": {"name": "g"},
         "spec": {"template": {"metadata": {"labels": {"team": "x", "new": "y"}}, "spec": {"protocol": "raft"}}},
@@ -186,7 +186,7 @@ fn a_partition_that_is_brought_up_to_date_from_an_earlier_version_keeps_its_pods
     now.spec.template.image = Some(image);
     let identity = Identity::of(&now).unwrap();
     let [before, now] = [&before, &now]
-        .map(|partition| children(&partition.facts(), &identity, &settings, &network, Some(&set)).unwrap());
+        .map(|partition| children(&partition.facts(), &identity, &settings, &addresses, Some(&set)).unwrap());
     assert_eq!(before.stateful_set.object, now.stateful_set.object);
     assert_eq!(before.config_map.object, now.config_map.object);
 }

@@ -1,4 +1,4 @@
-//! What the tests of the server have in common: a service that does as it is told, and clients of any kind.
+//! What the tests of the server have in common: a service whose behaviour each test sets, and clients of any kind.
 
 mod calls;
 mod connections;

@@ -1,23 +1,23 @@
-//! Where the Services of a partition are to be.
+//! Which cluster IPs a recreated Service of a partition requests.
 
 use std::net::IpAddr;
 
-use super::build::Network;
+use super::build::ServiceAddresses;
 use super::identity::Identity;
 use crate::api::DEFAULT_COUNT;
 use crate::api::names::{self, ObjectKey};
 use crate::store::Caches;
 
-/// Where the Services of a partition are to be. The group's endpoints still have the addresses that its client Service
-/// had before it was deleted.
-pub(super) fn of(caches: &Caches, identity: &Identity) -> Network {
+/// The cluster IPs that the Services of a partition request. The group's endpoints still have the addresses that the
+/// partition's client Service had before it was deleted.
+pub(super) fn of(caches: &Caches, identity: &Identity) -> ServiceAddresses {
     let key = |name: &str| ObjectKey::new(identity.namespace.as_str(), name);
     let addresses = |service: &ObjectKey| -> Vec<IpAddr> {
         let service = caches.services.get(service).map(|service| service.facts.clone()).unwrap_or_default();
         service.iter().filter_map(|address| address.parse().ok()).collect()
     };
     if !addresses(&key(&identity.name)).is_empty() {
-        return Network::default();
+        return ServiceAddresses::default();
     }
     let published = |family: &str| -> Option<IpAddr> {
         let slice = caches.endpoint_slices.get(&key(&names::endpoint_slice(&identity.set, family)))?;
@@ -31,5 +31,5 @@ pub(super) fn of(caches: &Caches, identity: &Identity) -> Network {
     if sibling.first().is_some_and(IpAddr::is_ipv6) {
         former.reverse();
     }
-    Network { former_addresses: former, sibling }
+    ServiceAddresses { former_addresses: former, sibling }
 }

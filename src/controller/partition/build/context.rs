@@ -1,4 +1,4 @@
-//! What the builders of a partition's children share.
+//! What the builders of a partition's children read.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -8,8 +8,8 @@ use crate::controller::desired::record_copied_labels;
 use crate::controller::metadata::{self, Labels};
 use crate::controller::settings::Settings;
 
-/// What the builders of the single children share.
-pub(super) struct Plan<'a> {
+/// What the builders of the single children read: the Partition, the settings, and what is derived from them once.
+pub(super) struct BuildContext<'a> {
     pub(super) identity: &'a Identity,
     pub(super) partition: &'a Partition,
     pub(super) spec: &'a TemplateSpec,
@@ -24,7 +24,8 @@ pub(super) struct Plan<'a> {
 
 /// The labels of the set's template. The Partition's own metadata may have labels of other programs; but one that an
 /// earlier version or the project's first controller wrote has them there only, and without them its pods would be
-/// replaced as soon as the Partition is brought up to date. `set` says which of these labels are the template's.
+/// replaced as soon as the Partition is brought up to date. The template of `set` decides which of these labels are
+/// taken.
 pub(super) fn copied_labels(partition: &Partition, set: Option<&PartitionSet>) -> Labels {
     if let Some(metadata) = &partition.spec.template_metadata {
         return metadata.labels.clone().unwrap_or_default();
@@ -37,7 +38,7 @@ pub(super) fn copied_labels(partition: &Partition, set: Option<&PartitionSet>) -
     labels
 }
 
-impl Plan<'_> {
+impl BuildContext<'_> {
     pub(super) fn metadata(&self, name: String) -> ObjectMeta {
         let owner = metadata::owned_by(self.partition);
         let mut metadata = metadata::metadata(&self.identity.namespace, name, self.labels.clone(), owner);
