@@ -151,7 +151,8 @@ impl Recorder {
             Severity::Warning => "Warning",
         };
         let metadata = ObjectMeta {
-            generate_name: Some(format!("{}.", object.name.as_deref().unwrap_or(&self.controller))),
+            // The API server validates a prefix as a name, but for a dash at its end.
+            generate_name: Some(format!("{}-", object.name.as_deref().unwrap_or(&self.controller))),
             namespace: object.namespace.clone(),
             ..ObjectMeta::default()
         };
