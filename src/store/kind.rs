@@ -17,10 +17,11 @@ use crate::api::labels::{self, annotations};
 /// A kind of object that the controllers make. A new child of a partition is
 ///
 /// - its name in `api/names.rs`, and a file in `controller/partition/build` that makes it, with a field of `Children`;
-/// - an implementation of this trait in `store/kinds.rs`, a field of [`Caches`], and its watch in [`super::watches`];
-/// - its turn in `controller/partition/apply.rs`, which takes `Children` apart;
-/// - its version in `controller/partition/verified.rs`, and its absence in `controller/partition/deletion.rs`;
-/// - its right in `commands/check/rights.rs` and in the `ClusterRole` of `deploy/atomix-controller.yaml`;
+/// - an implementation of this trait in `store/kinds.rs`, a field of [`Caches`], and its watch and its line of `WATCHED` in
+///   [`super::watches`];
+/// - its turn in `controller/partition/apply.rs`, which takes `Children` apart, and its version in
+///   `controller/partition/verified.rs`;
+/// - its rights in the `ClusterRole` of `deploy/atomix-controller.yaml`;
 /// - its tests: `rbac.rs`, `children.rs` and `expected` in `webhook-tests/tests/controllers`.
 pub(crate) trait Kind:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
