@@ -1,4 +1,7 @@
 //! Conditions by the API conventions: at most one of a type, with the time at which its status last changed.
+//!
+//! A new type of condition is a constant here, its draft in `status.rs` of its controller, and its reasons in
+//! `docs/troubleshooting.md`. `Ready`, `Reconciling` and `Stalled` are what kstatus tools read.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 

@@ -21,7 +21,8 @@ pub use protocol::Protocol;
 
 /// API group of both custom resources.
 pub const GROUP: &str = "k8s.atomix.io";
-/// The one served and stored version.
+/// The one served and stored version, which the derives of both types repeat. Another one is a type of its own, a second
+/// version in [`crds`], and its place in `webhook-tests`' reference of the fields.
 pub const VERSION: &str = "v1alpha1";
 /// Most partitions that one set may have.
 pub const MAX_PARTITIONS: i64 = 1000;

@@ -2,6 +2,9 @@
 //!
 //! Everything here is a function of values. The webhooks, the reconcilers and the offline `validate` command call the
 //! same functions, so that nothing that is admitted is later unreadable.
+//!
+//! A rule in `validate` holds for stored objects too: a set that breaks it is stalled. A rule that stored sets may break is
+//! one for changes (`validate/changes.rs`), or a warning.
 
 pub(crate) mod config;
 mod consent;

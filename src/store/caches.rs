@@ -9,6 +9,7 @@ use crate::api::{Partition, PartitionSet};
 /// One cache for each kind.
 #[derive(Default)]
 pub struct Caches {
+    /// All PartitionSets, whichever controller runs them: the webhooks and the Atomix API answer from this cache.
     pub(crate) sets: Cache<PartitionSet>,
     /// Whether these are all PartitionSets.
     pub(crate) sets_freshness: FreshnessReporter,

@@ -4,7 +4,7 @@ use kube::client::Body;
 use tokio::runtime::{Builder, Runtime};
 
 use super::ca::authority::Authority;
-use super::ca::renewal::Renewal;
+use super::ca::leaf_renewal::Renewal;
 use super::trust::Bundles;
 use super::*;
 use crate::runtime::metrics::Registry;

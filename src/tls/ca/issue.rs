@@ -228,7 +228,7 @@ fn renewal(now: SystemTime, not_after: SystemTime) -> Result<SystemTime, Error> 
     let left = not_after.duration_since(now).unwrap_or_default();
     let [jitter] = random::<1>()?;
     let jitter = Periods::longest_jitter(left) * u32::from(jitter) / u32::from(u8::MAX);
-    Ok(now + Periods::replaced_after(left).saturating_sub(jitter))
+    Ok(now + Periods::leaf_replaced_after(left).saturating_sub(jitter))
 }
 
 /// Certificates know whole seconds only.

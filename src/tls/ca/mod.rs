@@ -1,7 +1,7 @@
 //! The webhooks' certificates as the controller makes them itself.
 //!
 //! Three kinds of task share the CA through one channel: `keeper` keeps the CA in memory and in its Secret the same,
-//! `renewal` makes this process's serving certificate with it, and `bundle`, once for each webhook configuration, keeps
+//! `leaf_renewal` makes this process's serving certificate with it, and `bundle`, once for each webhook configuration, keeps
 //! what the API server trusts to it. What to do about the Secret is decided in `rotation`, the states of a rotation are
 //! in `authority`, their form in the Secret in `stored`, and certificates are made in `issue`: all functions of values.
 
@@ -9,9 +9,9 @@ pub mod authority;
 mod bundle;
 mod issue;
 mod keeper;
+pub(super) mod leaf_renewal;
 mod managers;
 mod periods;
-pub(super) mod renewal;
 mod reports;
 mod rotation;
 mod secret_events;
@@ -26,7 +26,7 @@ use tokio::sync::watch;
 
 use self::authority::Authority;
 use self::bundle::Known;
-use self::renewal::Renewal;
+use self::leaf_renewal::Renewal;
 use self::secret_events::SecretEvents;
 use super::Context;
 use super::trust::{Configuration, check_name};

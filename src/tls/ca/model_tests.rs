@@ -276,7 +276,7 @@ impl World {
         self.wall += Duration::from_secs(seconds);
     }
 
-    /// What `renewal::Renewal::renew` does.
+    /// What `leaf_renewal::Renewal::renew` does.
     fn renew(&mut self) {
         for index in 0..REPLICAS {
             let now = self.clock(&self.replicas[index]);

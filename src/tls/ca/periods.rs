@@ -50,8 +50,13 @@ impl Periods {
         self.ca / 12
     }
 
-    /// The age at which a certificate of a lifetime is replaced.
-    pub(super) fn replaced_after(lifetime: Duration) -> Duration {
+    /// The age at which a CA of this lifetime is replaced.
+    pub(super) fn ca_replaced_after(lifetime: Duration) -> Duration {
+        lifetime * 2 / 3
+    }
+
+    /// The age at which a serving certificate of this lifetime is replaced.
+    pub(super) fn leaf_replaced_after(lifetime: Duration) -> Duration {
         lifetime * 2 / 3
     }
 

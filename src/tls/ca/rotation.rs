@@ -191,7 +191,7 @@ pub(super) fn cause(authority: &Authority, names: &Names, periods: &Periods, now
     if lifetime > periods.ca + ROUNDING {
         return Some(Cause::Lifetime);
     }
-    (ca.made_at() + Periods::replaced_after(lifetime) <= now).then_some(Cause::Age)
+    (ca.made_at() + Periods::ca_replaced_after(lifetime) <= now).then_some(Cause::Age)
 }
 
 /// The next step of a rotation, where memory and Secret agree.

@@ -112,5 +112,5 @@ impl Renewal {
 }
 
 #[cfg(test)]
-#[path = "renewal_tests.rs"]
+#[path = "leaf_renewal_tests.rs"]
 mod tests;
