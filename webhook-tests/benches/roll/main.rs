@@ -172,9 +172,11 @@ impl Objects {
     }
 }
 
-/// Writes of the controllers that the API server refused, but for conflicts, after which they read and write again.
+/// Writes of the controllers that the API server refused, but for conflicts, after which they read and write again, and
+/// for the status of what the load has just deleted.
 fn refused(audit: &[AuditEntry]) -> Vec<String> {
-    let refused = audit.iter().filter(|entry| entry.is_write() && entry.code >= 400 && entry.code != 409);
+    let is_expected = |entry: &AuditEntry| entry.code == 409 || entry.code == 404 && entry.subresource == "status";
+    let refused = audit.iter().filter(|entry| entry.is_write() && entry.code >= 400 && !is_expected(entry));
     refused.map(|entry| format!("{} of {}: {}", entry.verb, entry.uri, entry.code)).collect()
 }
 
