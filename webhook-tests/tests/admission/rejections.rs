@@ -17,7 +17,7 @@ fn all_violations_are_told_at_once() {
          * spec.template.spec.size: Invalid value: -1: must be greater than or equal to 1\n\
          * spec.template.spec.protocol: Unsupported value: \"paxos\": supported values: \"raft\", \"backup\", \"log\"\n\
          * spec.template.spec.config.electionTimout: Unsupported value: \"electionTimout\": supported values: \
-         \"electionTimeout\", \"heartbeatInterval\", \"memberGroupStrategy\", \"storage\", \"compaction\"",
+         \"electionTimeout\", \"heartbeatInterval\", \"storage\", \"compaction\", \"memberGroupStrategy\"",
     );
 }
 
