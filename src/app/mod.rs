@@ -16,7 +16,7 @@ use crate::api::names::ObjectKey;
 use crate::cli::{GrpcAuth, Run};
 use crate::controller::{self, FIELD_MANAGER, Manager};
 use crate::events::Events;
-use crate::primary::{Hub, KnownPartitions, Store, Sweeper};
+use crate::primary::{Hub, Store, Sweeper};
 use crate::replicas::{NoRandomness, Presence};
 use crate::runtime::Runtime;
 use crate::runtime::metrics::{ProcessMetrics, Registry};
@@ -194,8 +194,8 @@ fn serve_health(
 fn elections(options: &Run, runtime: &Runtime, caches: &Arc<Caches>, presence: &Arc<Presence>) -> Arc<Hub> {
     let metrics = runtime.registry.register();
     let controller = options.settings().identity();
-    let known = Arc::new(KnownPartitions::new(Arc::clone(caches), controller.clone()));
-    let store = Store::new(runtime.client.clone(), controller, options.scope(), known, Arc::clone(&metrics));
+    let store =
+        Store::new(runtime.client.clone(), controller, options.scope(), Arc::clone(caches), Arc::clone(&metrics));
     Hub::new(store, Arc::clone(presence), metrics)
 }
 

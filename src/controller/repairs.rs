@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::settings::FIELD_MANAGER;
 use crate::api::names::ObjectKey;
+use crate::throttle::Throttle;
 
 /// Repairs of one object that may follow each other at once.
 const BURST: u32 = 5;
@@ -23,12 +24,11 @@ const MOST: usize = 20_000;
 pub(super) struct Repairs(Mutex<HashMap<(&'static str, ObjectKey), Recent>>);
 
 /// Repairs of one object.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Recent {
     /// Hash of what was wanted of the object.
     desired_hash: u64,
-    /// When none of them counts any more: each does for an interval, one after the other.
-    until: Instant,
+    throttle: Throttle,
 }
 
 impl Repairs {
@@ -43,23 +43,25 @@ impl Repairs {
     ) -> Result<(), Duration> {
         let repairs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let recent = repairs.get(&(kind, key.clone())).filter(|recent| recent.desired_hash == desired_hash);
-        let full = INTERVAL * (BURST - 1);
-        let wait = recent.map(|recent| recent.until.saturating_duration_since(now).saturating_sub(full));
-        wait.filter(|wait| !wait.is_zero()).map_or(Ok(()), Err)
+        recent.and_then(|recent| recent.throttle.wait(now)).map_or(Ok(()), Err)
     }
 
     /// Counts that an object was put right, or brought to what is wanted of it by now.
     pub(super) fn record(&self, kind: &'static str, key: &ObjectKey, desired_hash: u64, now: Instant) {
         let mut repairs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if repairs.len() >= MOST {
-            repairs.retain(|_, recent| recent.until > now);
+            repairs.retain(|_, recent| !recent.throttle.is_idle(now));
         }
         if repairs.len() >= MOST {
             repairs.clear();
         }
-        let recent = repairs.entry((kind, key.clone())).or_insert(Recent { desired_hash, until: now });
-        let until = if recent.desired_hash == desired_hash { recent.until.max(now) + INTERVAL } else { now };
-        *recent = Recent { desired_hash, until };
+        let unused = || Recent { desired_hash, throttle: Throttle::new(BURST, INTERVAL, now) };
+        let recent = repairs.entry((kind, key.clone())).or_insert_with(unused);
+        if recent.desired_hash == desired_hash {
+            recent.throttle.record(now);
+        } else {
+            *recent = unused();
+        }
     }
 }
 

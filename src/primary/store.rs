@@ -18,6 +18,7 @@ use crate::api_error::{Class, classify};
 use crate::calls::within;
 use crate::primary::metrics::PrimaryMetrics;
 use crate::scope::Scope;
+use crate::store::Caches;
 use crate::store::watch::version_of;
 
 /// Field manager of the records.
@@ -57,15 +58,6 @@ impl PartitionView {
     }
 }
 
-/// The cached Partitions.
-pub(crate) trait PartitionCache: Send + Sync {
-    /// As [`PartitionView::of`].
-    fn view(&self, key: &ObjectKey) -> Option<PartitionView>;
-
-    /// All Partitions whose record is `wanted`.
-    fn with_records(&self, wanted: &dyn Fn(&ObjectKey, &ElectionStatus) -> bool) -> Vec<(ObjectKey, PartitionView)>;
-}
-
 /// The result of a write that was answered.
 #[derive(Debug, PartialEq)]
 pub(super) enum WriteResult {
@@ -99,7 +91,7 @@ pub(crate) struct Store {
     /// `<namespace>.<name>` of this controller.
     controller: String,
     scope: Scope,
-    cache: Arc<dyn PartitionCache>,
+    caches: Arc<Caches>,
     calls: Semaphore,
     metrics: Arc<PrimaryMetrics>,
 }
@@ -116,23 +108,30 @@ impl Store {
         client: Client,
         controller: String,
         scope: Scope,
-        cache: Arc<dyn PartitionCache>,
+        caches: Arc<Caches>,
         metrics: Arc<PrimaryMetrics>,
     ) -> Self {
-        Self { client, controller, scope, cache, calls: Semaphore::new(CALLS), metrics }
+        Self { client, controller, scope, caches, calls: Semaphore::new(CALLS), metrics }
     }
 
     /// A partition, if the cache has it.
     pub(super) fn cached(&self, key: &ObjectKey) -> Option<PartitionView> {
-        self.cache.view(key)
+        PartitionView::of(&self.caches.partitions.get(key)?.facts, &self.controller)
     }
 
     /// All cached partitions whose record is `wanted`.
     pub(super) fn with_records(
         &self,
-        wanted: &dyn Fn(&ObjectKey, &ElectionStatus) -> bool,
+        wanted: impl Fn(&ObjectKey, &ElectionStatus) -> bool,
     ) -> Vec<(ObjectKey, PartitionView)> {
-        self.cache.with_records(wanted)
+        let keys = self.caches.partitions.keys().into_iter();
+        let cached = keys.filter_map(|key| {
+            let cached = self.caches.partitions.get(&key)?;
+            let election = cached.facts.status.as_ref()?.election.as_ref()?;
+            let view = wanted(&key, election).then(|| PartitionView::of(&cached.facts, &self.controller))?;
+            Some((key, view?))
+        });
+        cached.collect()
     }
 
     /// Reads a partition that has an election from the API server.

@@ -83,7 +83,7 @@ impl Sweeper {
     fn suspects(&self, everywhere: bool) -> Vec<(ObjectKey, PartitionView, Vec<StreamId>)> {
         let is_swept =
             |key: &ObjectKey, record: &ElectionStatus| !record.streams.is_empty() && (everywhere || self.hub.has(key));
-        let suspects = self.hub.store.with_records(&is_swept).into_iter().filter_map(|(key, view)| {
+        let suspects = self.hub.store.with_records(is_swept).into_iter().filter_map(|(key, view)| {
             let ids: Vec<StreamId> = record::streams(&view.record).collect();
             let silent = self.hub.presence.silent(ids.iter().map(|id| id.replica));
             let ids: Vec<StreamId> = ids.into_iter().filter(|id| silent.contains(&id.replica)).collect();
@@ -98,7 +98,7 @@ impl Sweeper {
         let idle = |key: &ObjectKey, record: &ElectionStatus| {
             *record != ElectionStatus { term: record.term, ..ElectionStatus::default() } && !self.hub.has(key)
         };
-        for (key, view) in self.hub.store.with_records(&idle) {
+        for (key, view) in self.hub.store.with_records(idle) {
             if record::has_orphans(&view.record, self.hub.presence.id(), &view.members) {
                 tracing::info!(partition = %key, "removing candidacies without a stream");
                 self.hub.remove(&key, view, BTreeSet::new());

@@ -37,12 +37,7 @@ const KINDS: [(&str, &str, &str); 5] = [
 ];
 
 fn main() -> Result<()> {
-    // Cargo adds `--bench`.
-    let numbers: Vec<u32> = std::env::args()
-        .skip(1)
-        .filter(|argument| argument != "--bench")
-        .map(|argument| argument.parse().context(USAGE))
-        .collect::<Result<_>>()?;
+    let numbers = webhook_tests::arguments::numbers(USAGE)?;
     let partitions = numbers.first().copied().unwrap_or(100);
     let size = numbers.get(1).copied().unwrap_or(3);
     ensure!((1..=1000).contains(&partitions) && (1..=21).contains(&size) && numbers.len() <= 2, USAGE);

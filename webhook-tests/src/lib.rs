@@ -15,6 +15,7 @@
 //! Nothing here outlives the process that started it, however that process
 //! ends: see [`Guarded`] and [`ControlPlane`].
 
+pub mod arguments;
 pub mod binaries;
 pub mod documents;
 pub mod process;

@@ -60,7 +60,7 @@ impl Options {
             vec![Violation::invalid(FIELD, &name, format!("must be a message of that type: {error}"))]
         })?;
         let mut violations = Vec::new();
-        tidy(&mut message, FIELD, &mut violations);
+        normalize(&mut message, FIELD, &mut violations);
         if violations.is_empty() { Ok(Self::of(protocol, message)) } else { Err(violations) }
     }
 
@@ -72,7 +72,7 @@ impl Options {
         let options = config::check(text, Some(protocol), path)?;
         let unknown = || vec![Violation::invalid(path, &"", "must have options that the API has as well")];
         let mut message = protocol.options().and_then(|kind| of_json(&kind, &options)).ok_or_else(unknown)?;
-        tidy(&mut message, path, &mut Vec::new());
+        normalize(&mut message, path, &mut Vec::new());
         Ok(Self::of(protocol, message))
     }
 
@@ -107,7 +107,7 @@ pub(super) fn unreadable(protocol: Protocol) -> Any {
 }
 
 /// Removes zeros, and reports what YAML or this version cannot express.
-fn tidy(message: &mut DynamicMessage, path: &str, violations: &mut Vec<Violation>) {
+fn normalize(message: &mut DynamicMessage, path: &str, violations: &mut Vec<Violation>) {
     for unknown in message.unknown_fields() {
         let detail = "must have fields that this version of the controller knows, or the option would be lost";
         violations.push(Violation::invalid(path, &format_args!("field {}", unknown.number()), detail));
@@ -126,7 +126,7 @@ fn tidy(message: &mut DynamicMessage, path: &str, violations: &mut Vec<Violation
                 }
             },
             (Value::Message(group), _) => {
-                tidy(group, &path, violations);
+                normalize(group, &path, violations);
                 if group.encoded_len() == 0 {
                     zeros.push(field);
                 }

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use atomix_controller::grpc::proto::controller::controller_service_client::ControllerServiceClient;
 use atomix_controller::grpc::proto::controller::{GetPartitionGroupsRequest, PartitionGroupId};
 use futures::future::try_join_all;
@@ -56,12 +56,7 @@ impl Schedule {
 }
 
 fn main() -> Result<()> {
-    // Cargo adds `--bench`.
-    let numbers: Vec<u32> = std::env::args()
-        .skip(1)
-        .filter(|argument| argument != "--bench")
-        .map(|argument| argument.parse().context(USAGE))
-        .collect::<Result<_>>()?;
+    let numbers = webhook_tests::arguments::numbers(USAGE)?;
     ensure!(numbers.len() <= 3 && !numbers.contains(&0), USAGE);
     let number = |index: usize, default| numbers.get(index).copied().unwrap_or(default);
     let (time, reviews, calls) = (Duration::from_secs(number(0, 10).into()), number(1, 500), number(2, 1000));

@@ -43,8 +43,7 @@ const PAUSE: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(180);
 
 fn main() -> Result<()> {
-    // Cargo adds `--bench`.
-    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench").map(PathBuf::from);
+    let mut arguments = webhook_tests::arguments::arguments().map(PathBuf::from);
     let program = arguments.next().context(USAGE)?;
     let shipped = binaries::workspace().join(MANIFEST);
     let manifest = arguments.next().unwrap_or_else(|| shipped.clone());

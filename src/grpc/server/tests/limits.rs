@@ -51,13 +51,13 @@ async fn slow_clients_keep_others_waiting_only_for_so_long() {
     let half = tokio::spawn(async move {
         outcome(slow.begin("GetPartitionGroups", &[], Body::new(Pieces(pieces))).await.unwrap()).await
     });
-    let untaken = greedy.begin("GetPartitionGroups", &[], get("long").into()).await.unwrap();
+    let unread = greedy.begin("GetPartitionGroups", &[], get("long").into()).await.unwrap();
     for _ in 0..3 {
         timeout(Duration::from_secs(10), client.get()).await.unwrap();
     }
     assert_eq!(half.await.unwrap().0, 4);
     greedy.ended().await;
-    drop((untaken, sender));
+    drop((unread, sender));
 }
 
 #[tokio::test]
