@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
-use tonic::{Code, Streaming};
+use tonic::{Code, Status, Streaming};
 use webhook_tests::{ControlPlane, Controller, Installation, StartOptions, free_port, items, text};
 
 use crate::support::{MEMBERS, SOON, Set, connect, request, short};
@@ -29,6 +29,8 @@ const EVENTS: usize = 10_000;
 const KILLS: usize = 8;
 /// Between two kills.
 const LULL: Duration = Duration::from_secs(5);
+/// By when a member that enters has to have got its first message. Less than what the test waits for all of them.
+const ENTERED: Duration = Duration::from_secs(60);
 /// By when there have to have been so many, on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(900);
 /// For how long a dead replica's candidates may stand: half of it, and whatever a busy machine takes to notice.
@@ -40,8 +42,10 @@ const LONGEST_STAY: usize = 120;
 enum Phase {
     /// All come and go.
     Churn,
-    /// All stay.
+    /// All stay, and no stream may end.
     Stay,
+    /// A replica is killed, and its streams end.
+    Kill,
 }
 
 /// Numbers that nobody foresees.
@@ -141,7 +145,8 @@ async fn wire(server: SocketAddr) -> std::io::Result<(SocketAddr, AbortHandle)> 
     Ok((address, carry.abort_handle()))
 }
 
-/// Enters a member at some replica, and returns when it stands. None if the replica is not there, or is killed.
+/// Enters a member at some replica, and returns when it stands. None if the replica is not there, or is killed; a call
+/// that gets no answer in [`ENTERED`] is wrong.
 async fn enter(world: &World, partition: i32, member: &str, random: &mut Random) -> Option<Stream> {
     let at = {
         let addresses = locked(&world.addresses);
@@ -154,12 +159,20 @@ async fn enter(world: &World, partition: i32, member: &str, random: &mut Random)
         wire.abort();
         return None;
     };
-    let Ok(response) = client.enter_election(request(&world.namespace, partition, member)).await else {
-        wire.abort();
-        return None;
+    let response = match timeout(ENTERED, client.enter_election(request(&world.namespace, partition, member))).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) => {
+            wire.abort();
+            return None;
+        }
+        Err(_) => {
+            world.object(format!("{member} has got no answer for {ENTERED:?}"));
+            wire.abort();
+            return None;
+        }
     };
     let mut stream = Stream { messages: response.into_inner(), wire, last: floor, first: PrimaryTerm::default() };
-    match timeout(SOON, stream.messages.message()).await {
+    match timeout(ENTERED, stream.messages.message()).await {
         Ok(Ok(Some(message))) => {
             stream.first = message.term.unwrap_or_default();
             world.hear(partition, member, &mut stream.last, &stream.first);
@@ -168,14 +181,14 @@ async fn enter(world: &World, partition: i32, member: &str, random: &mut Random)
         }
         Ok(_) => None,
         Err(_) => {
-            world.object(format!("{member} has heard nothing for {SOON:?}"));
+            world.object(format!("{member} has heard nothing for {ENTERED:?}"));
             None
         }
     }
 }
 
 /// Listens until the stream ends; never returns before.
-async fn listen(world: &World, partition: i32, member: &str, stream: &mut Stream, stays: bool) -> Code {
+async fn listen(world: &World, partition: i32, member: &str, stream: &mut Stream, stays: bool) -> Status {
     loop {
         match stream.messages.message().await {
             Ok(Some(message)) => {
@@ -185,8 +198,8 @@ async fn listen(world: &World, partition: i32, member: &str, stream: &mut Stream
                     stand(world, member, &term);
                 }
             }
-            Ok(None) => return Code::Ok,
-            Err(status) => return status.code(),
+            Ok(None) => return Status::ok("the stream has ended without a status"),
+            Err(status) => return status,
         }
     }
 }
@@ -210,7 +223,7 @@ async fn live(world: Arc<World>, mut phase: watch::Receiver<Phase>, partition: i
             // A newer stream takes its place.
             if let Some(newer) = enter(&world, partition, &member, &mut random).await {
                 match timeout(SOON, listen(&world, partition, &member, &mut stream, false)).await {
-                    Ok(Code::Aborted) => drop(world.replaced.fetch_add(1, Ordering::Relaxed)),
+                    Ok(status) if status.code() == Code::Aborted => drop(world.replaced.fetch_add(1, Ordering::Relaxed)),
                     // Its replica was killed.
                     Ok(_) => {}
                     Err(_) => world.object(format!("{member} has an older stream that does not end")),
@@ -229,8 +242,11 @@ async fn live(world: Arc<World>, mut phase: watch::Receiver<Phase>, partition: i
     while locked(&world.wrong).is_empty() {
         if let Some(mut stream) = enter(&world, partition, &member, &mut random).await {
             stand(&world, &member, &stream.first);
-            listen(&world, partition, &member, &mut stream, true).await;
+            let status = listen(&world, partition, &member, &mut stream, true).await;
             locked(&world.standing).remove(&member);
+            if *phase.borrow() == Phase::Stay {
+                world.object(format!("the stream of {member} has ended: {status:?}"));
+            }
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -342,6 +358,7 @@ fn what_everybody_hears_fits_together_whoever_comes_goes_or_dies() {
     }
     within(SOON, "they do not agree");
     // No ghost: whoever was with a replica that dies does not come back.
+    phase.send_replace(Phase::Kill);
     replicas.kill(0);
     let took = within(NO_GHOST_AFTER, "ghosts");
     let left = locked(&world.standing).len();
