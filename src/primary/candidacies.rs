@@ -57,9 +57,9 @@ struct Candidacy {
 enum Stage {
     /// To be entered at once.
     New,
-    /// Held back: the replica may not enter candidates for now. The stream of the member in the record at that time, if
-    /// any; a stream that has come since may be the newer one.
-    Held(Option<StreamId>),
+    /// Not entered at once: the replica may not enter candidates for now, or the record has dropped it. The stream of the
+    /// member in the record at that time, if any; one that has come since is taken for the newer one.
+    Delayed(Option<StreamId>),
     /// The record has named it.
     Entered,
 }
@@ -115,8 +115,10 @@ impl Candidacies {
     /// Processes the current record, which must not be older than those before; `may_enter` says whether candidates may
     /// enter it now. Returns the updates of streams. A term is sent to the candidates in the record only, and only if the
     /// record is sound. A candidacy that was dropped while its stream lives, because this replica seemed dead, enters anew
-    /// with a number of `fresh`. A candidacy that was held back ends if the record names another stream of its member by
-    /// now: two streams of replicas that knew nothing of each other have no order, and the one in the record stays.
+    /// with a number of `fresh`. A candidacy that was delayed ends if the record names another stream of its member by now:
+    /// two streams of replicas that knew nothing of each other have no order, and the one in the record stays. The same
+    /// holds for one that was dropped: a successor may have replaced it and left before this record, and this replica may
+    /// learn late that its client has gone.
     pub(super) fn process(
         &mut self,
         record: &ElectionStatus,
@@ -137,12 +139,12 @@ impl Candidacies {
                 (Some(_), Stage::Entered) => End::Replaced,
                 (None, Stage::Entered) => {
                     let id = StreamId { replica, number: fresh() };
-                    renumbered.push(Candidacy { id, stage: Stage::New, ..candidacy.clone() });
+                    renumbered.push(Candidacy { id, stage: Stage::Delayed(None), ..candidacy.clone() });
                     return false;
                 }
-                (Some(id), Stage::Held(then)) if then != Some(id) => End::Replaced,
+                (Some(id), Stage::Delayed(then)) if then != Some(id) => End::Replaced,
                 (then, Stage::New) if !may_enter => {
-                    candidacy.stage = Stage::Held(then);
+                    candidacy.stage = Stage::Delayed(then);
                     return true;
                 }
                 _ => return true,

@@ -394,3 +394,25 @@ fn a_stream_that_had_to_wait_replaces_the_one_that_it_had_found() {
     assert!(world.replicas[1].streams.is_empty());
     assert_eq!(world.history.last().unwrap().term, 2);
 }
+
+#[test]
+fn a_stream_that_comes_back_does_not_replace_one_that_came_meanwhile() {
+    let enters = |at| {
+        [
+            Event::Enter { at, member: 0 },
+            Event::See { at, behind: 0 },
+            Event::Begin { at },
+            Event::Commit { at, lost: false },
+        ]
+    };
+    let leaves = [Event::Leave { at: 1, which: 0 }, Event::Begin { at: 1 }, Event::Commit { at: 1, lost: false }];
+    // Replica 0 learns neither that its client has gone, nor of the stream that replaced its own and has left since.
+    let missed = [Event::See { at: 0, behind: 0 }];
+    let mut world =
+        World::after(&[enters(0).as_slice(), enters(1).as_slice(), &leaves, &missed, enters(2).as_slice()].concat());
+    world.converge();
+    world.assert_converged();
+    assert_eq!(world.replaced, ["p-0"]);
+    assert!(world.replicas[0].streams.is_empty());
+    assert_eq!(world.replicas[2].streams.len(), 1);
+}
