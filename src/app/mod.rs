@@ -56,9 +56,6 @@ pub enum Error {
     /// Signals cannot be waited for.
     #[error("waiting for signals")]
     Signals(#[source] std::io::Error),
-    /// No TLS.
-    #[error(transparent)]
-    Tls(#[from] tls::Error),
     /// A second signal came before everything had stopped.
     #[error("a second signal ended the process before everything had stopped")]
     ForcedShutdown,
@@ -140,7 +137,7 @@ async fn assemble(
     let tls_metrics = registry.register::<TlsMetrics>();
     let recorder = (serving.supervisor(), "event recorder of certificates");
     let events = Events::start(client.clone(), FIELD_MANAGER, options.pod_name.clone(), recorder);
-    let tls = tls::start(options.webhook_tls(), runtime, &presence, events, &tls_metrics)?;
+    let tls = tls::start(options.webhook_tls(), runtime, &presence, events, &tls_metrics);
     let own_username = admission::start(runtime, (webhook_listener, tls.server_config()), &caches, webhook_limits);
 
     let sets = Sets::new(client.clone(), Arc::clone(&caches), triggers.sets.clone());

@@ -17,7 +17,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use kube::Client;
 use rustls::ServerConfig;
-use rustls::crypto::CryptoProvider;
 use tokio::sync::watch;
 
 use self::ca::Lead;
@@ -40,14 +39,6 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// What another program could cause again and again, writes that it undoes or lines of the log: so many at once, and one
 /// more after each interval.
 const WRITES: (u32, Duration) = (5, Duration::from_secs(1));
-
-/// Why certificates cannot be served.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The TLS library refuses its configuration.
-    #[error("configuring TLS: {0}")]
-    Tls(#[from] rustls::Error),
-}
 
 /// Which certificates are served.
 #[derive(Debug)]
@@ -74,7 +65,6 @@ struct Context {
     client: Client,
     names: Names,
     periods: Periods,
-    provider: Arc<CryptoProvider>,
     resolver: Arc<Resolver>,
     events: Events,
     metrics: Arc<TlsMetrics>,
@@ -82,22 +72,19 @@ struct Context {
 
 /// Starts to keep the certificates of the Service, until the process stops serving. Nothing is served before there is a
 /// certificate; the first readiness waits for one that leads to the live bundles of both webhook configurations.
-///
-/// # Errors
-/// [`Error`] if TLS cannot be configured. A failure of the API server is not an error: the tasks try again.
+#[must_use]
 pub fn start(
     settings: Settings,
     runtime: &Runtime,
     presence: &Arc<Presence>,
     events: Events,
     metrics: &Arc<TlsMetrics>,
-) -> Result<Tls, Error> {
+) -> Tls {
     let Settings { mode, clients, names, periods } = settings;
     let context = Arc::new(Context {
         client: runtime.client.clone(),
         names,
         periods,
-        provider: Arc::new(rustls::crypto::ring::default_provider()),
         resolver: Arc::default(),
         events,
         metrics: Arc::clone(metrics),
@@ -105,13 +92,13 @@ pub fn start(
     let check = Arc::clone(&context.resolver);
     runtime.readiness.check("webhook certificate", mode.counts(), move || check.check(SystemTime::now()));
     let clients = clients.map(|clients| serving::verify_clients(&clients, &context, runtime));
-    let config = serving::configure(Arc::clone(&context.provider), Arc::clone(&context.resolver), clients)?;
+    let config = serving::configure(Arc::clone(&context.resolver), clients);
     let (lead, leading) = watch::channel(None);
     match &mode {
         Mode::SelfSigned => ca::start(&context, runtime, presence, leading),
         Mode::Provided(source) => provided::start(source, &context, runtime),
     }
-    Ok(Tls { config: Arc::new(config), lead })
+    Tls { config: Arc::new(config), lead }
 }
 
 impl Tls {

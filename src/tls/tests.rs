@@ -29,7 +29,6 @@ pub(super) fn context_of(client: Client) -> Arc<Context> {
         client,
         names: Names::new("keeper", "home", "x"),
         periods: Periods::default(),
-        provider: Arc::new(rustls::crypto::ring::default_provider()),
         resolver: Arc::default(),
         metrics: Registry::default().register(),
     })
@@ -37,8 +36,7 @@ pub(super) fn context_of(client: Client) -> Arc<Context> {
 
 /// A server's configuration with a certificate of `authority`, as [`start`] makes it.
 pub(crate) fn server_config(authority: &Arc<Authority>, names: &Names) -> Arc<ServerConfig> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    Arc::new(serving::configure(provider, served(authority, names), None).unwrap())
+    Arc::new(serving::configure(served(authority, names), None))
 }
 
 /// A certificate of `authority`, served.

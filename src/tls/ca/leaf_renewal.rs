@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use rustls::crypto::ring::default_provider;
 use rustls::sign::CertifiedKey;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
@@ -102,9 +103,9 @@ impl Renewal {
         if !authority.is_valid_at(now) {
             return Err(Error::Ca);
         }
-        let Context { names, periods, provider, resolver, .. } = &*self.context;
+        let Context { names, periods, resolver, .. } = &*self.context;
         let Leaf { chain, key, not_before, not_after, renew_at } = authority.leaf(names, periods, now)?;
-        let key = Arc::new(CertifiedKey::from_der(chain, key, provider)?);
+        let key = Arc::new(CertifiedKey::from_der(chain, key, &default_provider())?);
         resolver.serve(Arc::new(Pair { key, validity: Validity { not_before, not_after } }));
         self.made = Some(Made { authority, at: now, renew_at });
         Ok(not_after)

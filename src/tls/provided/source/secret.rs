@@ -17,8 +17,8 @@ pub(super) fn follow(client: Client, namespace: &str, name: &str) -> BoxStream<'
         .default_backoff()
         .filter_map(move |event| {
             let seen = match event {
-                Ok(Some(secret)) => Some(Seen::Found(found(secret))),
-                Ok(None) => Some(Seen::Missing(missing.clone())),
+                Ok(Some(secret)) => Some(Ok(found(secret))),
+                Ok(None) => Some(Err(missing.clone())),
                 Err(error) => {
                     tracing::warn!(%error, secret = name, "watching a Secret with certificates");
                     None
