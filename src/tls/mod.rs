@@ -13,11 +13,12 @@ mod serving;
 mod trust;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use kube::Client;
 use rustls::ServerConfig;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use self::ca::Lead;
 use self::serving::Resolver;

@@ -7,7 +7,6 @@ use rustls::crypto::ring::default_provider;
 use rustls::sign::CertifiedKey;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
 
 use super::authority::Authority;
 use super::issue::{self, Leaf};
@@ -52,12 +51,11 @@ impl Renewal {
         Self { context, authority, made: None, last_failure: None }
     }
 
-    pub(super) async fn run(mut self, shutdown: CancellationToken) {
+    pub(super) async fn run(mut self) {
         let mut check = interval(self.context.periods.clock_check().min(CLOCK_CHECK));
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = shutdown.cancelled() => return,
                 changed = self.authority.changed() => if changed.is_err() {
                     return;
                 },

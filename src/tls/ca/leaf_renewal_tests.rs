@@ -100,8 +100,7 @@ fn another_leaf_is_made_when_another_ca_signs_and_not_when_one_is_published() {
 async fn a_new_ca_is_served_at_once() {
     let (renewal, sender) = renewal(mint(1, SystemTime::now()));
     let resolver = resolver(&renewal);
-    let shutdown = CancellationToken::new();
-    let task = tokio::spawn(renewal.run(shutdown.clone()));
+    let task = tokio::spawn(renewal.run());
     for generation in 2..4 {
         let authority = mint(generation, SystemTime::now());
         let bundle = authority.bundle();
@@ -115,6 +114,6 @@ async fn a_new_ca_is_served_at_once() {
         };
         tokio::time::timeout(Duration::from_secs(60), served).await.expect("the former one is served");
     }
-    shutdown.cancel();
+    drop(sender);
     task.await.unwrap();
 }

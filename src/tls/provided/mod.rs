@@ -11,11 +11,11 @@ use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, 
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use self::handover::{Handover, Trust};
+use self::handover::Handover;
 use self::source::{Error, Found, Material, Pair, Source};
-use self::watched::Watcher;
 use super::Context;
 use super::serving::verify;
+use super::trust::{self, Configuration, Trust};
 use crate::runtime::Runtime;
 use crate::runtime::shutdown::Stage;
 
@@ -31,11 +31,19 @@ pub(super) fn start(source: &Source, context: &Arc<Context>, runtime: &Runtime) 
     let pairs = source.keep(("webhook certificate source", ROLE), make, namespace, runtime, &context.metrics);
     let (served, serving) = watch::channel(());
     let trust = [
-        Watcher::<MutatingWebhookConfiguration>::start(context, runtime, serving.clone()),
-        Watcher::<ValidatingWebhookConfiguration>::start(context, runtime, serving),
+        follow_bundles::<MutatingWebhookConfiguration>(context, runtime, &serving),
+        follow_bundles::<ValidatingWebhookConfiguration>(context, runtime, &serving),
     ];
     let handover = Server { context: Arc::clone(context), trust, used: None };
     runtime.tasks(Stage::Serve).spawn_endless("webhook certificate", handover.run(pairs, served));
+}
+
+fn follow_bundles<K: Configuration>(
+    context: &Arc<Context>,
+    runtime: &Runtime,
+    served: &watch::Receiver<()>,
+) -> watch::Receiver<Trust> {
+    trust::start::<K, _>(context, runtime, |trust| watched::watch::<K>(Arc::clone(context), trust, served.clone()))
 }
 
 /// Serves the latest pair, as soon as no API server may refuse it that accepts the one before it.
