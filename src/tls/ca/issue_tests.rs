@@ -191,5 +191,10 @@ fn the_longest_names_fit() {
 fn keys_do_not_show_in_debug_output() {
     let ca = ca(1);
     let leaf = leaf(&ca, &names());
-    assert!(!format!("{ca:?}{leaf:?}").contains("key"));
+    let shown = format!("{ca:?}{leaf:?}");
+    assert_eq!(shown.matches("[secret key elided]").count(), 2, "{shown}");
+    for key in [ca.key.serialized_der(), leaf.key.secret_der()] {
+        let bytes = format!("{key:?}");
+        assert!(!shown.contains(bytes.trim_matches(['[', ']'])), "{shown}");
+    }
 }
