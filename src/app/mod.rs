@@ -93,7 +93,7 @@ pub async fn run(options: Run) -> Result<(), Error> {
 }
 
 async fn run_until(options: Run, registry: Registry, supervisor: &Supervisor) -> Result<(), Error> {
-    let (readiness, shutdown) = (Readiness::new(), Shutdown::new(supervisor));
+    let (readiness, shutdown) = (Readiness::default(), Shutdown::new(supervisor));
     let webhook_listener = listen(options.webhook.address)?;
     let health_listener = listen(options.metrics_address)?;
     let grpc_listener = listen(options.grpc.address)?;

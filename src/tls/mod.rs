@@ -2,26 +2,30 @@
 //!
 //! `ca`: the controller makes a CA and serving certificates of it, and writes the CA bundles of the webhook configurations.
 //! `provided`: certificates come from a Secret or files that other programs write, and so do the bundles.
+//! `source`: the Secret or the files, of which the last good content is kept in use.
 //! `serving`: in either mode, what handshakes get, and which certificates clients have to show.
 
 mod ca;
+mod context;
 mod metrics;
 mod mode;
 mod names;
+mod pair;
 mod provided;
 mod serving;
+pub mod source;
 mod trust;
+pub mod verify;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use kube::Client;
 use rustls::ServerConfig;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use self::ca::Lead;
-use self::serving::Resolver;
+use self::context::Context;
 use crate::events::Events;
 use crate::leader::Term;
 use crate::replicas::Presence;
@@ -31,15 +35,8 @@ pub use ca::{Periods, authority, stored};
 pub use metrics::TlsMetrics;
 pub use mode::Mode;
 pub use names::Names;
-pub use provided::source;
+pub use serving::ClientAuthentication;
 pub(crate) use serving::alert;
-pub use serving::{ClientAuthentication, verify};
-
-/// First and longest pause after a failure.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// What another program could cause again and again, writes that it undoes or lines of the log: so many at once, and one
-/// more after each interval.
-const WRITES: (u32, Duration) = (5, Duration::from_secs(1));
 
 /// Which certificates are served.
 #[derive(Debug)]
@@ -59,16 +56,6 @@ pub struct Settings {
 pub struct Tls {
     config: Arc<ServerConfig>,
     lead: watch::Sender<Option<Lead>>,
-}
-
-/// What the tasks share.
-struct Context {
-    client: Client,
-    names: Names,
-    periods: Periods,
-    resolver: Arc<Resolver>,
-    events: Events,
-    metrics: Arc<TlsMetrics>,
 }
 
 /// Starts to keep the certificates of the Service, until the process stops serving. Nothing is served before there is a

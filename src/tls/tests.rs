@@ -1,10 +1,12 @@
 use std::sync::LazyLock;
 
+use kube::Client;
 use kube::client::Body;
 use tokio::runtime::{Builder, Runtime};
 
 use super::ca::authority::Authority;
 use super::ca::leaf_renewal::Renewal;
+use super::serving::Resolver;
 use super::trust::Bundles;
 use super::*;
 use crate::runtime::metrics::Registry;

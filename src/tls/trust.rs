@@ -17,8 +17,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::Context;
-use super::serving::verify;
+use super::context::Context;
+use super::verify;
 use crate::runtime::Runtime;
 use crate::runtime::readiness::Counts;
 use crate::runtime::shutdown::Stage;
@@ -174,7 +174,8 @@ pub(super) fn start<K: Configuration, F: Future<Output = ()> + Send + 'static>(
 /// The states of the configuration, none while it is missing, for ever.
 pub(super) fn watch<K: Configuration>(context: &Context) -> BoxStream<'static, Option<K>> {
     let configurations = Api::all_with(context.client.clone(), &());
-    watch_object(configurations, context.names.configuration(), "watching the webhook configuration")
+    let doing = format!("watching the {} webhook configuration", K::ROLE);
+    watch_object(configurations, context.names.configuration(), &doing)
 }
 
 /// Reads the configuration from the API server, with a field selector: a right to one name is none to list all.
@@ -198,7 +199,7 @@ mod tests {
         let ca = |generation| {
             let names = Names::new("keeper", "home", "x");
             let authority = Authority::mint(&names, generation, &Periods::default(), SystemTime::now()).unwrap();
-            authority.current.certificate().clone()
+            authority.current.certificate.clone()
         };
         let (one, other) = (ca(1), ca(2));
         let [has, both, not] = [pem_of(&one), pem_of(&other) + &pem_of(&one), pem_of(&other)];

@@ -25,10 +25,9 @@ use crate::backoff::Backoff;
 use crate::calls::within;
 use crate::events::Severity;
 use crate::throttle::Throttle;
-use crate::tls::Context;
+use crate::tls::context::{Context, RETRY, WRITES};
 use crate::tls::metrics::RepairLabels;
 use crate::tls::trust::{self, Bundles, Configuration, Trust};
-use crate::tls::{RETRY, WRITES};
 
 /// Longest that one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);

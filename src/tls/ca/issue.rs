@@ -15,8 +15,8 @@ use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::periods::Periods;
-use crate::tls::Names;
-use crate::tls::serving::Validity;
+use crate::tls::names::Names;
+use crate::tls::pair::Validity;
 
 /// Certificates are valid this long before they are made, for clocks that are behind.
 pub(super) const BACK_DATED: Duration = Duration::from_secs(24 * 60 * 60);
@@ -39,7 +39,8 @@ pub enum Error {
 pub struct Ca {
     /// Counts the CAs of this installation, from 1.
     pub generation: u64,
-    pub(super) certificate: CertificateDer<'static>,
+    /// The certificate.
+    pub certificate: CertificateDer<'static>,
     pub(super) key: KeyPair,
     pub(super) common_name: String,
     /// The DNS names that it may sign for.
@@ -89,12 +90,6 @@ impl Ca {
     #[must_use]
     pub fn made_at(&self) -> SystemTime {
         self.not_before + BACK_DATED
-    }
-
-    /// The certificate.
-    #[must_use]
-    pub fn certificate(&self) -> &CertificateDer<'static> {
-        &self.certificate
     }
 
     /// The certificate of `next` signed by this CA: it leads clients that trust this one only to `next`. It has the

@@ -23,7 +23,7 @@ fn leaf(ca: &Ca, names: &Names) -> Leaf {
 }
 
 fn check(ca: &Ca, leaf: &Leaf, name: &str, at: SystemTime) -> Result<(), verify::Error> {
-    verify(&leaf.chain, pem_of(ca.certificate()).as_bytes(), name, at)
+    verify(&leaf.chain, pem_of(&ca.certificate).as_bytes(), name, at)
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn a_leaf_does_not_verify_against_another_ca_of_the_same_names() {
         check(&other, &leaf, "keeper.home.svc", now()),
         Err(verify::Error::Certificate(webpki::Error::UnknownIssuer))
     );
-    let both = pem_of(other.certificate()) + &pem_of(ca.certificate());
+    let both = pem_of(&other.certificate) + &pem_of(&ca.certificate);
     assert_eq!(verify(&leaf.chain, both.as_bytes(), "keeper.home.svc", now()), Ok(()));
 }
 
@@ -64,7 +64,7 @@ fn a_stolen_ca_key_cannot_vouch_for_another_name_or_an_address() {
     let dns = |name: &str| SanType::DnsName(name.try_into().unwrap());
     let chain = stolen(&ca, vec![dns("kubernetes.default.svc")]);
     let violation = Err(verify::Error::Certificate(webpki::Error::NameConstraintViolation));
-    let bundle = pem_of(ca.certificate());
+    let bundle = pem_of(&ca.certificate);
     assert_eq!(verify(&chain, bundle.as_bytes(), "kubernetes.default.svc", now()), violation);
     let chain = stolen(&ca, vec![dns("keeper.home.svc"), SanType::IpAddress("10.0.0.1".parse().unwrap())]);
     assert_eq!(verify(&chain, bundle.as_bytes(), "keeper.home.svc", now()), violation);

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use anyhow::{anyhow, bail};
 use futures::{StreamExt, try_join};
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
 use k8s_openapi::api::core::v1::Secret;
@@ -17,7 +18,6 @@ use tokio::time::{Instant, sleep};
 
 use super::Lead;
 use super::authority::{Authority, Phase};
-use super::issue;
 use super::periods::Periods;
 use super::rotation::{self, Action, Change, Observed, Request};
 use super::secret_events::SecretEvents;
@@ -27,9 +27,8 @@ use crate::backoff::Backoff;
 use crate::calls::within;
 use crate::replicas::Presence;
 use crate::throttle::Throttle;
-use crate::tls::Context;
+use crate::tls::context::{Context, RETRY, WRITES};
 use crate::tls::trust::{self, Bundles, Trust};
-use crate::tls::{RETRY, WRITES};
 use crate::watch_object::watch_object;
 
 /// Writes that lose against another replica, one after the other, before the next pause.
@@ -42,21 +41,6 @@ const START: Duration = Duration::from_millis(100);
 pub(super) const ROTATE: &str = "k8s.atomix.io/rotate-ca";
 /// On the Secret: replace the CA now and trust nothing any more that it has signed.
 pub(super) const REVOKE: &str = "k8s.atomix.io/revoke-ca";
-
-/// Why the Secret is not as it should be.
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error("making a CA: {0}")]
-    Issue(#[from] issue::Error),
-    #[error("reading the Secret: {0}")]
-    Read(#[source] kube::Error),
-    #[error("writing the Secret: {0}")]
-    Write(#[source] kube::Error),
-    #[error("reading what API servers trust: {0}")]
-    Trust(#[source] kube::Error),
-    #[error("other clients keep changing the Secret")]
-    Contended,
-}
 
 /// The Secret as last seen.
 #[derive(Default)]
@@ -162,7 +146,7 @@ impl Keeper {
     /// Takes steps of the state machine until it has none left. Returns the time to wait if it would write too often.
     ///
     /// An event that was on its way when this replica wrote makes it write once in vain: the conflict makes it read.
-    async fn settle(&mut self) -> Result<Option<Duration>, Error> {
+    async fn settle(&mut self) -> anyhow::Result<Option<Duration>> {
         let context = Arc::clone(&self.context);
         let Context { client, names, periods, .. } = &*context;
         for _ in 0..ATTEMPTS {
@@ -170,7 +154,7 @@ impl Keeper {
             let Seen::Present(secret, since) = &self.seen else { return Ok(None) };
             let diagnosis = stored::diagnose(secret.data.as_ref().unwrap_or(&stored::Data::new()), names);
             self.is_trusted &= !held.as_ref().is_some_and(|held| held.is_valid_at(now));
-            let found = diagnosis.authority.as_ref().map(|found| found.current.certificate());
+            let found = diagnosis.authority.as_ref().map(|found| &found.current.certificate);
             let observed = Observed {
                 secret: Some(&diagnosis),
                 held: held.as_deref(),
@@ -200,7 +184,8 @@ impl Keeper {
             if let Err(wait) = self.writes.try_record(Instant::now()) {
                 return Ok(Some(wait));
             }
-            let authority = rotation::apply(change, &observed, names, periods, now)?;
+            let authority = rotation::apply(change, &observed, names, periods, now)
+                .map_err(|error| anyhow!("making a CA: {error}"))?;
             let Some(authority) = authority else { return Ok(None) };
             let client = lead.map_or_else(|| client.clone(), |lead| lead.fence.guard(client));
             let (secrets, name, wanted) = (self.secrets(&client), names.secret(), written(secret, &authority, change));
@@ -211,23 +196,24 @@ impl Keeper {
                     self.see(Some(written));
                 }
                 Err(error) if classify(&error) == Class::Conflict => {
-                    let secrets = self.secrets(&context.client);
-                    self.see(within(CALL_TIMEOUT, secrets.get_opt(&name)).await.map_err(Error::Read)?);
+                    let read = within(CALL_TIMEOUT, self.secrets(&context.client).get_opt(&name)).await;
+                    self.see(read.map_err(|error| anyhow!("reading the Secret: {error}"))?);
                 }
-                Err(error) => return Err(Error::Write(error)),
+                Err(error) => bail!("writing the Secret: {error}"),
             }
         }
-        Err(Error::Contended)
+        bail!("other clients keep changing the Secret")
     }
 
     /// Whether API servers trust something by now, or another replica lives: it may hold a CA while the bundles are empty.
-    async fn is_trusted(&self) -> Result<bool, Error> {
+    async fn is_trusted(&self) -> anyhow::Result<bool> {
         let Context { client, names, .. } = &*self.context;
         let mutating: Api<MutatingWebhookConfiguration> = Api::all_with(client.clone(), &());
         let validating: Api<ValidatingWebhookConfiguration> = Api::all_with(client.clone(), &());
         let name = names.configuration();
         let read = async { try_join!(trust::read(&mutating, name), trust::read(&validating, name)) };
-        let (mutating, validating) = within(CALL_TIMEOUT, read).await.map_err(Error::Trust)?;
+        let (mutating, validating) =
+            within(CALL_TIMEOUT, read).await.map_err(|error| anyhow!("reading what API servers trust: {error}"))?;
         if Bundles::of(mutating.as_ref()).may_trust() || Bundles::of(validating.as_ref()).may_trust() {
             return Ok(true);
         }

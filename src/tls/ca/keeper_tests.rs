@@ -12,7 +12,7 @@ use crate::replicas::ReplicaId;
 use crate::runtime::metrics::Registry;
 use crate::runtime::tasks::Supervisor;
 use crate::store::watch::version_of;
-use crate::tls::Names;
+use crate::tls::names::Names;
 use crate::tls::tests::context_of;
 
 #[derive(Default)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use anyhow::{anyhow, ensure};
 use rustls::crypto::ring::default_provider;
 use rustls::sign::CertifiedKey;
 use tokio::sync::watch;
@@ -10,25 +11,14 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::authority::Authority;
 use super::issue::{self, Leaf};
-use crate::tls::Context;
-use crate::tls::serving::{Pair, Validity};
+use crate::tls::context::Context;
+use crate::tls::pair::{Pair, Validity};
 
 /// What metrics call the serving certificate.
 const ROLE: &str = "leaf";
 /// Longest time for which a leaf that a jump of the clock has made useless is served: less than the readiness probe
 /// takes to fail, so that a jump does not take all replicas out of the Service.
 const CLOCK_CHECK: Duration = Duration::from_secs(1);
-
-/// Why a new leaf is not served.
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error(transparent)]
-    Issue(#[from] issue::Error),
-    #[error("using the new certificate: {0}")]
-    Use(#[from] rustls::Error),
-    #[error("the CA is not valid now")]
-    Ca,
-}
 
 /// How the leaf that is served was made.
 struct Made {
@@ -97,13 +87,14 @@ impl Renewal {
         })
     }
 
-    fn make(&mut self, authority: Arc<Authority>, now: SystemTime) -> Result<SystemTime, Error> {
-        if !authority.is_valid_at(now) {
-            return Err(Error::Ca);
-        }
+    fn make(&mut self, authority: Arc<Authority>, now: SystemTime) -> anyhow::Result<SystemTime> {
+        ensure!(authority.is_valid_at(now), "the CA is not valid now");
         let Context { names, periods, resolver, .. } = &*self.context;
         let Leaf { chain, key, not_before, not_after, renew_at } = authority.leaf(names, periods, now)?;
-        let key = Arc::new(CertifiedKey::from_der(chain, key, &default_provider())?);
+        let key = Arc::new(
+            CertifiedKey::from_der(chain, key, &default_provider())
+                .map_err(|error| anyhow!("using the new certificate: {error}"))?,
+        );
         resolver.serve(Arc::new(Pair { key, validity: Validity { not_before, not_after } }));
         self.made = Some(Made { authority, at: now, renew_at });
         Ok(not_after)

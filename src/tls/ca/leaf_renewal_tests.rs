@@ -1,7 +1,7 @@
 use super::*;
 use crate::tls::serving::Resolver;
-use crate::tls::serving::verify::verify;
 use crate::tls::tests::context;
+use crate::tls::verify::verify;
 use crate::tls::{Names, Periods};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -64,7 +64,7 @@ fn the_last_leaf_stays_when_the_ca_cannot_make_another() {
 fn a_ca_that_is_not_valid_is_logged_once_until_it_is_again() {
     let now = SystemTime::now();
     let (mut renewal, sender) = renewal(mint(1, now));
-    let failure = |generation| Some((generation, Error::Ca.to_string()));
+    let failure = |generation| Some((generation, "the CA is not valid now".to_owned()));
     renewal.renew(now + DAY * 100);
     assert_eq!(renewal.last_failure, failure(1));
     sender.send_replace(Some(Arc::new(mint(2, now))));

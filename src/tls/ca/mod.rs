@@ -27,7 +27,7 @@ use self::authority::Authority;
 use self::keeper::Keeper;
 use self::leaf_renewal::Renewal;
 use self::secret_events::SecretEvents;
-use super::Context;
+use super::context::Context;
 use super::trust::{self, Configuration, Trust};
 use crate::leader::Fence;
 use crate::replicas::Presence;

@@ -1,7 +1,6 @@
 //! The webhooks' certificates as other programs make them: what is found is verified as the API server would, and served.
 
 mod handover;
-pub mod source;
 mod watched;
 
 use std::sync::Arc;
@@ -12,10 +11,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use self::handover::Handover;
-use self::source::{Error, Found, Material, Pair, Source};
-use super::Context;
-use super::serving::verify;
+use super::context::Context;
+use super::source::{Error, Found, Material, Pair, Source};
 use super::trust::{self, Configuration, Trust};
+use super::verify;
 use crate::runtime::Runtime;
 use crate::runtime::shutdown::Stage;
 

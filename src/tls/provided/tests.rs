@@ -5,9 +5,9 @@ use rcgen::{
 };
 use time::OffsetDateTime;
 
-use super::source::keep::keep;
 use super::*;
 use crate::runtime::metrics::Registry;
+use crate::tls::source::keep::keep;
 use crate::tls::tests::context;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

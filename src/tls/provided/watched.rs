@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::events::Severity;
-use crate::tls::Context;
+use crate::tls::context::Context;
 use crate::tls::trust::{self, Bundles, Configuration, Trust};
 
 /// Pause between two checks of the clock: certificates become valid and expire without an event.

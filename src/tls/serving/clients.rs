@@ -16,9 +16,8 @@ use x509_parser::prelude::{FromDer, GeneralName};
 use crate::runtime::Runtime;
 use crate::runtime::readiness::Counts;
 use crate::throttle::Throttle;
-use crate::tls::Context;
-use crate::tls::WRITES;
-use crate::tls::provided::source::{Roots, Source};
+use crate::tls::context::{Context, WRITES};
+use crate::tls::source::{Roots, Source};
 
 /// What metrics and the log call the authorities of clients.
 const ROLE: &str = "webhook_client_ca";

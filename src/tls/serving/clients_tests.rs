@@ -12,7 +12,7 @@ use rustls::{
 use super::super::{alert, configure};
 use super::*;
 use crate::tls::authority::Authority;
-use crate::tls::provided::source::Found;
+use crate::tls::source::Found;
 use crate::tls::tests::served;
 use crate::tls::{Names, Periods};
 
@@ -61,7 +61,7 @@ impl Server {
         let clients: Arc<dyn ClientCertVerifier> = Arc::new(Clients::new(watched, names));
         let config = configure(served(&authority, &of), asks.then_some(clients));
         let mut roots = RootCertStore::empty();
-        roots.add(authority.current.certificate().clone()).unwrap();
+        roots.add(authority.current.certificate.clone()).unwrap();
         Self { config: Arc::new(config), roots: Arc::new(roots), known }
     }
 

@@ -2,9 +2,7 @@
 
 pub(crate) mod alert;
 mod clients;
-mod pair;
 mod resolver;
-pub mod verify;
 
 use std::sync::Arc;
 
@@ -14,8 +12,6 @@ use rustls::server::danger::ClientCertVerifier;
 
 pub use clients::ClientAuthentication;
 pub(super) use clients::start as verify_clients;
-pub use pair::Pair;
-pub(super) use pair::Validity;
 pub(super) use resolver::Resolver;
 
 /// The one protocol that is offered: API servers speak nothing else to a Service, and what is not offered cannot be

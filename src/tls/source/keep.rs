@@ -9,14 +9,14 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Error, Found, Material, Seen};
-use crate::tls::TlsMetrics;
+use crate::tls::metrics::TlsMetrics;
 
 /// Pause between two checks of certificates that were refused: they may not have been valid yet.
 const CHECK: Duration = Duration::from_secs(30);
 
 /// Puts into `used` what `make` makes of what is `seen`, unless that fails. `role` names it in metrics and in the log, which
 /// has each change, and the reason if it is not used.
-pub(in crate::tls::provided) async fn keep<M: Material>(
+pub(in crate::tls) async fn keep<M: Material>(
     mut seen: BoxStream<'static, Seen>,
     role: &'static str,
     make: impl Fn(&Found, SystemTime) -> Result<M, Error>,

@@ -17,11 +17,11 @@ use tokio::sync::watch;
 
 use crate::runtime::Runtime;
 use crate::runtime::shutdown::Stage;
-use crate::tls::TlsMetrics;
+use crate::tls::metrics::TlsMetrics;
 
 pub use material::{Error, Material, Roots};
 
-pub use crate::tls::serving::Pair;
+pub use crate::tls::pair::Pair;
 
 /// Name of the certificate chain in a Secret of type `kubernetes.io/tls`, and of its file.
 const CERTIFICATE: &str = "tls.crt";

@@ -12,7 +12,8 @@ use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 
 use super::{CA, CERTIFICATE, Found, KEY, Pair};
-use crate::tls::serving::{Validity, verify};
+use crate::tls::pair::Validity;
+use crate::tls::verify;
 
 /// Why something is not used.
 #[derive(Debug, thiserror::Error)]
