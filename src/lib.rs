@@ -29,3 +29,4 @@ mod store;
 mod text;
 mod throttle;
 pub mod tls;
+mod watch_object;

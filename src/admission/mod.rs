@@ -79,7 +79,7 @@ pub(crate) fn start(
     let own_username = Arc::new(SetOnce::new());
     let learned = identity::learn(client.clone(), Arc::clone(&own_username), readiness.gate("own account"));
     runtime.tasks(Stage::Serve).spawn_finite("own account", learned);
-    let (alive, metrics) = (readiness.alive("webhook server"), registry.register());
+    let metrics = registry.register();
     let admission = Admission {
         sets: Arc::clone(caches) as Arc<dyn Sets>,
         own_username: Arc::clone(&own_username),
@@ -87,10 +87,7 @@ pub(crate) fn start(
     };
     let tasks = runtime.tasks(Stage::Drain);
     let served = server::serve(listener, tls, router(&admission), metrics, limits, tasks.stopping().clone());
-    tasks.spawn("webhook server", async move {
-        served.await;
-        drop(alive);
-    });
+    tasks.spawn("webhook server", served);
     own_username
 }
 

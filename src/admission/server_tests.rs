@@ -77,7 +77,7 @@ impl Running {
         alpn: &str,
     ) -> io::Result<client::TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
-        roots.add(self.ca.current.certificate().clone()).unwrap();
+        roots.add(self.ca.current.certificate.clone()).unwrap();
         let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_protocol_versions(&[version])
             .unwrap()

@@ -56,9 +56,6 @@ pub enum Error {
     /// Signals cannot be waited for.
     #[error("waiting for signals")]
     Signals(#[source] std::io::Error),
-    /// No TLS.
-    #[error(transparent)]
-    Tls(#[from] tls::Error),
     /// A second signal came before everything had stopped.
     #[error("a second signal ended the process before everything had stopped")]
     ForcedShutdown,
@@ -96,7 +93,7 @@ pub async fn run(options: Run) -> Result<(), Error> {
 }
 
 async fn run_until(options: Run, registry: Registry, supervisor: &Supervisor) -> Result<(), Error> {
-    let (readiness, shutdown) = (Readiness::new(), Shutdown::new(supervisor));
+    let (readiness, shutdown) = (Readiness::default(), Shutdown::new(supervisor));
     let webhook_listener = listen(options.webhook.address)?;
     let health_listener = listen(options.metrics_address)?;
     let grpc_listener = listen(options.grpc.address)?;
@@ -140,7 +137,7 @@ async fn assemble(
     let tls_metrics = registry.register::<TlsMetrics>();
     let recorder = (serving.supervisor(), "event recorder of certificates");
     let events = Events::start(client.clone(), FIELD_MANAGER, options.pod_name.clone(), recorder);
-    let tls = tls::start(options.webhook_tls(), runtime, &presence, events, &tls_metrics)?;
+    let tls = tls::start(options.webhook_tls(), runtime, &presence, events, &tls_metrics);
     let own_username = admission::start(runtime, (webhook_listener, tls.server_config()), &caches, webhook_limits);
 
     let sets = Sets::new(client.clone(), Arc::clone(&caches), triggers.sets.clone());

@@ -46,11 +46,7 @@ pub(crate) async fn start(
     let reporter = health::Reporter::new().await;
     let routes = routes::routes(service, reporter.service())?;
     tasks.spawn("gRPC health", reporter.run(readiness.clone(), reads, stop.clone()));
-    let (alive, metrics) = (readiness.alive("gRPC server"), runtime.registry.register());
-    let served = server::serve(listener, tls, routes, metrics, limits, stop.clone());
-    tasks.spawn("gRPC server", async move {
-        served.await;
-        drop(alive);
-    });
+    let metrics = runtime.registry.register();
+    tasks.spawn("gRPC server", server::serve(listener, tls, routes, metrics, limits, stop.clone()));
     Ok(())
 }

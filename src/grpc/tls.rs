@@ -3,18 +3,15 @@
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::crypto::CryptoProvider;
 use rustls::sign::SingleCertAndKey;
-use rustls::version::{TLS12, TLS13};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use super::server::Latest;
 use crate::runtime::Runtime;
 use crate::runtime::readiness::Counts;
 use crate::runtime::shutdown::Stage;
 use crate::tls::TlsMetrics;
-use crate::tls::source::{Pair, Roots, Source, keep};
+use crate::tls::source::{Pair, Roots, Source};
 
 /// gRPC is HTTP/2.
 const ALPN: &[u8] = b"h2";
@@ -31,25 +28,17 @@ pub(crate) struct Sources {
 /// Follows the sources until the process stops. The first readiness waits for a certificate: so a rollout with a mistake
 /// in these options stops before it replaces a replica that works.
 pub(crate) fn start(sources: &Sources, namespace: &str, runtime: &Runtime, metrics: &Arc<TlsMetrics>) -> Latest {
-    let (client, readiness, tasks) = (&runtime.client, &runtime.readiness, runtime.tasks(Stage::Serve));
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let follow = |source: &Source| source.follow(client.clone(), namespace);
-    let (pair, pairs) = watch::channel(None::<Arc<Pair>>);
-    let (kept, stop) = (Arc::clone(metrics), tasks.stopping().clone());
-    let kept = keep(follow(&sources.certificate), "grpc", Arc::clone(&provider), pair, kept, stop);
-    tasks.spawn("gRPC certificate source", kept);
-    let roots = sources.client_ca.as_ref().map(|source| {
-        let (roots, known) = watch::channel(None::<Arc<Roots>>);
-        let (provider, metrics, stop) = (Arc::clone(&provider), Arc::clone(metrics), tasks.stopping().clone());
-        tasks.spawn("gRPC client CA", keep(follow(source), "grpc_client_ca", provider, roots, metrics, stop));
-        known
-    });
+    let pairs = sources.certificate.keep(("gRPC certificate source", "grpc"), Pair::of, namespace, runtime, metrics);
+    let roots = sources
+        .client_ca
+        .as_ref()
+        .map(|source| source.keep(("gRPC client CA", "grpc_client_ca"), Roots::of, namespace, runtime, metrics));
     let (config, configs) = watch::channel(None);
     let latest = configs.clone();
-    readiness.check("gRPC certificate", Counts::UntilReady, move || {
+    runtime.readiness.check("gRPC certificate", Counts::UntilReady, move || {
         if latest.borrow().is_some() { Ok(()) } else { Err("none yet that can be used; see the log".to_owned()) }
     });
-    tasks.spawn("gRPC certificate", update(pairs, roots, provider, config, tasks.stopping().clone()));
+    runtime.tasks(Stage::Serve).spawn_endless("gRPC certificate", update(pairs, roots, config));
     configs
 }
 
@@ -58,20 +47,18 @@ pub(crate) fn start(sources: &Sources, namespace: &str, runtime: &Runtime, metri
 async fn update(
     mut pairs: watch::Receiver<Option<Arc<Pair>>>,
     mut roots: Option<watch::Receiver<Option<Arc<Roots>>>>,
-    provider: Arc<CryptoProvider>,
     config: watch::Sender<Option<Arc<ServerConfig>>>,
-    shutdown: CancellationToken,
 ) {
     loop {
-        let changed = async {
-            match &mut roots {
-                Some(roots) => {
-                    tokio::select! { changed = pairs.changed() => changed, changed = roots.changed() => changed }
-                }
-                None => pairs.changed().await,
+        let changed = match &mut roots {
+            Some(roots) => {
+                tokio::select! { changed = pairs.changed() => changed, changed = roots.changed() => changed }
             }
+            None => pairs.changed().await,
         };
-        let Some(Ok(())) = shutdown.run_until_cancelled(changed).await else { return };
+        if changed.is_err() {
+            return;
+        }
         let Some(pair) = pairs.borrow_and_update().clone() else { continue };
         let clients = match &mut roots {
             None => None,
@@ -81,25 +68,17 @@ async fn update(
                 clients => clients,
             },
         };
-        match configure(&pair, clients.as_deref(), &provider) {
-            Ok(made) => drop(config.send_replace(Some(Arc::new(made)))),
-            Err(error) => tracing::error!(%error, "configuring TLS for gRPC; the last certificates stay in use"),
-        }
+        config.send_replace(Some(Arc::new(configure(&pair, clients.as_deref()))));
     }
 }
 
-fn configure(
-    pair: &Pair,
-    clients: Option<&Roots>,
-    provider: &Arc<CryptoProvider>,
-) -> Result<ServerConfig, rustls::Error> {
-    let builder =
-        ServerConfig::builder_with_provider(Arc::clone(provider)).with_protocol_versions(&[&TLS13, &TLS12])?;
+fn configure(pair: &Pair, clients: Option<&Roots>) -> ServerConfig {
+    let builder = ServerConfig::builder();
     let builder = match clients {
         None => builder.with_no_client_auth(),
         Some(roots) => builder.with_client_cert_verifier(Arc::clone(&roots.verifier)),
     };
     let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from((*pair.key).clone())));
     config.alpn_protocols = vec![ALPN.to_vec()];
-    Ok(config)
+    config
 }

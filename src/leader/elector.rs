@@ -50,7 +50,6 @@ enum End {
 /// A replica's part in the leader election.
 pub(crate) struct Elector {
     leases: Api<Lease>,
-    namespace: String,
     name: String,
     identity: String,
     metrics: Arc<LeaderMetrics>,
@@ -88,7 +87,6 @@ impl Elector {
     ) -> Self {
         Self {
             leases: Api::namespaced(client, namespace),
-            namespace: namespace.to_owned(),
             name: name.to_owned(),
             identity: format!("{pod}_{id}"),
             metrics,
@@ -101,8 +99,7 @@ impl Elector {
     /// Returns early if the work ends before its term. The Lease is given back then too: its holder has to reconcile.
     pub(crate) async fn run(self, stop: CancellationToken, lead: impl Fn(Term) -> JoinHandle<()>) {
         let mut watched = Watched::new(self.leases.clone(), &self.name);
-        let first_state = async { while !watched.next().await {} };
-        if stop.run_until_cancelled(first_state).await.is_none() {
+        if stop.run_until_cancelled(watched.next()).await.is_none() {
             return;
         }
         loop {
@@ -168,7 +165,7 @@ impl Elector {
             };
             tokio::select! {
                 () = sleep_until(next) => {}
-                _ = watched.next() => {}
+                () = watched.next() => {}
             }
         }
     }
@@ -181,7 +178,7 @@ impl Elector {
     }
 
     async fn create(&self) -> kube::Result<Lease> {
-        let lease = record::new(&self.namespace, &self.name, &self.identity, Timestamp::now());
+        let lease = record::new(&self.name, &self.identity, Timestamp::now());
         self.leases.create(&PostParams::default(), &lease).await
     }
 
@@ -224,7 +221,7 @@ impl Elector {
                         }
                     }
                 }
-                _ = watched.next() => {
+                () = watched.next() => {
                     if watched.observed.holder().is_some_and(|holder| holder != self.identity) {
                         break End::Lost("another replica holds the Lease");
                     }

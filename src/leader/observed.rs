@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     fn lease(version: &str, holder: &str) -> Lease {
-        let mut lease = record::new("ns", "c", holder, k8s_openapi::jiff::Timestamp::UNIX_EPOCH);
+        let mut lease = record::new("c", holder, k8s_openapi::jiff::Timestamp::UNIX_EPOCH);
         lease.metadata.resource_version = Some(version.to_owned());
         lease
     }

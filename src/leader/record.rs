@@ -25,10 +25,9 @@ pub(super) fn duration(lease: &Lease) -> Duration {
     seconds.map_or(LEASE, Duration::from_secs).min(LONGEST)
 }
 
-/// The Lease called `name` in `namespace`, held by `holder` for the first time.
-pub(super) fn new(namespace: &str, name: &str, holder: &str, now: Timestamp) -> Lease {
-    let metadata =
-        ObjectMeta { namespace: Some(namespace.to_owned()), name: Some(name.to_owned()), ..ObjectMeta::default() };
+/// The Lease called `name`, held by `holder` for the first time.
+pub(super) fn new(name: &str, holder: &str, now: Timestamp) -> Lease {
+    let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
     taken(Lease { metadata, spec: None }, holder, now)
 }
 
@@ -69,7 +68,7 @@ mod tests {
     #[test]
     fn a_lease_goes_from_hand_to_hand() {
         let now = Timestamp::from_second(100).unwrap();
-        let first = new("ns", "c", "a", now);
+        let first = new("c", "a", now);
         assert_eq!((holder(&first), duration(&first)), (Some("a"), LEASE));
         let free = released(first, now);
         assert_eq!((holder(&free), duration(&free)), (None, Duration::from_secs(1)));

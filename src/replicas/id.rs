@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ring::rand::{SecureRandom, SystemRandom};
+use ring::rand::{self, SystemRandom};
 
 /// The system gives no random numbers, without which replicas could have the same identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,9 +19,8 @@ impl ReplicaId {
     /// # Errors
     /// [`NoRandomness`].
     pub(crate) fn random() -> Result<Self, NoRandomness> {
-        let mut bytes = [0; 4];
-        SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomness)?;
-        Ok(Self(u32::from_be_bytes(bytes)))
+        let random = rand::generate(&SystemRandom::new()).map_err(|_| NoRandomness)?;
+        Ok(Self(u32::from_be_bytes(random.expose())))
     }
 
     /// Reads what [`Display`](fmt::Display) writes.

@@ -1,7 +1,6 @@
 //! The announcement of this replica, and the watch for those of the others.
 
 use std::collections::BTreeSet;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt;
@@ -9,7 +8,6 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
-use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
 use serde_json::{Map, Value, json};
 use tokio::sync::SetOnce;
@@ -25,12 +23,12 @@ use crate::runtime::Runtime;
 use crate::runtime::shutdown::Stage;
 use crate::runtime::tasks::Supervisor;
 use crate::store::OLDER_STORE;
+use crate::watch_object::watch_object;
 
 /// A replica among the others.
 #[derive(Debug)]
 pub struct Presence {
     leases: Api<Lease>,
-    namespace: String,
     lease: String,
     pod: String,
     id: ReplicaId,
@@ -72,7 +70,6 @@ impl Presence {
     ) -> Self {
         Self {
             leases: Api::namespaced(client, namespace),
-            namespace: namespace.to_owned(),
             lease: format!("{controller}-replicas"),
             pod: pod.to_owned(),
             id,
@@ -166,8 +163,7 @@ impl Presence {
     }
 
     async fn keep(&self) {
-        // The watch names the field selector without which a right to one name does not allow it.
-        let mut states = pin!(watcher::watch_object(self.leases.clone(), &self.lease).default_backoff());
+        let mut states = watch_object(self.leases.clone(), &self.lease, "watching the replicas");
         let mut next = Instant::now();
         loop {
             tokio::select! {
@@ -186,20 +182,15 @@ impl Presence {
                         }
                     }
                 }
-                state = states.next() => match state {
-                    Some(Ok(lease)) => {
-                        let deleted = lease.is_none();
-                        if let Some(lease) = lease {
-                            self.liveness().see(&lease, Instant::now());
-                        }
-                        if deleted || self.liveness().is_missing() {
-                            next = next.min(Instant::now() + RETRY);
-                        }
+                Some(lease) = states.next() => {
+                    let deleted = lease.is_none();
+                    if let Some(lease) = lease {
+                        self.liveness().see(&lease, Instant::now());
                     }
-                    Some(Err(error)) => tracing::debug!(%error, lease = self.lease, "watching the replicas"),
-                    // The watch never ends by itself.
-                    None => std::future::pending().await,
-                },
+                    if deleted || self.liveness().is_missing() {
+                        next = next.min(Instant::now() + RETRY);
+                    }
+                }
             }
             let living = self.liveness().living(Instant::now()).count();
             self.metrics.live.set(i64::try_from(living).unwrap_or(i64::MAX));
@@ -215,7 +206,6 @@ impl Presence {
             result => return result,
         }
         let metadata = ObjectMeta {
-            namespace: Some(self.namespace.clone()),
             name: Some(self.lease.clone()),
             annotations: Some([(annotation(self.id), text)].into()),
             ..ObjectMeta::default()

@@ -43,7 +43,7 @@ struct Inner {
     draining: AtomicBool,
 }
 
-/// The gates and checks of the process. Clones share them.
+/// The gates and checks of the process. It is not ready before the first is added. Clones share them.
 #[derive(Clone, Default)]
 pub struct Readiness(Arc<Inner>);
 
@@ -53,10 +53,6 @@ pub struct Readiness(Arc<Inner>);
 pub struct Gate(Arc<ArcSwapOption<String>>);
 
 impl Gate {
-    fn closed() -> Self {
-        Self(Arc::new(ArcSwapOption::from_pointee("not yet".to_owned())))
-    }
-
     pub(crate) fn open(&self) {
         self.0.store(None);
     }
@@ -64,16 +60,6 @@ impl Gate {
     /// Sets the reason why the gate is still closed, if it is.
     pub(crate) fn explain(&self, why: &dyn Display) {
         self.0.rcu(|known| known.as_ref().map(|_| Arc::new(format!("not yet: {why}"))));
-    }
-}
-
-/// A part of the process is alive until this is dropped: move it into the task in question.
-#[derive(Debug)]
-pub struct Alive(Arc<AtomicBool>);
-
-impl Drop for Alive {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
     }
 }
 
@@ -86,27 +72,12 @@ pub struct Report {
 }
 
 impl Readiness {
-    /// Not ready before the first check is added.
-    pub(crate) fn new() -> Self {
-        Self::default()
-    }
-
     /// Adds a gate that the first readiness waits for.
     pub(crate) fn gate(&self, name: impl Into<String>) -> Gate {
-        let gate = Gate::closed();
+        let gate = Gate(Arc::new(ArcSwapOption::from_pointee("not yet".to_owned())));
         let seen = gate.clone();
         self.check(name, Counts::UntilReady, move || seen.0.load().as_deref().map_or(Ok(()), |why| Err(why.clone())));
         gate
-    }
-
-    /// Adds a check that fails for good once the returned value is dropped.
-    pub(crate) fn alive(&self, name: impl Into<String>) -> Alive {
-        let alive = Arc::new(AtomicBool::new(true));
-        let seen = Arc::clone(&alive);
-        self.check(name, Counts::Always, move || {
-            if seen.load(Ordering::Acquire) { Ok(()) } else { Err("has ended".to_owned()) }
-        });
-        Alive(alive)
     }
 
     /// Adds a check that is made at every probe; it must be quick. Its error is the reason why it fails.
@@ -168,32 +139,26 @@ impl Report {
     }
 }
 
-#[derive(Clone)]
-struct Served {
-    readiness: Readiness,
-    registry: Registry,
-}
-
 /// The routes `/livez`, `/readyz` and `/metrics`.
 fn router(readiness: Readiness, registry: Registry) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(scrape))
-        .with_state(Served { readiness, registry })
+        .with_state((readiness, registry))
 }
 
-async fn readyz(State(served): State<Served>, uri: Uri) -> (StatusCode, String) {
+async fn readyz(State((readiness, _)): State<(Readiness, Registry)>, uri: Uri) -> (StatusCode, String) {
     let verbose = uri
         .query()
         .is_some_and(|query| query.split('&').any(|part| part.split('=').next().is_some_and(|key| key == "verbose")));
-    let report = served.readiness.report();
+    let report = readiness.report();
     let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, report.text(verbose))
 }
 
-async fn scrape(State(served): State<Served>) -> Response {
-    match served.registry.render() {
+async fn scrape(State((_, registry)): State<(Readiness, Registry)>) -> Response {
+    match registry.render() {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
@@ -230,7 +195,7 @@ mod tests {
 
     #[tokio::test]
     async fn readiness_names_what_is_not_ready() {
-        let readiness = Readiness::new();
+        let readiness = Readiness::default();
         let sets = readiness.gate("caches: partitionsets");
         let partitions = readiness.gate("caches: partitions");
         sets.open();
@@ -249,13 +214,17 @@ mod tests {
 
     #[tokio::test]
     async fn once_ready_only_what_another_replica_does_better_counts() {
-        let readiness = Readiness::new();
+        let readiness = Readiness::default();
         let bundle = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&bundle);
         readiness.check("bundle", Counts::UntilReady, move || {
             if seen.load(Ordering::Relaxed) { Ok(()) } else { Err("differs".to_owned()) }
         });
-        let listener = readiness.alive("listener");
+        let certificate = Arc::new(AtomicBool::new(true));
+        let seen = Arc::clone(&certificate);
+        readiness.check("certificate", Counts::Always, move || {
+            if seen.load(Ordering::Relaxed) { Ok(()) } else { Err("expired".to_owned()) }
+        });
         assert!(!readiness.report().ready);
         bundle.store(true, Ordering::Relaxed);
         assert!(readiness.report().ready);
@@ -263,13 +232,13 @@ mod tests {
         let (status, text) = get(&readiness, "/readyz?verbose=1").await;
         assert_eq!(status, StatusCode::OK);
         assert!(text.contains("[-] bundle: differs"), "{text}");
-        drop(listener);
+        certificate.store(false, Ordering::Relaxed);
         assert!(!readiness.report().ready);
     }
 
     #[tokio::test]
     async fn draining_is_not_ready_and_alive() {
-        let readiness = Readiness::new();
+        let readiness = Readiness::default();
         assert!(!readiness.report().ready, "no check was added");
         readiness.gate("all").open();
         assert!(readiness.report().ready);
@@ -280,7 +249,7 @@ mod tests {
 
     #[tokio::test]
     async fn metrics_are_openmetrics_text() {
-        let (status, text) = get(&Readiness::new(), "/metrics").await;
+        let (status, text) = get(&Readiness::default(), "/metrics").await;
         assert_eq!(status, StatusCode::OK);
         assert!(text.ends_with("# EOF\n"), "{text}");
     }

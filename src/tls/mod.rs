@@ -2,26 +2,30 @@
 //!
 //! `ca`: the controller makes a CA and serving certificates of it, and writes the CA bundles of the webhook configurations.
 //! `provided`: certificates come from a Secret or files that other programs write, and so do the bundles.
+//! `source`: the Secret or the files, of which the last good content is kept in use.
 //! `serving`: in either mode, what handshakes get, and which certificates clients have to show.
 
 mod ca;
+mod context;
 mod metrics;
 mod mode;
 mod names;
+mod pair;
 mod provided;
 mod serving;
+pub mod source;
 mod trust;
+pub mod verify;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
-use kube::Client;
 use rustls::ServerConfig;
-use rustls::crypto::CryptoProvider;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use self::ca::Lead;
-use self::serving::Resolver;
+use self::context::Context;
 use crate::events::Events;
 use crate::leader::Term;
 use crate::replicas::Presence;
@@ -31,23 +35,8 @@ pub use ca::{Periods, authority, stored};
 pub use metrics::TlsMetrics;
 pub use mode::Mode;
 pub use names::Names;
-pub use provided::source;
+pub use serving::ClientAuthentication;
 pub(crate) use serving::alert;
-pub use serving::{ClientAuthentication, verify};
-
-/// First and longest pause after a failure.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// What another program could cause again and again, writes that it undoes or lines of the log: so many at once, and one
-/// more after each interval.
-const WRITES: (u32, Duration) = (5, Duration::from_secs(1));
-
-/// Why certificates cannot be served.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The TLS library refuses its configuration.
-    #[error("configuring TLS: {0}")]
-    Tls(#[from] rustls::Error),
-}
 
 /// Which certificates are served.
 #[derive(Debug)]
@@ -69,35 +58,21 @@ pub struct Tls {
     lead: watch::Sender<Option<Lead>>,
 }
 
-/// What the tasks share.
-struct Context {
-    client: Client,
-    names: Names,
-    periods: Periods,
-    provider: Arc<CryptoProvider>,
-    resolver: Arc<Resolver>,
-    events: Events,
-    metrics: Arc<TlsMetrics>,
-}
-
 /// Starts to keep the certificates of the Service, until the process stops serving. Nothing is served before there is a
 /// certificate; the first readiness waits for one that leads to the live bundles of both webhook configurations.
-///
-/// # Errors
-/// [`Error`] if TLS cannot be configured. A failure of the API server is not an error: the tasks try again.
+#[must_use]
 pub fn start(
     settings: Settings,
     runtime: &Runtime,
     presence: &Arc<Presence>,
     events: Events,
     metrics: &Arc<TlsMetrics>,
-) -> Result<Tls, Error> {
+) -> Tls {
     let Settings { mode, clients, names, periods } = settings;
     let context = Arc::new(Context {
         client: runtime.client.clone(),
         names,
         periods,
-        provider: Arc::new(rustls::crypto::ring::default_provider()),
         resolver: Arc::default(),
         events,
         metrics: Arc::clone(metrics),
@@ -105,13 +80,13 @@ pub fn start(
     let check = Arc::clone(&context.resolver);
     runtime.readiness.check("webhook certificate", mode.counts(), move || check.check(SystemTime::now()));
     let clients = clients.map(|clients| serving::verify_clients(&clients, &context, runtime));
-    let config = serving::configure(Arc::clone(&context.provider), Arc::clone(&context.resolver), clients)?;
+    let config = serving::configure(Arc::clone(&context.resolver), clients);
     let (lead, leading) = watch::channel(None);
     match &mode {
         Mode::SelfSigned => ca::start(&context, runtime, presence, leading),
         Mode::Provided(source) => provided::start(source, &context, runtime),
     }
-    Ok(Tls { config: Arc::new(config), lead })
+    Tls { config: Arc::new(config), lead }
 }
 
 impl Tls {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::provided::source::Source;
+use super::source::Source;
 use crate::runtime::readiness::Counts;
 
 /// Where the webhooks' certificates come from.

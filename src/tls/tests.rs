@@ -1,10 +1,12 @@
 use std::sync::LazyLock;
 
+use kube::Client;
 use kube::client::Body;
 use tokio::runtime::{Builder, Runtime};
 
 use super::ca::authority::Authority;
 use super::ca::leaf_renewal::Renewal;
+use super::serving::Resolver;
 use super::trust::Bundles;
 use super::*;
 use crate::runtime::metrics::Registry;
@@ -29,7 +31,6 @@ pub(super) fn context_of(client: Client) -> Arc<Context> {
         client,
         names: Names::new("keeper", "home", "x"),
         periods: Periods::default(),
-        provider: Arc::new(rustls::crypto::ring::default_provider()),
         resolver: Arc::default(),
         metrics: Registry::default().register(),
     })
@@ -37,8 +38,7 @@ pub(super) fn context_of(client: Client) -> Arc<Context> {
 
 /// A server's configuration with a certificate of `authority`, as [`start`] makes it.
 pub(crate) fn server_config(authority: &Arc<Authority>, names: &Names) -> Arc<ServerConfig> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    Arc::new(serving::configure(provider, served(authority, names), None).unwrap())
+    Arc::new(serving::configure(served(authority, names), None))
 }
 
 /// A certificate of `authority`, served.

@@ -1,8 +1,11 @@
 //! What the API server trusts: the CA bundles of the webhook configurations.
 
 use std::fmt::Debug;
-use std::time::SystemTime;
+use std::mem;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+use futures::stream::BoxStream;
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
 };
@@ -11,8 +14,15 @@ use kube::{Api, Resource};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
-use super::serving::verify;
+use super::context::Context;
+use super::verify;
+use crate::runtime::Runtime;
+use crate::runtime::readiness::Counts;
+use crate::runtime::shutdown::Stage;
+use crate::watch_object::watch_object;
 
 /// A webhook configuration of either kind.
 pub(super) trait Configuration:
@@ -109,6 +119,65 @@ impl Bundles {
     }
 }
 
+/// What API servers trust by one webhook configuration.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Trust {
+    live: Bundles,
+    /// Earlier bundles, and when each was seen to be replaced: API servers may still go by them.
+    before: Vec<(Bundles, Instant)>,
+}
+
+impl Trust {
+    /// Takes in what was seen. Earlier bundles are remembered for `hold_down`.
+    pub(super) fn see(&mut self, live: Bundles, now: Instant, hold_down: Duration) {
+        if live != self.live {
+            let last = mem::replace(&mut self.live, live);
+            // Bundles that two programs set in turns are remembered once.
+            self.before.retain(|(before, at)| now.duration_since(*at) < hold_down && *before != last);
+            self.before.push((last, now));
+        }
+    }
+
+    pub(super) fn live(&self) -> &Bundles {
+        &self.live
+    }
+
+    /// For how long all bundles have been `desired`, if they are.
+    pub(super) fn are_for(&self, desired: &str, now: Instant) -> Option<Duration> {
+        let (_, since) = self.before.last()?;
+        self.live.are(desired).then(|| now.saturating_duration_since(*since))
+    }
+
+    /// What API servers may go by, if they take up to `hold_down` to see a change.
+    pub(super) fn possible(&self, now: Instant, hold_down: Duration) -> impl Iterator<Item = &Bundles> {
+        let before = self.before.iter().filter(move |(_, changed)| now.duration_since(*changed) < hold_down);
+        [&self.live].into_iter().chain(before.map(|(live, _)| live))
+    }
+}
+
+/// Starts the task that keeps or watches the bundles of a configuration, and adds its readiness check: the first readiness
+/// waits until the bundles trust what is served. Returns what the task finds, and every change of it.
+pub(super) fn start<K: Configuration, F: Future<Output = ()> + Send + 'static>(
+    context: &Context,
+    runtime: &Runtime,
+    task: impl FnOnce(watch::Sender<Trust>) -> F,
+) -> watch::Receiver<Trust> {
+    let (sender, trust) = watch::channel(Trust::default());
+    let (known, resolver, name) = (trust.clone(), Arc::clone(&context.resolver), context.names.server_name());
+    runtime.readiness.check(format!("webhook CA bundle: {}", K::ROLE), Counts::UntilReady, move || {
+        known.borrow().live().accept(&resolver.chain(), &name, SystemTime::now())
+    });
+    runtime.tasks(Stage::Serve).spawn_endless(K::TASK, task(sender));
+    trust
+}
+
+/// The states of the configuration, none while it is missing, for ever.
+pub(super) fn watch<K: Configuration>(context: &Context) -> BoxStream<'static, Option<K>> {
+    let configurations = Api::all_with(context.client.clone(), &());
+    let doing = format!("watching the {} webhook configuration", K::ROLE);
+    watch_object(configurations, context.names.configuration(), &doing)
+}
+
 /// Reads the configuration from the API server, with a field selector: a right to one name is none to list all.
 ///
 /// # Errors
@@ -116,11 +185,6 @@ impl Bundles {
 pub(super) async fn read<K: Configuration>(configurations: &Api<K>, name: &str) -> kube::Result<Option<K>> {
     let this = ListParams::default().fields(&format!("metadata.name={name}"));
     Ok(configurations.list(&this).await?.items.into_iter().next())
-}
-
-/// Name of the readiness check of a configuration.
-pub(super) fn check_name<K: Configuration>() -> String {
-    format!("webhook CA bundle: {}", K::ROLE)
 }
 
 #[cfg(test)]
@@ -135,7 +199,7 @@ mod tests {
         let ca = |generation| {
             let names = Names::new("keeper", "home", "x");
             let authority = Authority::mint(&names, generation, &Periods::default(), SystemTime::now()).unwrap();
-            authority.current.certificate().clone()
+            authority.current.certificate.clone()
         };
         let (one, other) = (ca(1), ca(2));
         let [has, both, not] = [pem_of(&one), pem_of(&other) + &pem_of(&one), pem_of(&other)];

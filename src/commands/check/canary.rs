@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kube::api::{ApiResource, DynamicObject, PostParams};
 use kube::{Api, Client, Resource};
-use ring::rand::{SecureRandom, SystemRandom};
+use ring::rand::{self, SystemRandom};
 use serde_json::json;
 
 use crate::api::canary::{ANNOTATION, answer};
@@ -37,11 +37,8 @@ pub(super) type Verdict = (Canary, Option<String>);
 
 /// Sends a canary for each webhook to `namespace`.
 pub(super) async fn send(client: &Client, namespace: &str) -> Verdict {
-    let mut bytes = [0; 8];
-    if SystemRandom::new().fill(&mut bytes).is_err() {
-        return (Canary::Unknown, None);
-    }
-    let value = format!("{:016x}", u64::from_be_bytes(bytes));
+    let Ok(random) = rand::generate(&SystemRandom::new()) else { return (Canary::Unknown, None) };
+    let value = format!("{:016x}", u64::from_be_bytes(random.expose()));
     let (mutating, validating) = tokio::join!(
         one::<PartitionSet>(client, namespace, "mutate", &value),
         one::<Partition>(client, namespace, "validate", &value),

@@ -4,40 +4,6 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// What has to be right for the API server to get an answer of the webhooks, each layer for the next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Layer {
-    /// Rights of the controller's own account.
-    Rights,
-    /// The Secret with the CA, or with the provided certificate.
-    Secret,
-    /// The Service that the webhook configurations call, and its endpoints.
-    Service,
-    /// The certificate that is served.
-    Certificate,
-    /// `caBundle` of the mutating webhook.
-    MutatingBundle,
-    /// `caBundle` of the validating webhooks.
-    ValidatingBundle,
-    /// Whether the API server gets an answer.
-    Reachability,
-}
-
-impl fmt::Display for Layer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Rights => "rights",
-            Self::Secret => "secret",
-            Self::Service => "service",
-            Self::Certificate => "certificate",
-            Self::MutatingBundle => "mutating-bundle",
-            Self::ValidatingBundle => "validating-bundle",
-            Self::Reachability => "reachability",
-        })
-    }
-}
-
 /// State of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -90,10 +56,10 @@ impl Problem {
 /// Result of checking a layer: a description of what is right, or the problem.
 pub(super) type Diagnosis = Result<String, Problem>;
 
-/// The state of one layer.
+/// The state of one layer: something that has to be right for the API server to get an answer of the webhooks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Finding {
-    pub(super) layer: Layer,
+    pub(super) layer: &'static str,
     pub(super) outcome: Outcome,
     pub(super) message: String,
     /// What the user can do about it.
@@ -102,7 +68,7 @@ pub(super) struct Finding {
 }
 
 impl Finding {
-    fn of(layer: Layer, diagnosis: Diagnosis) -> Self {
+    fn of(layer: &'static str, diagnosis: Diagnosis) -> Self {
         let (outcome, message, remedy) = match diagnosis {
             Ok(message) => (Outcome::Ok, message, None),
             Err(Problem::Failed { message, remedy }) => (Outcome::Failed, message, Some(remedy)),
@@ -130,7 +96,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn of(layers: impl IntoIterator<Item = (Layer, Diagnosis)>) -> Self {
+    pub(super) fn of(layers: impl IntoIterator<Item = (&'static str, Diagnosis)>) -> Self {
         let layers: Vec<_> = layers.into_iter().map(|(layer, diagnosis)| Finding::of(layer, diagnosis)).collect();
         Self { ok: layers.iter().all(|finding| finding.outcome != Outcome::Failed), layers }
     }
@@ -154,9 +120,9 @@ mod tests {
     #[test]
     fn each_layer_has_one_line_and_one_failure_is_enough() {
         let report = Report::of([
-            (Layer::Secret, Ok("CA 1".to_owned())),
-            (Layer::Certificate, Err(Problem::failed("it has\nexpired", "delete the pod"))),
-            (Layer::Reachability, Err(Problem::skipped("forbidden"))),
+            ("secret", Ok("CA 1".to_owned())),
+            ("certificate", Err(Problem::failed("it has\nexpired", "delete the pod"))),
+            ("reachability", Err(Problem::skipped("forbidden"))),
         ]);
         assert_eq!(
             report.to_string(),
@@ -168,6 +134,6 @@ mod tests {
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["layers"][1]["remedy"], "delete the pod");
         assert_eq!((&json["ok"], &json["layers"][2]["outcome"]), (&false.into(), &"skipped".into()));
-        assert!(Report::of([(Layer::Secret, Err(Problem::skipped("")))]).ok);
+        assert!(Report::of([("secret", Err(Problem::skipped("")))]).ok);
     }
 }

@@ -12,8 +12,8 @@ use rustls::pki_types::CertificateDer;
 
 use super::issue::{self, Ca, Leaf};
 use super::periods::Periods;
-use crate::tls::Names;
-use crate::tls::serving::Validity;
+use crate::tls::names::Names;
+use crate::tls::pair::Validity;
 
 /// How far a rotation has come.
 #[derive(Clone, Debug)]
@@ -44,27 +44,22 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// One CA that nothing came before.
-    #[must_use]
-    pub fn of(ca: Ca) -> Self {
-        Self { current: Arc::new(ca), cross: None, phase: Phase::Stable }
-    }
-
-    /// A new CA.
+    /// A new CA that nothing came before.
     ///
     /// # Errors
     /// [`issue::Error`] if it cannot be made.
     pub fn mint(names: &Names, generation: u64, periods: &Periods, now: SystemTime) -> Result<Self, issue::Error> {
-        Ca::mint(names, generation, periods.ca, now).map(Self::of)
+        let current = Arc::new(Ca::mint(names, generation, periods.ca, now)?);
+        Ok(Self { current, cross: None, phase: Phase::Stable })
     }
 
     /// The certificates to trust, as PEM text, the oldest first: a promotion does not change the bundle.
     #[must_use]
     pub fn bundle(&self) -> String {
-        let current = pem_of(self.current.certificate());
+        let current = pem_of(&self.current.certificate);
         match &self.phase {
             Phase::Stable => current,
-            Phase::Published { next } => current + &pem_of(next.certificate()),
+            Phase::Published { next } => current + &pem_of(&next.certificate),
             Phase::Promoted { previous } => pem_of(previous) + &current,
         }
     }
@@ -80,7 +75,7 @@ impl Authority {
     /// Whether a leaf that `other` signed is as good as one that this signs.
     #[must_use]
     pub fn signs_like(&self, other: &Self) -> bool {
-        self.current.certificate() == other.current.certificate() && self.cross == other.cross
+        self.current.certificate == other.current.certificate && self.cross == other.cross
     }
 
     /// How far this is along the way of all rotations: what comes later is greater.
@@ -127,7 +122,7 @@ impl Authority {
         Ok(Self {
             current: Arc::clone(next),
             cross: Some(self.current.cross_sign(next)?),
-            phase: Phase::Promoted { previous: self.current.certificate().clone() },
+            phase: Phase::Promoted { previous: self.current.certificate.clone() },
         })
     }
 

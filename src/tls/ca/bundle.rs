@@ -4,21 +4,17 @@
 //! Every replica does so, without a leader. Before each write the replica reads the Secret, and the write names the version
 //! of the configuration that was seen: a replica that has not seen the latest step of a rotation yet does not undo it.
 
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
 use futures::StreamExt;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
-use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, sleep};
 
 use super::authority::Authority;
 use super::managers::{label_of, last_writer};
@@ -29,49 +25,23 @@ use crate::backoff::Backoff;
 use crate::calls::within;
 use crate::events::Severity;
 use crate::throttle::Throttle;
-use crate::tls::Context;
+use crate::tls::context::{Context, RETRY, WRITES};
 use crate::tls::metrics::RepairLabels;
-use crate::tls::trust::{self, Bundles, Configuration};
-use crate::tls::{RETRY, WRITES};
+use crate::tls::trust::{self, Bundles, Configuration, Trust};
 
 /// Longest that one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Wait for the event of a later state of the Secret than is in memory.
 const CATCH_UP: Duration = Duration::from_millis(200);
 
-/// Since when all bundles of a configuration are what they should be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct InSync {
-    bundle: String,
-    since: Instant,
-}
-
-impl InSync {
-    /// For how long they have been `bundle`, if they are.
-    pub(super) fn time(&self, bundle: &str, now: Instant) -> Option<Duration> {
-        (self.bundle == bundle).then(|| now.saturating_duration_since(self.since))
-    }
-}
-
-/// What is known of a configuration, for other tasks.
-#[derive(Debug, Default)]
-pub(super) struct Known {
-    pub(super) live: ArcSwap<Bundles>,
-    pub(super) in_sync: ArcSwapOption<InSync>,
-}
-
 /// The task that looks after one webhook configuration.
 pub(super) struct Keeper<K: Configuration> {
-    pub(super) context: Arc<Context>,
-    pub(super) configurations: Api<K>,
-    pub(super) authority: watch::Receiver<Option<Arc<Authority>>>,
-    pub(super) known: Arc<Known>,
-    pub(super) events: SecretEvents,
-}
-
-/// What the task remembers between two events.
-struct Memory<K> {
-    /// As last seen; none before that, or if it is missing.
+    context: Arc<Context>,
+    configurations: Api<K>,
+    authority: watch::Receiver<Option<Arc<Authority>>>,
+    trust: watch::Sender<Trust>,
+    events: SecretEvents,
+    /// The configuration as last seen; none before that, or if it is missing.
     seen: Option<K>,
     /// The bundle that the configuration had when it was last in sync.
     last_in_sync: Option<String>,
@@ -79,44 +49,44 @@ struct Memory<K> {
     backoff: Backoff,
 }
 
-impl<K> Memory<K> {
-    fn new(now: Instant) -> Self {
+impl<K: Configuration> Keeper<K> {
+    pub(super) fn new(
+        context: Arc<Context>,
+        authority: watch::Receiver<Option<Arc<Authority>>>,
+        trust: watch::Sender<Trust>,
+        events: SecretEvents,
+    ) -> Self {
         Self {
+            configurations: Api::all_with(context.client.clone(), &()),
+            context,
+            authority,
+            trust,
+            events,
             seen: None,
             last_in_sync: None,
-            writes: Throttle::new(WRITES.0, WRITES.1, now.into()),
+            writes: Throttle::new(WRITES.0, WRITES.1, Instant::now()),
             backoff: Backoff::new(RETRY.0, RETRY.1),
         }
     }
-}
 
-impl<K: Configuration> Keeper<K> {
-    pub(super) async fn run(mut self, shutdown: CancellationToken) {
-        let name = self.context.names.configuration().to_owned();
-        let mut events = pin!(watcher::watch_object(self.configurations.clone(), &name).default_backoff());
-        let (mut memory, mut wait) = (Memory::new(Instant::now()), None);
+    pub(super) async fn run(mut self) {
+        let mut states = trust::watch(&self.context);
+        let mut wait = None;
+        self.context.metrics.set_in_sync(K::ROLE, false);
         loop {
             tokio::select! {
-                () = shutdown.cancelled() => return,
-                event = events.next() => match event {
-                    Some(Ok(configuration)) => self.see(&mut memory, configuration),
-                    Some(Err(error)) => {
-                        tracing::warn!(%error, name, configuration = K::ROLE, "watching the webhook configuration");
-                        continue;
-                    }
-                    None => return,
-                },
+                Some(configuration) = states.next() => self.see(configuration),
                 changed = self.authority.changed() => if changed.is_err() {
                     return;
                 },
                 () = sleep(wait.unwrap_or_default()), if wait.is_some() => {}
             }
-            wait = self.settle(&mut memory).await;
+            wait = self.settle().await;
         }
     }
 
-    fn see(&self, memory: &mut Memory<K>, configuration: Option<K>) {
-        if configuration.is_none() && **self.known.live.load() != Bundles::Missing {
+    fn see(&mut self, configuration: Option<K>) {
+        if configuration.is_none() && *self.trust.borrow().live() != Bundles::Missing {
             let name = self.context.names.configuration();
             tracing::warn!(
                 name,
@@ -124,50 +94,47 @@ impl<K: Configuration> Keeper<K> {
                 "there is no such webhook configuration: nothing is validated"
             );
         }
-        self.known.live.store(Arc::new(Bundles::of(configuration.as_ref())));
+        let live = Bundles::of(configuration.as_ref());
+        self.trust.send_modify(|trust| trust.see(live, Instant::now(), self.context.periods.hold_down));
         let uid = |configuration: &Option<K>| configuration.as_ref().and_then(|object| object.meta().uid.clone());
-        if uid(&configuration) != uid(&memory.seen) {
+        if uid(&configuration) != uid(&self.seen) {
             // Another object: that it has no bundle yet is no change by another client.
-            memory.last_in_sync = None;
+            self.last_in_sync = None;
         }
-        memory.seen = configuration;
+        self.seen = configuration;
     }
 
     /// Writes the bundles if they are not what they should be. Returns the time to wait before the next attempt, if there
     /// is to be one without an event.
     ///
     /// An event that was on its way when this replica wrote makes it write once in vain: the conflict makes it read.
-    async fn settle(&mut self, memory: &mut Memory<K>) -> Option<Duration> {
-        let authority = self.authority.borrow_and_update().clone();
-        let desired = authority.as_ref().map(|authority| authority.bundle());
-        self.record_sync(memory, desired.as_deref());
-        let (Some(authority), Some(desired), Some(configuration)) = (authority, desired, &memory.seen) else {
-            return None;
-        };
-        if self.known.live.load().are(&desired) {
+    async fn settle(&mut self) -> Option<Duration> {
+        let authority = self.authority.borrow_and_update().clone()?;
+        let desired = authority.bundle();
+        if self.record_sync(&desired) {
             return None;
         }
-        if let Err(wait) = memory.writes.try_record(Instant::now().into()) {
+        let configuration = self.seen.clone()?;
+        if let Err(wait) = self.writes.try_record(Instant::now()) {
             return Some(wait);
         }
         if self.is_outdated(&authority).await {
             return Some(CATCH_UP);
         }
-        let name = self.context.names.configuration();
-        let manager = self.context.names.field_manager();
-        let patch = Patch::Apply(patch_of(configuration, &desired));
-        let parameters = PatchParams::apply(&manager).force();
+        let context = Arc::clone(&self.context);
+        let name = context.names.configuration();
+        let patch = Patch::Apply(patch_of(&configuration, &desired));
+        let parameters = PatchParams::apply(&context.names.field_manager()).force();
         match within(CALL_TIMEOUT, self.configurations.patch(name, &parameters, &patch)).await {
             Ok(written) => {
-                self.report(configuration, memory.last_in_sync.as_deref() == Some(&*desired), &authority);
-                self.known.live.store(Arc::new(Bundles::of(Some(&written))));
-                memory.seen = Some(written);
-                self.record_sync(memory, Some(&desired));
+                self.report(&configuration, self.last_in_sync.as_ref() == Some(&desired), &authority);
+                self.see(Some(written));
+                self.record_sync(&desired);
                 None
             }
             Err(error) if classify(&error) == Class::Conflict => {
                 match within(CALL_TIMEOUT, trust::read(&self.configurations, name)).await {
-                    Ok(read) => self.see(memory, read),
+                    Ok(read) => self.see(read),
                     Err(error) => {
                         tracing::warn!(%error, name, configuration = K::ROLE, "reading the webhook configuration");
                     }
@@ -176,25 +143,20 @@ impl<K: Configuration> Keeper<K> {
             }
             Err(error) => {
                 tracing::warn!(%error, name, configuration = K::ROLE, "setting the CA bundle; trying again");
-                Some(memory.backoff.pause())
+                Some(self.backoff.pause())
             }
         }
     }
 
-    /// Records whether the bundles are `desired`, and since when.
-    fn record_sync(&self, memory: &mut Memory<K>, desired: Option<&str>) {
-        let desired = desired.filter(|desired| self.known.live.load().are(desired));
-        self.context.metrics.set_in_sync(K::ROLE, desired.is_some());
-        let Some(desired) = desired else {
-            self.known.in_sync.store(None);
-            return;
-        };
-        memory.last_in_sync = Some(desired.to_owned());
-        memory.backoff.reset();
-        if self.known.in_sync.load().as_ref().is_none_or(|known| known.bundle != desired) {
-            let in_sync = InSync { bundle: desired.to_owned(), since: Instant::now() };
-            self.known.in_sync.store(Some(Arc::new(in_sync)));
+    /// Records whether the bundles are `desired`, and returns it.
+    fn record_sync(&mut self, desired: &str) -> bool {
+        let in_sync = self.trust.borrow().live().are(desired);
+        self.context.metrics.set_in_sync(K::ROLE, in_sync);
+        if in_sync {
+            self.last_in_sync = Some(desired.to_owned());
+            self.backoff.reset();
         }
+        in_sync
     }
 
     /// Whether the Secret holds a later state of a rotation than `held`. One that cannot be read does not.

@@ -53,10 +53,16 @@ fn one_wrong_bundle_is_enough_to_write() {
 
 #[test]
 fn the_time_in_sync_is_that_of_one_bundle() {
-    let since = Instant::now();
-    let in_sync = InSync { bundle: "pem".to_owned(), since };
-    assert_eq!(in_sync.time("pem", since + Duration::from_secs(3)), Some(Duration::from_secs(3)));
-    assert_eq!(in_sync.time("other", since), None);
+    let (since, hold_down) = (Instant::now(), Duration::from_secs(60));
+    let mut trust = Trust::default();
+    let bundles = |bundle| Bundles::of(Some(&configuration("1", &[bundle])));
+    trust.see(bundles("pem"), since, hold_down);
+    trust.see(bundles("pem"), since + Duration::from_secs(2), hold_down);
+    assert_eq!(trust.are_for("pem", since + Duration::from_secs(3)), Some(Duration::from_secs(3)));
+    assert_eq!(trust.are_for("other", since), None);
+    let later = since + hold_down * 2;
+    trust.see(bundles("other"), later, hold_down);
+    assert_eq!((trust.are_for("pem", later), trust.are_for("other", later)), (None, Some(Duration::ZERO)));
 }
 
 /// An API server that has `stored` and refuses writes of other versions. The Secret is away.
@@ -96,22 +102,17 @@ async fn an_event_from_before_the_own_write_overwrites_nothing_and_a_restored_ba
     let desired = authority.bundle();
     let stored = Arc::new(Mutex::new(configuration("10", &[&desired])));
     let client = api_server(&stored);
-    let context = context_of(client.clone());
-    let mut keeper = Keeper::<MutatingWebhookConfiguration> {
-        configurations: Api::all_with(client, &()),
-        authority: watch::channel(Some(Arc::new(authority))).1,
-        known: Arc::default(),
-        events: SecretEvents::new(context.events.clone(), &names),
-        context,
-    };
-    let mut memory = Memory::new(Instant::now());
+    let context = context_of(client);
+    let events = SecretEvents::new(context.events.clone(), &names);
+    let authority = watch::channel(Some(Arc::new(authority))).1;
+    let mut keeper = Keeper::new(context, authority, watch::Sender::default(), events);
     // It was on its way when version 10 was written.
-    keeper.see(&mut memory, Some(configuration("9", &["old"])));
-    assert_eq!(keeper.settle(&mut memory).await, Some(CATCH_UP));
-    assert!(keeper.known.live.load().are(&desired));
+    keeper.see(Some(configuration("9", &["old"])));
+    assert_eq!(keeper.settle().await, Some(CATCH_UP));
+    assert!(keeper.trust.borrow().live().are(&desired));
     assert_eq!(stored.lock().unwrap().metadata.resource_version.as_deref(), Some("10"));
     *stored.lock().unwrap() = configuration("5", &["restored"]);
-    keeper.see(&mut memory, Some(configuration("5", &["restored"])));
-    assert_eq!(keeper.settle(&mut memory).await, None);
+    keeper.see(Some(configuration("5", &["restored"])));
+    assert_eq!(keeper.settle().await, None);
     assert_eq!(stored.lock().unwrap().metadata.resource_version.as_deref(), Some("11"));
 }

@@ -2,7 +2,6 @@
 //!
 //! Time comes in as an argument; only the keys and serial numbers are random.
 
-use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
@@ -10,13 +9,14 @@ use rcgen::{
     GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256, SanType,
     SerialNumber,
 };
+use ring::rand::{self, SystemRandom};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::periods::Periods;
-use crate::tls::Names;
-use crate::tls::serving::Validity;
+use crate::tls::names::Names;
+use crate::tls::pair::Validity;
 
 /// Certificates are valid this long before they are made, for clocks that are behind.
 pub(super) const BACK_DATED: Duration = Duration::from_secs(24 * 60 * 60);
@@ -35,10 +35,12 @@ pub enum Error {
 }
 
 /// A certificate authority with its key, which never appears in its debug output.
+#[derive(Debug)]
 pub struct Ca {
     /// Counts the CAs of this installation, from 1.
     pub generation: u64,
-    pub(super) certificate: CertificateDer<'static>,
+    /// The certificate.
+    pub certificate: CertificateDer<'static>,
     pub(super) key: KeyPair,
     pub(super) common_name: String,
     /// The DNS names that it may sign for.
@@ -49,16 +51,8 @@ pub struct Ca {
     pub not_after: SystemTime,
 }
 
-impl fmt::Debug for Ca {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ca")
-            .field("generation", &self.generation)
-            .field("not_after", &self.not_after)
-            .finish_non_exhaustive()
-    }
-}
-
 /// A serving certificate with its key, which never appears in its debug output.
+#[derive(Debug)]
 pub struct Leaf {
     /// The leaf and what leads from it to the CA, without the CA itself.
     pub chain: Vec<CertificateDer<'static>>,
@@ -69,12 +63,6 @@ pub struct Leaf {
     pub not_after: SystemTime,
     /// When it should be replaced.
     pub renew_at: SystemTime,
-}
-
-impl fmt::Debug for Leaf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Leaf").field("not_after", &self.not_after).finish_non_exhaustive()
-    }
 }
 
 impl Ca {
@@ -102,12 +90,6 @@ impl Ca {
     #[must_use]
     pub fn made_at(&self) -> SystemTime {
         self.not_before + BACK_DATED
-    }
-
-    /// The certificate.
-    #[must_use]
-    pub fn certificate(&self) -> &CertificateDer<'static> {
-        &self.certificate
     }
 
     /// The certificate of `next` signed by this CA: it leads clients that trust this one only to `next`. It has the
@@ -238,10 +220,7 @@ fn seconds(time: SystemTime) -> SystemTime {
 }
 
 fn random<const N: usize>() -> Result<[u8; N], Error> {
-    let mut bytes = [0; N];
-    let provider = rustls::crypto::ring::default_provider();
-    provider.secure_random.fill(&mut bytes).map_err(|_| Error::Random)?;
-    Ok(bytes)
+    Ok(rand::generate(&SystemRandom::new()).map_err(|_| Error::Random)?.expose())
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ fn leaf(ca: &Ca, names: &Names) -> Leaf {
 }
 
 fn check(ca: &Ca, leaf: &Leaf, name: &str, at: SystemTime) -> Result<(), verify::Error> {
-    verify(&leaf.chain, pem_of(ca.certificate()).as_bytes(), name, at)
+    verify(&leaf.chain, pem_of(&ca.certificate).as_bytes(), name, at)
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn a_leaf_does_not_verify_against_another_ca_of_the_same_names() {
         check(&other, &leaf, "keeper.home.svc", now()),
         Err(verify::Error::Certificate(webpki::Error::UnknownIssuer))
     );
-    let both = pem_of(other.certificate()) + &pem_of(ca.certificate());
+    let both = pem_of(&other.certificate) + &pem_of(&ca.certificate);
     assert_eq!(verify(&leaf.chain, both.as_bytes(), "keeper.home.svc", now()), Ok(()));
 }
 
@@ -64,7 +64,7 @@ fn a_stolen_ca_key_cannot_vouch_for_another_name_or_an_address() {
     let dns = |name: &str| SanType::DnsName(name.try_into().unwrap());
     let chain = stolen(&ca, vec![dns("kubernetes.default.svc")]);
     let violation = Err(verify::Error::Certificate(webpki::Error::NameConstraintViolation));
-    let bundle = pem_of(ca.certificate());
+    let bundle = pem_of(&ca.certificate);
     assert_eq!(verify(&chain, bundle.as_bytes(), "kubernetes.default.svc", now()), violation);
     let chain = stolen(&ca, vec![dns("keeper.home.svc"), SanType::IpAddress("10.0.0.1".parse().unwrap())]);
     assert_eq!(verify(&chain, bundle.as_bytes(), "keeper.home.svc", now()), violation);
@@ -191,5 +191,10 @@ fn the_longest_names_fit() {
 fn keys_do_not_show_in_debug_output() {
     let ca = ca(1);
     let leaf = leaf(&ca, &names());
-    assert!(!format!("{ca:?}{leaf:?}").contains("key"));
+    let shown = format!("{ca:?}{leaf:?}");
+    assert_eq!(shown.matches("[secret key elided]").count(), 2, "{shown}");
+    for key in [ca.key.serialized_der(), leaf.key.secret_der()] {
+        let bytes = format!("{key:?}");
+        assert!(!shown.contains(bytes.trim_matches(['[', ']'])), "{shown}");
+    }
 }

@@ -4,24 +4,20 @@
 //! Every write is a PUT of the version that was read, so of several replicas that find the Secret empty one succeeds and
 //! the others adopt its CA. What is written is decided in `rotation`.
 
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
+use anyhow::{anyhow, bail};
 use futures::{StreamExt, try_join};
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::PostParams;
-use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::watch;
-use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, sleep};
 
 use super::Lead;
 use super::authority::{Authority, Phase};
-use super::bundle;
-use super::issue;
 use super::periods::Periods;
 use super::rotation::{self, Action, Change, Observed, Request};
 use super::secret_events::SecretEvents;
@@ -31,9 +27,9 @@ use crate::backoff::Backoff;
 use crate::calls::within;
 use crate::replicas::Presence;
 use crate::throttle::Throttle;
-use crate::tls::Context;
-use crate::tls::trust::{self, Bundles};
-use crate::tls::{RETRY, WRITES};
+use crate::tls::context::{Context, RETRY, WRITES};
+use crate::tls::trust::{self, Bundles, Trust};
+use crate::watch_object::watch_object;
 
 /// Writes that lose against another replica, one after the other, before the next pause.
 const ATTEMPTS: usize = 5;
@@ -46,31 +42,6 @@ pub(super) const ROTATE: &str = "k8s.atomix.io/rotate-ca";
 /// On the Secret: replace the CA now and trust nothing any more that it has signed.
 pub(super) const REVOKE: &str = "k8s.atomix.io/revoke-ca";
 
-/// Why the Secret is not as it should be.
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error("making a CA: {0}")]
-    Issue(#[from] issue::Error),
-    #[error("reading the Secret: {0}")]
-    Read(#[source] kube::Error),
-    #[error("writing the Secret: {0}")]
-    Write(#[source] kube::Error),
-    #[error("reading what API servers trust: {0}")]
-    Trust(#[source] kube::Error),
-    #[error("other clients keep changing the Secret")]
-    Contended,
-}
-
-/// The task that keeps the Secret.
-pub(super) struct Keeper {
-    pub(super) context: Arc<Context>,
-    pub(super) authority: watch::Sender<Option<Arc<Authority>>>,
-    pub(super) lead: watch::Receiver<Option<Lead>>,
-    pub(super) bundles: [Arc<bundle::Known>; 2],
-    pub(super) presence: Arc<Presence>,
-    pub(super) events: SecretEvents,
-}
-
 /// The Secret as last seen.
 #[derive(Default)]
 pub(super) enum Seen {
@@ -81,62 +52,71 @@ pub(super) enum Seen {
     Present(Box<Secret>, Instant),
 }
 
-/// What the task remembers between two events.
-struct Memory {
-    seen: Seen,
+/// The task that keeps the Secret.
+pub(super) struct Keeper {
+    pub(super) context: Arc<Context>,
+    pub(super) authority: watch::Sender<Option<Arc<Authority>>>,
+    lead: watch::Receiver<Option<Lead>>,
+    bundles: [watch::Receiver<Trust>; 2],
+    presence: Arc<Presence>,
+    pub(super) events: SecretEvents,
+    pub(super) seen: Seen,
     /// API servers trust something already, or other replicas live that may hold it, and the watches had not shown it yet.
     is_trusted: bool,
     backoff: Backoff,
     writes: Throttle,
 }
 
-impl Memory {
-    fn new(now: Instant) -> Self {
+impl Keeper {
+    pub(super) fn new(
+        context: Arc<Context>,
+        authority: watch::Sender<Option<Arc<Authority>>>,
+        lead: watch::Receiver<Option<Lead>>,
+        bundles: [watch::Receiver<Trust>; 2],
+        presence: Arc<Presence>,
+        events: SecretEvents,
+    ) -> Self {
         Self {
+            context,
+            authority,
+            lead,
+            bundles,
+            presence,
+            events,
             seen: Seen::default(),
             is_trusted: false,
             backoff: Backoff::new(RETRY.0, RETRY.1),
-            writes: Throttle::new(WRITES.0, WRITES.1, now.into()),
+            writes: Throttle::new(WRITES.0, WRITES.1, Instant::now()),
         }
     }
-}
 
-impl Keeper {
-    pub(super) async fn run(mut self, shutdown: CancellationToken) {
+    pub(super) async fn run(mut self) {
         let name = self.context.names.secret();
-        // A watch with a field selector: a right to one name is none to watch all.
-        let mut events = pin!(watcher::watch_object(self.secrets(&self.context.client), &name).default_backoff());
-        let (mut memory, mut wait) = (Memory::new(Instant::now()), START);
+        let secrets = self.secrets(&self.context.client);
+        let mut states = watch_object(secrets, &name, "watching the Secret of the webhooks' CA");
+        let mut wait = START;
         // Counted from the start: of a counter that appears with its first failure, no rate shows that one.
         self.context.metrics.add_changes("failed", 0);
         loop {
             tokio::select! {
-                () = shutdown.cancelled() => return,
-                event = events.next() => match event {
-                    Some(Ok(secret)) => self.see(&mut memory, secret),
-                    Some(Err(error)) => {
-                        tracing::warn!(%error, secret = name, "watching the Secret of the webhooks' CA");
-                        continue;
-                    }
-                    None => return,
-                },
+                Some(secret) = states.next() => self.see(secret),
                 changed = self.lead.changed() => if changed.is_err() {
                     return;
                 },
                 () = sleep(wait) => {}
             }
-            if matches!(memory.seen, Seen::NotYet) {
+            if matches!(self.seen, Seen::NotYet) {
                 continue;
             }
-            let (limited, failed) = match self.settle(&mut memory).await {
+            let (limited, failed) = match self.settle().await {
                 Ok(limited) => {
-                    memory.backoff.reset();
+                    self.backoff.reset();
                     (limited, None)
                 }
                 Err(error) => {
                     self.context.metrics.add_changes("failed", 1);
                     tracing::warn!(%error, secret = name, "keeping the webhooks' CA; trying again");
-                    (None, Some(memory.backoff.pause()))
+                    (None, Some(self.backoff.pause()))
                 }
             };
             let held = self.authority.borrow().clone();
@@ -148,10 +128,10 @@ impl Keeper {
         Api::namespaced(client.clone(), self.context.names.namespace())
     }
 
-    fn see(&self, memory: &mut Memory, secret: Option<Secret>) {
-        self.report_presence(&memory.seen, secret.is_some());
+    fn see(&mut self, secret: Option<Secret>) {
+        self.report_presence(secret.is_some());
         let version = |secret: &Secret| (secret.uid(), secret.resource_version());
-        memory.seen = match (secret, &memory.seen) {
+        self.seen = match (secret, &self.seen) {
             (None, _) => Seen::Missing,
             (Some(new), Seen::Present(seen, since)) if version(&new) == version(seen) => {
                 Seen::Present(Box::new(new), *since)
@@ -166,22 +146,23 @@ impl Keeper {
     /// Takes steps of the state machine until it has none left. Returns the time to wait if it would write too often.
     ///
     /// An event that was on its way when this replica wrote makes it write once in vain: the conflict makes it read.
-    async fn settle(&self, memory: &mut Memory) -> Result<Option<Duration>, Error> {
-        let Context { client, names, periods, .. } = &*self.context;
+    async fn settle(&mut self) -> anyhow::Result<Option<Duration>> {
+        let context = Arc::clone(&self.context);
+        let Context { client, names, periods, .. } = &*context;
         for _ in 0..ATTEMPTS {
             let (now, lead, held) = (SystemTime::now(), self.lead.borrow().clone(), self.authority.borrow().clone());
-            let Seen::Present(secret, since) = &memory.seen else { return Ok(None) };
+            let Seen::Present(secret, since) = &self.seen else { return Ok(None) };
             let diagnosis = stored::diagnose(secret.data.as_ref().unwrap_or(&stored::Data::new()), names);
-            memory.is_trusted &= !held.as_ref().is_some_and(|held| held.is_valid_at(now));
-            let found = diagnosis.authority.as_ref().map(|found| found.current.certificate());
+            self.is_trusted &= !held.as_ref().is_some_and(|held| held.is_valid_at(now));
+            let found = diagnosis.authority.as_ref().map(|found| &found.current.certificate);
             let observed = Observed {
                 secret: Some(&diagnosis),
                 held: held.as_deref(),
                 seen_for: since.elapsed(),
                 leading_for: lead.as_ref().map(|lead| lead.since.elapsed()),
-                is_trusted: memory.is_trusted || self.bundles.iter().any(|known| known.live.load().may_trust()),
+                is_trusted: self.is_trusted || self.bundles.iter().any(|trust| trust.borrow().live().may_trust()),
                 is_found_trusted: found
-                    .is_some_and(|found| self.bundles.iter().all(|known| known.live.load().have(found))),
+                    .is_some_and(|found| self.bundles.iter().all(|trust| trust.borrow().live().have(found))),
                 request: requested(secret),
                 in_sync_for: held.as_ref().and_then(|held| self.in_sync_for(held)),
             };
@@ -197,13 +178,14 @@ impl Keeper {
             };
             // A replica that takes itself for the first makes sure of it: events of what others have made may be on their way.
             if matches!(change, Change::New(_)) && !observed.is_trusted && self.is_trusted().await? {
-                memory.is_trusted = true;
+                self.is_trusted = true;
                 continue;
             }
-            if let Err(wait) = memory.writes.try_record(Instant::now().into()) {
+            if let Err(wait) = self.writes.try_record(Instant::now()) {
                 return Ok(Some(wait));
             }
-            let authority = rotation::apply(change, &observed, names, periods, now)?;
+            let authority = rotation::apply(change, &observed, names, periods, now)
+                .map_err(|error| anyhow!("making a CA: {error}"))?;
             let Some(authority) = authority else { return Ok(None) };
             let client = lead.map_or_else(|| client.clone(), |lead| lead.fence.guard(client));
             let (secrets, name, wanted) = (self.secrets(&client), names.secret(), written(secret, &authority, change));
@@ -211,26 +193,27 @@ impl Keeper {
                 Ok(written) => {
                     self.report(change, &diagnosis, secret, &authority);
                     self.hold(authority);
-                    self.see(memory, Some(written));
+                    self.see(Some(written));
                 }
                 Err(error) if classify(&error) == Class::Conflict => {
-                    let secrets = self.secrets(&self.context.client);
-                    self.see(memory, within(CALL_TIMEOUT, secrets.get_opt(&name)).await.map_err(Error::Read)?);
+                    let read = within(CALL_TIMEOUT, self.secrets(&context.client).get_opt(&name)).await;
+                    self.see(read.map_err(|error| anyhow!("reading the Secret: {error}"))?);
                 }
-                Err(error) => return Err(Error::Write(error)),
+                Err(error) => bail!("writing the Secret: {error}"),
             }
         }
-        Err(Error::Contended)
+        bail!("other clients keep changing the Secret")
     }
 
     /// Whether API servers trust something by now, or another replica lives: it may hold a CA while the bundles are empty.
-    async fn is_trusted(&self) -> Result<bool, Error> {
+    async fn is_trusted(&self) -> anyhow::Result<bool> {
         let Context { client, names, .. } = &*self.context;
         let mutating: Api<MutatingWebhookConfiguration> = Api::all_with(client.clone(), &());
         let validating: Api<ValidatingWebhookConfiguration> = Api::all_with(client.clone(), &());
         let name = names.configuration();
         let read = async { try_join!(trust::read(&mutating, name), trust::read(&validating, name)) };
-        let (mutating, validating) = within(CALL_TIMEOUT, read).await.map_err(Error::Trust)?;
+        let (mutating, validating) =
+            within(CALL_TIMEOUT, read).await.map_err(|error| anyhow!("reading what API servers trust: {error}"))?;
         if Bundles::of(mutating.as_ref()).may_trust() || Bundles::of(validating.as_ref()).may_trust() {
             return Ok(true);
         }
@@ -244,9 +227,8 @@ impl Keeper {
     /// For how long both webhook configurations have been seen to have the bundle of `held`.
     fn in_sync_for(&self, held: &Authority) -> Option<Duration> {
         let (bundle, now) = (held.bundle(), Instant::now());
-        let [mutating, validating] = self.bundles.each_ref().map(|known| known.in_sync.load());
-        let time = |in_sync: &Option<Arc<bundle::InSync>>| in_sync.as_ref()?.time(&bundle, now);
-        Some(time(&mutating)?.min(time(&validating)?))
+        let [mutating, validating] = self.bundles.each_ref().map(|trust| trust.borrow().are_for(&bundle, now));
+        Some(mutating?.min(validating?))
     }
 }
 

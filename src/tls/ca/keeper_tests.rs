@@ -12,7 +12,7 @@ use crate::replicas::ReplicaId;
 use crate::runtime::metrics::Registry;
 use crate::runtime::tasks::Supervisor;
 use crate::store::watch::version_of;
-use crate::tls::Names;
+use crate::tls::names::Names;
 use crate::tls::tests::context_of;
 
 #[derive(Default)]
@@ -76,22 +76,16 @@ fn keeper(stored: &Arc<Mutex<Stored>>, held: Option<Authority>) -> Keeper {
     let (own, metrics) = (("keeper-a", ReplicaId::parse("0000000a").unwrap()), Registry::default().register());
     let presence = Presence::new(client.clone(), "home", "keeper", own, supervisor, metrics);
     let context = context_of(client);
-    let keeper = Keeper {
-        authority: watch::Sender::new(held.map(Arc::new)),
-        lead: watch::channel(None).1,
-        bundles: Default::default(),
-        presence: Arc::new(presence),
-        events: SecretEvents::new(context.events.clone(), &context.names),
-        context,
-    };
-    for known in &keeper.bundles {
-        known.live.store(Arc::new(Bundles::Missing));
-    }
-    keeper
+    let events = SecretEvents::new(context.events.clone(), &context.names);
+    let mut trust = Trust::default();
+    trust.see(Bundles::Missing, Instant::now(), Duration::ZERO);
+    let bundles = [(); 2].map(|()| watch::channel(trust.clone()).1);
+    let held = watch::Sender::new(held.map(Arc::new));
+    Keeper::new(context, held, watch::channel(None).1, bundles, Arc::new(presence), events)
 }
 
-fn version(memory: &Memory) -> u64 {
-    let Seen::Present(secret, _) = &memory.seen else { panic!("missing") };
+fn version(keeper: &Keeper) -> u64 {
+    let Seen::Present(secret, _) = &keeper.seen else { panic!("missing") };
     version_of(&**secret)
 }
 
@@ -99,13 +93,13 @@ fn version(memory: &Memory) -> u64 {
 async fn a_fight_over_the_secret_is_held_to_a_few_writes() {
     let held = Authority::mint(&names(), 1, &Periods::default(), SystemTime::now()).unwrap();
     let stored = Arc::new(Mutex::new(Stored::default()));
-    let (keeper, mut memory) = (keeper(&stored, Some(held)), Memory::new(Instant::now()));
+    let mut keeper = keeper(&stored, Some(held));
     let mut waits = Vec::new();
     for _ in 0..30 {
         let version = stored.lock().unwrap().version + 1;
         stored.lock().unwrap().version = version;
-        keeper.see(&mut memory, Some(secret(version)));
-        waits.push(keeper.settle(&mut memory).await.unwrap());
+        keeper.see(Some(secret(version)));
+        waits.push(keeper.settle().await.unwrap());
     }
     let writes = stored.lock().unwrap().writes;
     assert!((5..10).contains(&writes), "{writes}");
@@ -116,9 +110,9 @@ async fn a_fight_over_the_secret_is_held_to_a_few_writes() {
 async fn a_replica_makes_the_first_ca_only_if_nothing_is_trusted_and_no_other_replica_lives() {
     for (bundle, others, writes) in [("eA==", false, 0), ("", true, 0), ("", false, 1)] {
         let stored = Arc::new(Mutex::new(Stored { bundle, others, ..Stored::default() }));
-        let (keeper, mut memory) = (keeper(&stored, None), Memory::new(Instant::now()));
-        keeper.see(&mut memory, Some(secret(1)));
-        assert_eq!(keeper.settle(&mut memory).await.unwrap(), None);
+        let mut keeper = keeper(&stored, None);
+        keeper.see(Some(secret(1)));
+        assert_eq!(keeper.settle().await.unwrap(), None);
         assert_eq!((stored.lock().unwrap().writes, keeper.authority.borrow().is_some()), (writes, writes > 0));
     }
 }
@@ -127,24 +121,24 @@ async fn a_replica_makes_the_first_ca_only_if_nothing_is_trusted_and_no_other_re
 async fn an_event_from_before_the_own_write_overwrites_nothing_and_a_restored_backup_is_repaired() {
     let held = Authority::mint(&names(), 1, &Periods::default(), SystemTime::now()).unwrap();
     let stored = Arc::new(Mutex::new(Stored { version: 10, ..Stored::default() }));
-    let (keeper, mut memory) = (keeper(&stored, Some(held)), Memory::new(Instant::now()));
+    let mut keeper = keeper(&stored, Some(held));
     // It was on its way when version 10 was written. What the API server has is read, and that is empty.
-    keeper.see(&mut memory, Some(secret(9)));
-    keeper.settle(&mut memory).await.unwrap();
-    assert_eq!((version(&memory), stored.lock().unwrap().writes), (11, 1));
+    keeper.see(Some(secret(9)));
+    keeper.settle().await.unwrap();
+    assert_eq!((version(&keeper), stored.lock().unwrap().writes), (11, 1));
     stored.lock().unwrap().version = 5;
-    keeper.see(&mut memory, Some(secret(5)));
-    keeper.settle(&mut memory).await.unwrap();
-    assert_eq!((version(&memory), stored.lock().unwrap().writes), (6, 2));
+    keeper.see(Some(secret(5)));
+    keeper.settle().await.unwrap();
+    assert_eq!((version(&keeper), stored.lock().unwrap().writes), (6, 2));
 }
 
 #[tokio::test]
 async fn the_time_of_a_version_starts_anew_with_the_next() {
     let stored = Arc::new(Mutex::new(Stored::default()));
-    let (keeper, mut memory) = (keeper(&stored, None), Memory::new(Instant::now()));
+    let mut keeper = keeper(&stored, None);
     let mut since = |version| {
-        keeper.see(&mut memory, Some(secret(version)));
-        let Seen::Present(_, since) = memory.seen else { panic!("missing") };
+        keeper.see(Some(secret(version)));
+        let Seen::Present(_, since) = keeper.seen else { panic!("missing") };
         since
     };
     let [first, again, next, back] = [since(1), since(1), since(2), since(1)];

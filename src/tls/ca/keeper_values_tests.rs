@@ -1,6 +1,6 @@
 use super::super::rotation::Cause;
 use super::*;
-use crate::tls::Names;
+use crate::tls::names::Names;
 
 fn secret(annotations: &[&str]) -> Secret {
     let mut secret = Secret::default();

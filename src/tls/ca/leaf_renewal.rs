@@ -3,32 +3,22 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use anyhow::{anyhow, ensure};
+use rustls::crypto::ring::default_provider;
 use rustls::sign::CertifiedKey;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
 
 use super::authority::Authority;
 use super::issue::{self, Leaf};
-use crate::tls::Context;
-use crate::tls::serving::{Pair, Validity};
+use crate::tls::context::Context;
+use crate::tls::pair::{Pair, Validity};
 
 /// What metrics call the serving certificate.
 const ROLE: &str = "leaf";
 /// Longest time for which a leaf that a jump of the clock has made useless is served: less than the readiness probe
 /// takes to fail, so that a jump does not take all replicas out of the Service.
 const CLOCK_CHECK: Duration = Duration::from_secs(1);
-
-/// Why a new leaf is not served.
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error(transparent)]
-    Issue(#[from] issue::Error),
-    #[error("using the new certificate: {0}")]
-    Use(#[from] rustls::Error),
-    #[error("the CA is not valid now")]
-    Ca,
-}
 
 /// How the leaf that is served was made.
 struct Made {
@@ -51,12 +41,11 @@ impl Renewal {
         Self { context, authority, made: None, last_failure: None }
     }
 
-    pub(super) async fn run(mut self, shutdown: CancellationToken) {
+    pub(super) async fn run(mut self) {
         let mut check = interval(self.context.periods.clock_check().min(CLOCK_CHECK));
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = shutdown.cancelled() => return,
                 changed = self.authority.changed() => if changed.is_err() {
                     return;
                 },
@@ -98,13 +87,14 @@ impl Renewal {
         })
     }
 
-    fn make(&mut self, authority: Arc<Authority>, now: SystemTime) -> Result<SystemTime, Error> {
-        if !authority.is_valid_at(now) {
-            return Err(Error::Ca);
-        }
-        let Context { names, periods, provider, resolver, .. } = &*self.context;
+    fn make(&mut self, authority: Arc<Authority>, now: SystemTime) -> anyhow::Result<SystemTime> {
+        ensure!(authority.is_valid_at(now), "the CA is not valid now");
+        let Context { names, periods, resolver, .. } = &*self.context;
         let Leaf { chain, key, not_before, not_after, renew_at } = authority.leaf(names, periods, now)?;
-        let key = Arc::new(CertifiedKey::from_der(chain, key, provider)?);
+        let key = Arc::new(
+            CertifiedKey::from_der(chain, key, &default_provider())
+                .map_err(|error| anyhow!("using the new certificate: {error}"))?,
+        );
         resolver.serve(Arc::new(Pair { key, validity: Validity { not_before, not_after } }));
         self.made = Some(Made { authority, at: now, renew_at });
         Ok(not_after)

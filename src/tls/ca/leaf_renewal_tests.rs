@@ -1,7 +1,7 @@
 use super::*;
 use crate::tls::serving::Resolver;
-use crate::tls::serving::verify::verify;
 use crate::tls::tests::context;
+use crate::tls::verify::verify;
 use crate::tls::{Names, Periods};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -64,7 +64,7 @@ fn the_last_leaf_stays_when_the_ca_cannot_make_another() {
 fn a_ca_that_is_not_valid_is_logged_once_until_it_is_again() {
     let now = SystemTime::now();
     let (mut renewal, sender) = renewal(mint(1, now));
-    let failure = |generation| Some((generation, Error::Ca.to_string()));
+    let failure = |generation| Some((generation, "the CA is not valid now".to_owned()));
     renewal.renew(now + DAY * 100);
     assert_eq!(renewal.last_failure, failure(1));
     sender.send_replace(Some(Arc::new(mint(2, now))));
@@ -100,8 +100,7 @@ fn another_leaf_is_made_when_another_ca_signs_and_not_when_one_is_published() {
 async fn a_new_ca_is_served_at_once() {
     let (renewal, sender) = renewal(mint(1, SystemTime::now()));
     let resolver = resolver(&renewal);
-    let shutdown = CancellationToken::new();
-    let task = tokio::spawn(renewal.run(shutdown.clone()));
+    let task = tokio::spawn(renewal.run());
     for generation in 2..4 {
         let authority = mint(generation, SystemTime::now());
         let bundle = authority.bundle();
@@ -115,6 +114,6 @@ async fn a_new_ca_is_served_at_once() {
         };
         tokio::time::timeout(Duration::from_secs(60), served).await.expect("the former one is served");
     }
-    shutdown.cancel();
+    drop(sender);
     task.await.unwrap();
 }

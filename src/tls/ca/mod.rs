@@ -18,22 +18,20 @@ mod secret_events;
 pub mod stored;
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
 
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
-use kube::Api;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use self::authority::Authority;
-use self::bundle::Known;
+use self::keeper::Keeper;
 use self::leaf_renewal::Renewal;
 use self::secret_events::SecretEvents;
-use super::Context;
-use super::trust::{Configuration, check_name};
+use super::context::Context;
+use super::trust::{self, Configuration, Trust};
 use crate::leader::Fence;
 use crate::replicas::Presence;
 use crate::runtime::Runtime;
-use crate::runtime::readiness::Counts;
 use crate::runtime::shutdown::Stage;
 
 pub use periods::Periods;
@@ -59,11 +57,10 @@ pub(super) fn start(
         keep_bundles::<ValidatingWebhookConfiguration>(context, runtime, &events, &known),
     ];
     let renewal = Renewal::new(Arc::clone(context), known);
-    let presence = Arc::clone(presence);
-    let keeper = keeper::Keeper { context: Arc::clone(context), authority, lead, bundles, presence, events };
+    let keeper = Keeper::new(Arc::clone(context), authority, lead, bundles, Arc::clone(presence), events);
     let tasks = runtime.tasks(Stage::Serve);
-    tasks.spawn("webhook certificate", renewal.run(tasks.stopping().clone()));
-    tasks.spawn("certificate authority", keeper.run(tasks.stopping().clone()));
+    tasks.spawn_endless("webhook certificate", renewal.run());
+    tasks.spawn_endless("certificate authority", keeper.run());
 }
 
 /// Starts to keep the bundles of one webhook configuration.
@@ -72,22 +69,10 @@ fn keep_bundles<K: Configuration>(
     runtime: &Runtime,
     events: &SecretEvents,
     authority: &watch::Receiver<Option<Arc<Authority>>>,
-) -> Arc<Known> {
-    let known = Arc::new(Known::default());
-    let keeper = bundle::Keeper::<K> {
-        context: Arc::clone(context),
-        configurations: Api::all_with(context.client.clone(), &()),
-        authority: authority.clone(),
-        known: Arc::clone(&known),
-        events: events.clone(),
-    };
-    let tasks = runtime.tasks(Stage::Serve);
-    tasks.spawn(K::TASK, keeper.run(tasks.stopping().clone()));
-    let (resolver, name, seen) = (Arc::clone(&context.resolver), context.names.server_name(), Arc::clone(&known));
-    runtime.readiness.check(check_name::<K>(), Counts::UntilReady, move || {
-        seen.live.load().accept(&resolver.chain(), &name, SystemTime::now())
-    });
-    known
+) -> watch::Receiver<Trust> {
+    trust::start::<K, _>(context, runtime, |trust| {
+        bundle::Keeper::<K>::new(Arc::clone(context), authority.clone(), trust, events.clone()).run()
+    })
 }
 
 #[cfg(test)]

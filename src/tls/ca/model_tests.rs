@@ -17,7 +17,7 @@ use super::authority::{Authority, pem_of};
 use super::periods::Periods;
 use super::rotation::{Action, Change, Observed, Request, apply, step};
 use super::stored::{Data, Diagnosis, diagnose, render};
-use crate::tls::Names;
+use crate::tls::names::Names;
 use crate::tls::verify::verify;
 
 const REPLICAS: usize = 3;
@@ -182,7 +182,7 @@ impl World {
                 leading_for: replica.leads_since.map(|since| Duration::from_secs(self.passed - since)),
                 seen_for: Duration::from_secs(self.passed - since),
                 is_trusted: known,
-                is_found_trusted: found.is_some_and(|found| live.contains(&pem_of(found.current.certificate()))),
+                is_found_trusted: found.is_some_and(|found| live.contains(&pem_of(&found.current.certificate))),
                 request: self.request,
                 in_sync_for: self.in_sync_for(&replica),
             };
@@ -302,7 +302,7 @@ impl World {
         let Some((_, since)) = &self.revoked else { return false };
         let follows = |held: &Authority| {
             held.rank() > since.rank()
-                || held.rank() == since.rank() && held.current.certificate() == since.current.certificate()
+                || held.rank() == since.rank() && held.current.certificate == since.current.certificate
         };
         let has_seen = |replica: &Replica| replica.held.as_ref().is_some_and(follows);
         !self.replicas.iter().filter(|replica| replica.alive && replica.ready).all(has_seen)

@@ -73,16 +73,17 @@ impl Keeper {
         self.events.publish(severity, event, note);
     }
 
-    pub(super) fn report_presence(&self, before: &Seen, is_there: bool) {
+    pub(super) fn report_presence(&self, is_there: bool) {
         self.context.metrics.ca_secret_missing.set(i64::from(!is_there));
         let (namespace, secret) = (self.context.names.namespace(), self.context.names.secret());
-        if !is_there && !matches!(before, Seen::Missing) {
+        let was_missing = matches!(self.seen, Seen::Missing);
+        if !is_there && !was_missing {
             let note = format!(
                 "the Secret of the webhooks' CA is missing and this controller may not create it; what is in memory stays in use. Put it back, empty: kubectl -n {namespace} create secret generic {secret}"
             );
             tracing::error!(namespace, secret, "{note}");
             self.events.publish(Severity::Warning, "CASecretMissing", note);
-        } else if is_there && matches!(before, Seen::Missing) {
+        } else if is_there && was_missing {
             tracing::info!(namespace, secret, "the Secret of the webhooks' CA is back");
         }
     }

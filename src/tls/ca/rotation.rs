@@ -27,7 +27,7 @@ use super::authority::{Authority, Phase};
 use super::issue::{self, Ca};
 use super::periods::Periods;
 use super::stored::{Diagnosis, render};
-use crate::tls::Names;
+use crate::tls::names::Names;
 
 /// How long a leader that holds nothing waits for other replicas to write back what has been lost.
 const OTHERS_FIRST: Duration = Duration::from_secs(3);

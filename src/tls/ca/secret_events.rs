@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::ObjectMeta;
 
 use crate::events::{Events, Severity};
-use crate::tls::Names;
+use crate::tls::names::Names;
 
 /// Records events about the certificates. They are about the Secret, since it is in the controller's own namespace, where
 /// it may write events; the webhook configurations are in none. Clones share everything.

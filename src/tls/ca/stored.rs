@@ -14,8 +14,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::authority::{Authority, Phase, pem_of};
 use super::issue::{Ca, permitted_by};
-use crate::tls::Names;
-use crate::tls::serving::Validity;
+use crate::tls::names::Names;
+use crate::tls::pair::Validity;
 
 /// Greatest generation that is read: there cannot have been more rotations, and later generations have to be greater.
 const LAST_GENERATION: u64 = 1 << 40;
@@ -94,7 +94,7 @@ pub fn render(authority: &Authority) -> Data {
     let Authority { current, cross, phase } = authority;
     let mut content = vec![
         (GENERATION, current.generation.to_string()),
-        (CURRENT.0, pem_of(current.certificate())),
+        (CURRENT.0, pem_of(&current.certificate)),
         (CURRENT.1, current.key.serialize_pem()),
     ];
     content.extend(cross.as_ref().map(|cross| (CROSS, pem_of(cross))));
@@ -102,7 +102,7 @@ pub fn render(authority: &Authority) -> Data {
         Phase::Stable => content.push((PHASE, STABLE.to_owned())),
         Phase::Published { next } => content.extend([
             (PHASE, PUBLISHED.to_owned()),
-            (NEXT.0, pem_of(next.certificate())),
+            (NEXT.0, pem_of(&next.certificate)),
             (NEXT.1, next.key.serialize_pem()),
         ]),
         Phase::Promoted { previous } => {

@@ -119,7 +119,7 @@ fn an_unconstrained_ca_is_not_used() {
 fn what_is_around_a_sound_ca_may_be_lost() {
     let (published, promoted) = (published(), promoted());
     let other = KeyPair::generate().unwrap().serialize_pem();
-    let foreign = pem_of(stable().current.certificate());
+    let foreign = pem_of(&stable().current.certificate);
     for (authority, key, value, expected, rank) in [
         (&published, NEXT.0, "", Damage::Missing(NEXT.0), (4, 1)),
         (&published, NEXT.0, "nonsense", Damage::Illegible(NEXT.0), (4, 1)),

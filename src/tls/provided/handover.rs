@@ -1,41 +1,11 @@
 //! When a new certificate is served: what is served stays until API servers trust what comes next.
 
-use std::mem;
 use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::CertificateDer;
 use tokio::time::Instant;
 
-use crate::tls::trust::Bundles;
-
-/// What API servers trust by one webhook configuration.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Trust {
-    live: Bundles,
-    /// Earlier bundles, and when each was seen to be replaced: API servers may still go by them.
-    before: Vec<(Bundles, Instant)>,
-}
-
-impl Trust {
-    pub(super) fn change(&mut self, live: Bundles, now: Instant, hold_down: Duration) {
-        if live != self.live {
-            let last = mem::replace(&mut self.live, live);
-            // Bundles that two programs set in turns are remembered once.
-            self.before.retain(|(before, at)| now.duration_since(*at) < hold_down && *before != last);
-            self.before.push((last, now));
-        }
-    }
-
-    pub(super) fn live(&self) -> &Bundles {
-        &self.live
-    }
-
-    /// What API servers may go by, if they take up to `hold_down` to see a change.
-    fn possible(&self, now: Instant, hold_down: Duration) -> impl Iterator<Item = &Bundles> {
-        let before = self.before.iter().filter(move |(_, changed)| now.duration_since(*changed) < hold_down);
-        [&self.live].into_iter().chain(before.map(|(live, _)| live))
-    }
-}
+use crate::tls::trust::{Bundles, Trust};
 
 /// Certificates, leaf first, of which one is served and one is new.
 pub(super) struct Handover<'a> {
@@ -56,7 +26,7 @@ impl Handover<'_> {
         hold_down: Duration,
     ) -> Option<String> {
         let accepts = |live: &Bundles, chain: &[CertificateDer<'_>]| live.accept(chain, self.name, now);
-        if !trust.iter().all(|trust| accepts(&trust.live, self.served).is_ok()) {
+        if !trust.iter().all(|trust| accepts(trust.live(), self.served).is_ok()) {
             return None;
         }
         trust

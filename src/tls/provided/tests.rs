@@ -5,9 +5,9 @@ use rcgen::{
 };
 use time::OffsetDateTime;
 
-use super::source::Seen;
 use super::*;
 use crate::runtime::metrics::Registry;
+use crate::tls::source::keep::keep;
 use crate::tls::tests::context;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -53,12 +53,8 @@ fn found((certificate, key): &(String, String), ca: &str) -> Found {
     Found { certificate: bytes(certificate), key: bytes(key), ca: bytes(ca).filter(|ca| !ca.is_empty()) }
 }
 
-fn requirements() -> Requirements {
-    Requirements { provider: Arc::new(rustls::crypto::ring::default_provider()), name: NAME.to_owned() }
-}
-
 fn verified(found: &Found) -> Result<SystemTime, String> {
-    VerifiedPair::of(found, now(), &requirements()).map(|pair| pair.not_after()).map_err(|error| error.to_string())
+    super::verified(found, now(), NAME).map(|pair| pair.not_after()).map_err(|error| error.to_string())
 }
 
 #[track_caller]
@@ -128,10 +124,9 @@ async fn what_is_good_is_served_at_once_and_what_is_not_changes_nothing() {
     let root = authority("root");
     let context = context();
     let resolver = Arc::clone(&context.resolver);
-    let (sender, seen) = futures::channel::mpsc::unbounded::<Seen>();
+    let (sender, seen) = futures::channel::mpsc::unbounded::<Result<Found, String>>();
     let (pair, pairs) = watch::channel(None);
     let (served, mut changed) = watch::channel(());
-    let shutdown = CancellationToken::new();
     let now = SystemTime::now();
     let fresh = || {
         let mut params = params(&[NAME], DAY);
@@ -139,24 +134,24 @@ async fn what_is_good_is_served_at_once_and_what_is_not_changes_nothing() {
         params.not_after = OffsetDateTime::from(now + DAY);
         leaf(&params, &root)
     };
-    let keeping =
-        keep(Box::pin(seen), ROLE, Arc::new(requirements()), pair, Registry::default().register(), shutdown.clone());
+    let make = |found: &Found, now| super::verified(found, now, NAME);
+    let keeping = keep(Box::pin(seen), ROLE, make, pair, Registry::default().register());
     // The bundles were not seen: nothing has to wait.
     let trust = [watch::Sender::default(), watch::Sender::default()];
     let handover = Server { context, trust: trust.each_ref().map(watch::Sender::subscribe), used: None };
-    let tasks = [tokio::spawn(keeping), tokio::spawn(handover.run(pairs, served, shutdown.clone()))];
+    let tasks = [tokio::spawn(keeping), tokio::spawn(handover.run(pairs, served))];
     let mut last = Vec::new();
     for _ in 0..3 {
         let good = fresh();
-        sender.unbounded_send(Seen::Found(found(&(good.0.clone(), fresh().1), &root.pem()))).unwrap();
+        sender.unbounded_send(Ok(found(&(good.0.clone(), fresh().1), &root.pem()))).unwrap();
         assert_eq!(resolver.chain(), last);
-        sender.unbounded_send(Seen::Found(found(&good, &root.pem()))).unwrap();
+        sender.unbounded_send(Ok(found(&good, &root.pem()))).unwrap();
         changed.changed().await.unwrap();
         assert_ne!(resolver.chain(), last);
         assert_eq!((resolver.check(now), resolver.check(now + DAY * 2).is_err()), (Ok(()), true));
         last = resolver.chain();
     }
-    shutdown.cancel();
+    drop(sender);
     for task in tasks {
         task.await.unwrap();
     }

@@ -1,39 +1,22 @@
 //! Watches the CA bundles that other programs set, and reports if they do not trust what is served. It writes nothing.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Service;
-use kube::Api;
 use kube::api::ObjectMeta;
-use kube::runtime::{WatchStreamExt, watcher};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
 
-use super::handover::Trust;
 use crate::events::Severity;
-use crate::runtime::Runtime;
-use crate::runtime::readiness::Counts;
-use crate::runtime::shutdown::Stage;
-use crate::tls::Context;
-use crate::tls::trust::{Bundles, Configuration, check_name};
+use crate::tls::context::Context;
+use crate::tls::trust::{self, Bundles, Configuration, Trust};
 
 /// Pause between two checks of the clock: certificates become valid and expire without an event.
 const CLOCK_CHECK: Duration = Duration::from_secs(5);
 /// How long a mismatch lasts before it is reported: certificate and bundle are changed one after the other.
 const GRACE: Duration = Duration::from_secs(10);
-
-/// The task that watches one webhook configuration.
-pub(super) struct Watcher<K: Configuration> {
-    context: Arc<Context>,
-    configurations: Api<K>,
-    trust: watch::Sender<Trust>,
-    /// Changes when what is served does.
-    served: watch::Receiver<()>,
-}
 
 /// A mismatch that lasts: since when, and the reason that was reported last.
 #[derive(Default)]
@@ -63,90 +46,55 @@ impl Mismatch {
     }
 }
 
-impl<K: Configuration> Watcher<K> {
-    /// Starts to watch, and returns what the API server trusts, and every change of it. The first readiness waits until the
-    /// bundles trust what is served.
-    pub(super) fn start(
-        context: &Arc<Context>,
-        runtime: &Runtime,
-        served: watch::Receiver<()>,
-    ) -> watch::Receiver<Trust> {
-        let (sender, trust) = watch::channel(Trust::default());
-        let configurations = Api::all_with(context.client.clone(), &());
-        let watcher = Self { context: Arc::clone(context), configurations, trust: sender, served };
-        let (known, resolver, name) = (trust.clone(), Arc::clone(&context.resolver), context.names.server_name());
-        runtime.readiness.check(check_name::<K>(), Counts::UntilReady, move || {
-            known.borrow().live().accept(&resolver.chain(), &name, SystemTime::now())
-        });
-        let tasks = runtime.tasks(Stage::Serve);
-        tasks.spawn(K::TASK, watcher.run(tasks.stopping().clone()));
-        trust
-    }
-
-    async fn run(mut self, shutdown: CancellationToken) {
-        let context = Arc::clone(&self.context);
-        let Context { names, periods, resolver, metrics, .. } = &*context;
-        let name = names.configuration();
-        let mut events = pin!(watcher::watch_object(self.configurations.clone(), name).default_backoff());
-        let mut check = interval(CLOCK_CHECK);
-        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut mismatch = Mismatch::default();
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                event = events.next() => match event {
-                    Some(Ok(configuration)) => {
-                        let live = Bundles::of(configuration.as_ref());
-                        self.trust.send_modify(|trust| trust.change(live, Instant::now(), periods.hold_down));
-                    }
-                    Some(Err(error)) => {
-                        tracing::warn!(%error, name, configuration = K::ROLE, "watching the webhook configuration");
-                        continue;
-                    }
-                    None => return,
-                },
-                changed = self.served.changed() => if changed.is_err() {
-                    return;
-                },
-                _ = check.tick() => {}
+/// Follows one webhook configuration. `served` changes when what is served does.
+pub(super) async fn watch<K: Configuration>(
+    context: Arc<Context>,
+    trust: watch::Sender<Trust>,
+    mut served: watch::Receiver<()>,
+) {
+    let Context { names, periods, resolver, metrics, .. } = &*context;
+    let mut states = trust::watch::<K>(&context);
+    let mut check = interval(CLOCK_CHECK);
+    check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut mismatch = Mismatch::default();
+    loop {
+        tokio::select! {
+            Some(configuration) = states.next() => {
+                let live = Bundles::of::<K>(configuration.as_ref());
+                trust.send_modify(|trust| trust.see(live, Instant::now(), periods.hold_down));
             }
-            let (chain, server_name) = (resolver.chain(), names.server_name());
-            let found = self.trust.borrow().live().accept(&chain, &server_name, SystemTime::now());
-            metrics.set_in_sync(K::ROLE, found.is_ok());
-            if let Some(notice) = mismatch.observe(found, Instant::now()) {
-                self.report(notice);
-            }
+            changed = served.changed() => if changed.is_err() {
+                return;
+            },
+            _ = check.tick() => {}
+        }
+        let (chain, server_name) = (resolver.chain(), names.server_name());
+        let found = trust.borrow().live().accept(&chain, &server_name, SystemTime::now());
+        metrics.set_in_sync(K::ROLE, found.is_ok());
+        if let Some(notice) = mismatch.observe(found, Instant::now()) {
+            report(&context, K::ROLE, notice);
         }
     }
+}
 
-    fn report(&self, notice: Notice) {
-        let name = self.context.names.configuration();
-        let Notice::Mismatch(why) = notice else {
-            tracing::info!(name, configuration = K::ROLE, "the CA bundle trusts the certificate that is served again");
-            return;
-        };
-        tracing::warn!(
-            name,
-            configuration = K::ROLE,
-            why,
-            "the CA bundle does not trust the certificate that is served"
-        );
-        let note = format!(
-            "the {} webhook configuration does not trust the certificate that is served: {why}; its caBundle is not written by this controller",
-            K::ROLE
-        );
-        self.context.events.publish(&self.service(), Severity::Warning, "CABundleMismatch", note);
-    }
-
-    /// The object of events: it is in the controller's own namespace, where it may write events.
-    fn service(&self) -> Service {
-        let metadata = ObjectMeta {
-            name: Some(self.context.names.controller().to_owned()),
-            namespace: Some(self.context.names.namespace().to_owned()),
-            ..ObjectMeta::default()
-        };
-        Service { metadata, ..Service::default() }
-    }
+fn report(context: &Context, configuration: &'static str, notice: Notice) {
+    let name = context.names.configuration();
+    let Notice::Mismatch(why) = notice else {
+        tracing::info!(name, configuration, "the CA bundle trusts the certificate that is served again");
+        return;
+    };
+    tracing::warn!(name, configuration, why, "the CA bundle does not trust the certificate that is served");
+    let note = format!(
+        "the {configuration} webhook configuration does not trust the certificate that is served: {why}; its caBundle is not written by this controller"
+    );
+    // The event is about an object of the controller's own namespace, where it may write events.
+    let metadata = ObjectMeta {
+        name: Some(context.names.controller().to_owned()),
+        namespace: Some(context.names.namespace().to_owned()),
+        ..ObjectMeta::default()
+    };
+    let service = Service { metadata, ..Service::default() };
+    context.events.publish(&service, Severity::Warning, "CABundleMismatch", note);
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Verifies the certificates of the webhooks' clients, if they need one: by authority and by name.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::ring::default_provider;
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
@@ -15,11 +15,9 @@ use x509_parser::prelude::{FromDer, GeneralName};
 
 use crate::runtime::Runtime;
 use crate::runtime::readiness::Counts;
-use crate::runtime::shutdown::Stage;
 use crate::throttle::Throttle;
-use crate::tls::Context;
-use crate::tls::WRITES;
-use crate::tls::provided::source::{Roots, Source, keep};
+use crate::tls::context::{Context, WRITES};
+use crate::tls::source::{Roots, Source};
 
 /// What metrics and the log call the authorities of clients.
 const ROLE: &str = "webhook_client_ca";
@@ -39,37 +37,29 @@ pub(in crate::tls) fn start(
     context: &Context,
     runtime: &Runtime,
 ) -> Arc<dyn ClientCertVerifier> {
-    let (sender, roots) = watch::channel(None::<Arc<Roots>>);
-    let seen = wanted.ca.follow(context.client.clone(), context.names.namespace());
-    let (tasks, provider, metrics) =
-        (runtime.tasks(Stage::Serve), Arc::clone(&context.provider), Arc::clone(&context.metrics));
-    let kept = keep(seen, ROLE, Arc::clone(&provider), sender, metrics, tasks.stopping().clone());
-    tasks.spawn("webhook client CA", kept);
+    let (task, namespace) = ("webhook client CA", context.names.namespace());
+    let roots = wanted.ca.keep((task, ROLE), Roots::of, namespace, runtime, &context.metrics);
     let known = roots.clone();
-    runtime.readiness.check("webhook client CA", Counts::UntilReady, move || {
+    runtime.readiness.check(task, Counts::UntilReady, move || {
         if known.borrow().is_some() { Ok(()) } else { Err("none yet that can be used; see the log".to_owned()) }
     });
-    Arc::new(Clients::new(roots, wanted.names.clone(), provider))
+    Arc::new(Clients::new(roots, wanted.names.clone()))
 }
 
 /// Accepts certificates of the latest authorities under one of the names.
+#[derive(Debug)]
 struct Clients {
     roots: watch::Receiver<Option<Arc<Roots>>>,
     names: Vec<String>,
-    provider: Arc<CryptoProvider>,
+    algorithms: WebPkiSupportedAlgorithms,
     /// A client that has a certificate could fill the log.
     log_limit: Mutex<Throttle>,
 }
 
-impl fmt::Debug for Clients {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Clients").field("names", &self.names).finish_non_exhaustive()
-    }
-}
-
 impl Clients {
-    fn new(roots: watch::Receiver<Option<Arc<Roots>>>, names: Vec<String>, provider: Arc<CryptoProvider>) -> Self {
-        Self { roots, names, provider, log_limit: Mutex::new(Throttle::new(WRITES.0, WRITES.1, Instant::now())) }
+    fn new(roots: watch::Receiver<Option<Arc<Roots>>>, names: Vec<String>) -> Self {
+        let algorithms = default_provider().signature_verification_algorithms;
+        Self { roots, names, algorithms, log_limit: Mutex::new(Throttle::new(WRITES.0, WRITES.1, Instant::now())) }
     }
 
     fn check_name(&self, certificate: &CertificateDer<'_>) -> Result<(), CertificateError> {
@@ -117,7 +107,7 @@ impl ClientCertVerifier for Clients {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -126,11 +116,11 @@ impl ClientCertVerifier for Clients {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 

@@ -12,7 +12,7 @@ use rustls::{
 use super::super::{alert, configure};
 use super::*;
 use crate::tls::authority::Authority;
-use crate::tls::provided::source::{Found, Material};
+use crate::tls::source::Found;
 use crate::tls::tests::served;
 use crate::tls::{Names, Periods};
 
@@ -39,8 +39,7 @@ impl Signer {
 
     fn roots(&self) -> Arc<Roots> {
         let found = Found { ca: Some(self.0.pem().into_bytes()), ..Found::default() };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        Arc::new(Roots::of(&found, SystemTime::now(), &provider).unwrap())
+        Arc::new(Roots::of(&found, SystemTime::now()).unwrap())
     }
 }
 
@@ -55,15 +54,14 @@ struct Server {
 
 impl Server {
     fn new(names: &[&str], asks: bool) -> Self {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
         let of = Names::new("keeper", "home", "x");
         let authority = Arc::new(Authority::mint(&of, 1, &Periods::default(), SystemTime::now()).unwrap());
         let (known, watched) = watch::channel(None);
         let names = names.iter().map(|name| (*name).to_owned()).collect();
-        let clients: Arc<dyn ClientCertVerifier> = Arc::new(Clients::new(watched, names, Arc::clone(&provider)));
-        let config = configure(provider, served(&authority, &of), asks.then_some(clients)).unwrap();
+        let clients: Arc<dyn ClientCertVerifier> = Arc::new(Clients::new(watched, names));
+        let config = configure(served(&authority, &of), asks.then_some(clients));
         let mut roots = RootCertStore::empty();
-        roots.add(authority.current.certificate().clone()).unwrap();
+        roots.add(authority.current.certificate.clone()).unwrap();
         Self { config: Arc::new(config), roots: Arc::new(roots), known }
     }
 
@@ -154,10 +152,7 @@ fn a_client_that_needs_a_certificate_shows_it_in_every_handshake() {
 fn authorities_that_cannot_be_used_are_refused() {
     let of = |ca: Option<&str>| {
         let found = Found { ca: ca.map(|ca| ca.as_bytes().to_vec()), ..Found::default() };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        Roots::of(&found, SystemTime::now() + Duration::from_secs(1), &provider)
-            .map(drop)
-            .map_err(|error| error.to_string())
+        Roots::of(&found, SystemTime::now() + Duration::from_secs(1)).map(drop).map_err(|error| error.to_string())
     };
     assert_eq!(of(None), Err("ca.crt is missing".to_owned()));
     assert_eq!(of(Some("x")), Err("ca.crt is not PEM of a certificate".to_owned()));

@@ -2,22 +2,16 @@
 
 pub(crate) mod alert;
 mod clients;
-mod pair;
 mod resolver;
-pub mod verify;
 
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::crypto::CryptoProvider;
 use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::version::{TLS12, TLS13};
 
 pub use clients::ClientAuthentication;
 pub(super) use clients::start as verify_clients;
-pub use pair::Pair;
-pub(super) use pair::Validity;
 pub(super) use resolver::Resolver;
 
 /// The one protocol that is offered: API servers speak nothing else to a Service, and what is not offered cannot be
@@ -25,12 +19,8 @@ pub(super) use resolver::Resolver;
 const ALPN: &[u8] = b"http/1.1";
 
 /// The configuration of the webhooks' server.
-pub(super) fn configure(
-    provider: Arc<CryptoProvider>,
-    resolver: Arc<Resolver>,
-    clients: Option<Arc<dyn ClientCertVerifier>>,
-) -> Result<ServerConfig, rustls::Error> {
-    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13, &TLS12])?;
+pub(super) fn configure(resolver: Arc<Resolver>, clients: Option<Arc<dyn ClientCertVerifier>>) -> ServerConfig {
+    let builder = ServerConfig::builder();
     let mut config = match clients {
         None => builder.with_no_client_auth().with_cert_resolver(resolver),
         Some(clients) => {
@@ -42,5 +32,5 @@ pub(super) fn configure(
         }
     };
     config.alpn_protocols = vec![ALPN.to_vec()];
-    Ok(config)
+    config
 }

@@ -8,8 +8,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use super::Pair;
-use super::verify;
+use crate::tls::pair::Pair;
+use crate::tls::verify;
 
 /// Gives every handshake the latest certificate, whatever name the client asks for: clients verify it, servers do not.
 #[derive(Debug, Default)]

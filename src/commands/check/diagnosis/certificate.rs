@@ -3,13 +3,11 @@
 use std::time::SystemTime;
 
 use k8s_openapi::jiff::Timestamp;
-use rustls::pki_types::{CertificateDer, ServerName};
-use webpki::EndEntityCert;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::super::observation::Served;
 use super::super::report::{Diagnosis, Problem};
-use crate::tls::Names;
+use crate::tls::{Names, verify};
 
 pub(super) fn diagnose(served: &Served, names: &Names, now: SystemTime) -> Diagnosis {
     let forward = format!(
@@ -42,14 +40,9 @@ pub(super) fn diagnose(served: &Served, names: &Names, now: SystemTime) -> Diagn
         return Err(failed(format!("the certificate of {address} is valid from {from} until {until}, not now")));
     }
     let name = names.server_name();
-    if !is_for(leaf, &name) {
+    if verify::is_for(leaf, &name).is_err() {
         let message = format!("the certificate of {address} is not for {name}");
         return Err(Problem::failed(message, "see what else answers there, and --controller-name"));
     }
     Ok(format!("{address} serves one for {name}, valid until {until}, signed by {}", x509.issuer()))
-}
-
-fn is_for(leaf: &CertificateDer<'_>, name: &str) -> bool {
-    let Ok(name) = ServerName::try_from(name) else { return false };
-    EndEntityCert::try_from(leaf).is_ok_and(|leaf| leaf.verify_is_valid_for_subject_name(&name).is_ok())
 }

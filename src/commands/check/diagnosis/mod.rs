@@ -13,23 +13,25 @@ use std::time::SystemTime;
 use k8s_openapi::jiff::Timestamp;
 
 use super::observation::{Lookup, Observation, Rights};
-use super::report::{Diagnosis, Layer, Problem, Report};
+use super::report::{Diagnosis, Problem, Report};
 use crate::tls::Names;
 
 /// The remedy for objects of the manifest.
 const APPLY: &str = "apply the manifest of the controller again";
 
-/// Diagnoses each layer.
+/// Diagnoses each layer, in the order in which they depend on each other: the rights of the controller's own account, the
+/// Secret with the CA or with the provided certificate, the Service that is called, the certificate that is served, the
+/// `caBundle` of both configurations, and whether the API server gets an answer.
 pub(super) fn diagnose(observed: &Observation, names: &Names, now: SystemTime) -> Report {
     let [mutating, validating] = &observed.configurations;
     Report::of([
-        (Layer::Rights, rights(&observed.rights)),
-        (Layer::Secret, secret::diagnose(observed, names, now)),
-        (Layer::Service, service::diagnose(observed, names)),
-        (Layer::Certificate, certificate::diagnose(&observed.served, names, now)),
-        (Layer::MutatingBundle, bundle::diagnose(mutating, observed, names, now)),
-        (Layer::ValidatingBundle, bundle::diagnose(validating, observed, names, now)),
-        (Layer::Reachability, reachability::diagnose(observed)),
+        ("rights", rights(&observed.rights)),
+        ("secret", secret::diagnose(observed, names, now)),
+        ("service", service::diagnose(observed, names)),
+        ("certificate", certificate::diagnose(&observed.served, names, now)),
+        ("mutating-bundle", bundle::diagnose(mutating, observed, names, now)),
+        ("validating-bundle", bundle::diagnose(validating, observed, names, now)),
+        ("reachability", reachability::diagnose(observed)),
     ])
 }
 

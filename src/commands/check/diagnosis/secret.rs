@@ -73,7 +73,7 @@ fn provided(secret: &Secret, now: SystemTime) -> Diagnosis {
     let part = |key: &str| secret.data.as_ref()?.get(key).map(|ByteString(value)| value.clone());
     let found = Found { certificate: part("tls.crt"), key: part("tls.key"), ca: part("ca.crt") };
     let name = secret.metadata.name.as_deref().unwrap_or_default();
-    let pair = Pair::of(&found, now, &rustls::crypto::ring::default_provider()).map_err(|error| {
+    let pair = Pair::of(&found, now).map_err(|error| {
         let remedy = "see what makes it; with cert-manager: kubectl describe certificate";
         Problem::failed(format!("{name} cannot be used: {error}"), remedy)
     })?;

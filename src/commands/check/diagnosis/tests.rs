@@ -49,7 +49,7 @@ fn healthy() -> (Observation, Authority) {
     (observed, authority)
 }
 
-fn found(observed: &Observation, layer: Layer) -> (Outcome, String) {
+fn found(observed: &Observation, layer: &str) -> (Outcome, String) {
     let finding =
         diagnose(observed, &names(), now()).layers.into_iter().find(|finding| finding.layer == layer).unwrap();
     (finding.outcome, finding.to_string())
@@ -57,7 +57,7 @@ fn found(observed: &Observation, layer: Layer) -> (Outcome, String) {
 
 /// That this layer is the only one that is not as it should be, and what is said of it.
 #[track_caller]
-fn only(observed: &Observation, layer: Layer, outcome: Outcome, says: &str) {
+fn only(observed: &Observation, layer: &str, outcome: Outcome, says: &str) {
     let report = diagnose(observed, &names(), now());
     let odd: Vec<_> = report.layers.iter().filter(|finding| finding.outcome != Outcome::Ok).collect();
     assert!(odd.len() == 1 && odd[0].layer == layer && odd[0].outcome == outcome, "{report}");
@@ -80,7 +80,7 @@ fn nothing_is_wrong_with_what_is_right() {
 fn a_namespace_that_is_exempt_from_webhooks_is_named_and_no_fault() {
     let (mut observed, _) = healthy();
     observed.exempt = Some("home".to_owned());
-    let (outcome, text) = found(&observed, Layer::Reachability);
+    let (outcome, text) = found(&observed, "reachability");
     assert!(outcome == Outcome::Ok && text.contains("does not call them for objects of home"), "{text}");
 }
 
@@ -91,9 +91,9 @@ fn a_right_that_the_controller_lacks_is_named() {
         rights.missing = vec!["create selfsubjectreviews".to_owned(), "watch pods".to_owned()];
     }
     let says = "system:serviceaccount:home:keeper may not create selfsubjectreviews, watch pods. To do: apply";
-    only(&observed, Layer::Rights, Outcome::Failed, says);
+    only(&observed, "rights", Outcome::Failed, says);
     observed.rights = Lookup::Forbidden("no reviews".to_owned());
-    only(&observed, Layer::Rights, Outcome::Skipped, "forbidden: no reviews");
+    only(&observed, "rights", Outcome::Skipped, "forbidden: no reviews");
 }
 
 #[test]
@@ -103,18 +103,18 @@ fn what_is_wrong_with_the_secret_is_said() {
         observed.secret = Lookup::Found(Secret { data: Some(data), ..Secret::default() });
     };
     set(&mut observed, stored::Data::new());
-    only(&observed, Layer::Secret, Outcome::Failed, "keeper-webhook-ca is empty");
+    only(&observed, "secret", Outcome::Failed, "keeper-webhook-ca is empty");
     set(&mut observed, [("current.crt".to_owned(), ByteString(b"x".to_vec()))].into());
-    only(&observed, Layer::Secret, Outcome::Failed, "is damaged: generation is missing");
+    only(&observed, "secret", Outcome::Failed, "is damaged: generation is missing");
     let old = Authority::mint(&names(), 3, &Periods::default(), now() - Duration::from_secs(200 * 86400)).unwrap();
     set(&mut observed, stored::render(&old));
-    only(&observed, Layer::Secret, Outcome::Failed, "is not valid now");
+    only(&observed, "secret", Outcome::Failed, "is not valid now");
     observed.secret = Lookup::Missing;
-    only(&observed, Layer::Secret, Outcome::Failed, "kubectl -n home create secret generic keeper-webhook-ca");
+    only(&observed, "secret", Outcome::Failed, "kubectl -n home create secret generic keeper-webhook-ca");
     observed.secret = Lookup::Forbidden("secrets is forbidden".to_owned());
-    only(&observed, Layer::Secret, Outcome::Skipped, "forbidden: secrets");
+    only(&observed, "secret", Outcome::Skipped, "forbidden: secrets");
     observed.mode = Mode::Provided(Source::Files("/certificates".into()));
-    only(&observed, Layer::Secret, Outcome::Skipped, "in /certificates");
+    only(&observed, "secret", Outcome::Skipped, "in /certificates");
 }
 
 #[test]
@@ -129,12 +129,12 @@ fn a_provided_pair_is_checked_as_the_controller_does() {
             .into(),
     );
     observed.secret = Lookup::Found(given.clone());
-    assert_eq!(found(&observed, Layer::Secret).0, Outcome::Ok);
+    assert_eq!(found(&observed, "secret").0, Outcome::Ok);
     given.data.as_mut().unwrap().remove("tls.key");
     observed.secret = Lookup::Found(given);
-    only(&observed, Layer::Secret, Outcome::Failed, "tls.key is missing");
+    only(&observed, "secret", Outcome::Failed, "tls.key is missing");
     observed.secret = Lookup::Missing;
-    only(&observed, Layer::Secret, Outcome::Failed, "there is no secret:given in home");
+    only(&observed, "secret", Outcome::Failed, "there is no secret:given in home");
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn each_bundle_is_compared_with_what_is_served_or_else_with_the_secret() {
         ("garbage", "has no certificate that can be read", "has no certificate that can be read"),
         (&*other.bundle(), "does not lead to what is served", "is not the CA of the Secret"),
     ] {
-        for (index, layer) in [Layer::MutatingBundle, Layer::ValidatingBundle].into_iter().enumerate() {
+        for (index, layer) in ["mutating-bundle", "validating-bundle"].into_iter().enumerate() {
             let mut observed = healthy.clone();
             if let Lookup::Found(webhooks) = &mut observed.configurations[index] {
                 webhooks.last_mut().unwrap().bundle = bundle.as_bytes().to_vec();
@@ -161,13 +161,13 @@ fn each_bundle_is_compared_with_what_is_served_or_else_with_the_secret() {
     }
     let mut observed = healthy;
     observed.served = Served::NoAddress;
-    assert_eq!(found(&observed, Layer::MutatingBundle).0, Outcome::Ok);
+    assert_eq!(found(&observed, "mutating-bundle").0, Outcome::Ok);
     observed.secret = Lookup::Missing;
-    assert_eq!(found(&observed, Layer::MutatingBundle).0, Outcome::Skipped);
+    assert_eq!(found(&observed, "mutating-bundle").0, Outcome::Skipped);
     observed.configurations[0] = Lookup::Missing;
-    assert!(found(&observed, Layer::MutatingBundle).1.contains("no set is validated"));
+    assert!(found(&observed, "mutating-bundle").1.contains("no set is validated"));
     observed.configurations[0] = Lookup::Found(Vec::new());
-    assert!(found(&observed, Layer::MutatingBundle).1.contains("has no webhooks"));
+    assert!(found(&observed, "mutating-bundle").1.contains("has no webhooks"));
     // In the midst of a rotation both are right.
     let published = authority.published(&names(), &Periods::default(), now()).unwrap();
     assert!(published.bundle().starts_with(&authority.bundle()));
@@ -178,20 +178,20 @@ fn a_service_needs_the_port_and_ready_endpoints() {
     let (mut observed, _) = healthy();
     let slices = observed.slices.clone();
     observed.slices = Lookup::Found(Vec::new());
-    only(&observed, Layer::Service, Outcome::Failed, "kubectl -n home describe pods -l app=k");
+    only(&observed, "service", Outcome::Failed, "kubectl -n home describe pods -l app=k");
     observed.slices = Lookup::Forbidden("no list".to_owned());
-    only(&observed, Layer::Service, Outcome::Skipped, "its endpoints are forbidden: no list");
+    only(&observed, "service", Outcome::Skipped, "its endpoints are forbidden: no list");
     observed.slices = slices;
     if let Lookup::Found(webhooks) = &mut observed.configurations[1] {
         webhooks[1].service = Some(("home".to_owned(), "keeper".to_owned(), 8443));
     }
-    only(&observed, Layer::Service, Outcome::Failed, "webhook w calls port 8443");
+    only(&observed, "service", Outcome::Failed, "webhook w calls port 8443");
     if let Lookup::Found(webhooks) = &mut observed.configurations[1] {
         webhooks[1].service = Some(("other".to_owned(), "keeper".to_owned(), 443));
     }
-    only(&observed, Layer::Service, Outcome::Failed, "webhook w calls the Service keeper in other");
+    only(&observed, "service", Outcome::Failed, "webhook w calls the Service keeper in other");
     observed.service = Lookup::Missing;
-    only(&observed, Layer::Service, Outcome::Failed, "there is no Service keeper in home");
+    only(&observed, "service", Outcome::Failed, "there is no Service keeper in home");
 }
 
 #[test]
@@ -201,17 +201,17 @@ fn what_is_served_has_to_be_for_the_service_and_valid() {
     let leaf = |names: &Names| authority.leaf(names, &Periods::default(), now()).unwrap().chain;
     let day = Duration::from_secs(86400);
     let report = diagnose(&observed, &names(), now() + day * 8);
-    let late = report.layers.iter().find(|finding| finding.layer == Layer::Certificate).unwrap();
+    let late = report.layers.iter().find(|finding| finding.layer == "certificate").unwrap();
     assert!(late.outcome == Outcome::Failed && late.message.contains("not now"), "{report}");
     observed.served = Served::Chain(address(), leaf(&Names::new("other", "home", "x")));
-    assert!(found(&observed, Layer::Certificate).1.contains("is not for keeper.home.svc"));
+    assert!(found(&observed, "certificate").1.contains("is not for keeper.home.svc"));
     observed.served = Served::Chain(address(), Vec::new());
-    assert!(found(&observed, Layer::Certificate).1.contains("serves no certificate"));
+    assert!(found(&observed, "certificate").1.contains("serves no certificate"));
     for (is_given, outcome) in [(true, Outcome::Failed), (false, Outcome::Skipped)] {
         observed.served = Served::Unreachable { address: address(), why: "refused".to_owned(), is_given };
-        assert_eq!(found(&observed, Layer::Certificate).0, outcome);
+        assert_eq!(found(&observed, "certificate").0, outcome);
     }
-    assert!(found(&observed, Layer::Certificate).1.contains("kubectl -n home port-forward service/keeper 9443:443"));
+    assert!(found(&observed, "certificate").1.contains("kubectl -n home port-forward service/keeper 9443:443"));
 }
 
 #[test]
@@ -231,6 +231,6 @@ fn the_api_servers_message_is_shown_with_a_hint() {
         (Canary::Unknown, "away", Outcome::Failed, "did not answer: away"),
     ] {
         observed.canary = (canary, Some(why.to_owned()));
-        only(&observed, Layer::Reachability, outcome, says);
+        only(&observed, "reachability", outcome, says);
     }
 }

@@ -99,7 +99,8 @@ fn lead_to(
     Ok(())
 }
 
-fn is_for(leaf: &CertificateDer<'_>, name: &str) -> Result<(), Error> {
+/// Whether `leaf` is for the server `name`.
+pub(crate) fn is_for(leaf: &CertificateDer<'_>, name: &str) -> Result<(), Error> {
     let server_name = ServerName::try_from(name).map_err(|_| Error::Name(name.to_owned()))?;
     Ok(EndEntityCert::try_from(leaf)?.verify_is_valid_for_subject_name(&server_name)?)
 }

@@ -3,21 +3,25 @@
 //! What is found is verified before it is used, so a half-written pair or an expired one replaces nothing.
 
 mod files;
-mod keep;
+pub(super) mod keep;
 mod material;
 mod secret;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::time::SystemTime;
 
-use futures::stream::BoxStream;
-use kube::Client;
+use tokio::sync::watch;
 
-pub use keep::keep;
+use crate::runtime::Runtime;
+use crate::runtime::shutdown::Stage;
+use crate::tls::metrics::TlsMetrics;
+
 pub use material::{Error, Material, Roots};
 
-pub use crate::tls::serving::Pair;
+pub use crate::tls::pair::Pair;
 
 /// Name of the certificate chain in a Secret of type `kubernetes.io/tls`, and of its file.
 const CERTIFICATE: &str = "tls.crt";
@@ -59,24 +63,28 @@ impl fmt::Display for Source {
 }
 
 impl Source {
-    /// What is there, at once and after each change; for ever. Secrets are those of `namespace`.
-    #[must_use]
-    pub fn follow(&self, client: Client, namespace: &str) -> BoxStream<'static, Seen> {
-        match self {
-            Self::Secret(name) => secret::follow(client, namespace, name),
+    /// Starts `task`, which keeps the last good of what `make` makes of the certificates that are there. `role` names it in
+    /// metrics and in the log. Secrets are those of `namespace`.
+    pub(crate) fn keep<M: Material>(
+        &self,
+        (task, role): (&'static str, &'static str),
+        make: impl Fn(&Found, SystemTime) -> Result<M, Error> + Send + Sync + 'static,
+        namespace: &str,
+        runtime: &Runtime,
+        metrics: &Arc<TlsMetrics>,
+    ) -> watch::Receiver<Option<Arc<M>>> {
+        let seen = match self {
+            Self::Secret(name) => secret::follow(runtime.client.clone(), namespace, name),
             Self::Files(directory) => files::follow(directory.clone()),
-        }
+        };
+        let (used, latest) = watch::channel(None);
+        runtime.tasks(Stage::Serve).spawn_endless(task, keep::keep(seen, role, make, used, Arc::clone(metrics)));
+        latest
     }
 }
 
-/// What is there at one time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Seen {
-    /// Something.
-    Found(Found),
-    /// Nothing, and why.
-    Missing(String),
-}
+/// What is there at one time, or why there is nothing.
+type Seen = Result<Found, String>;
 
 /// The parts that were found, as they are. The key never appears in its debug output.
 #[derive(Clone, Default, PartialEq, Eq)]

@@ -41,10 +41,7 @@ pub(super) fn follow(directory: PathBuf) -> BoxStream<'static, Seen> {
 }
 
 fn read_all(directory: &Path) -> Seen {
-    match read(directory) {
-        Ok(found) => Seen::Found(found),
-        Err(error) => Seen::Missing(format!("{}: {error}", directory.display())),
-    }
+    read(directory).map_err(|error| format!("{}: {error}", directory.display()))
 }
 
 fn read(directory: &Path) -> io::Result<Found> {
@@ -96,26 +93,26 @@ mod tests {
         }
     }
 
-    fn parts(certificate: &str, key: &str) -> Seen {
+    fn parts(certificate: &str, key: &str) -> Found {
         let part = |text: &str| (!text.is_empty()).then(|| text.as_bytes().to_vec());
-        Seen::Found(Found { certificate: part(certificate), key: part(key), ca: None })
+        Found { certificate: part(certificate), key: part(key), ca: None }
     }
 
     #[tokio::test(start_paused = true)]
     async fn changes_are_seen_within_seconds_and_nothing_is_said_without_one() {
         let directory = Directory::new("files");
         let mut seen = follow(directory.0.clone());
-        assert_eq!(seen.next().await, Some(parts("", "")));
+        assert_eq!(seen.next().await, Some(Ok(parts("", ""))));
         directory.write(CERTIFICATE, "c1");
         directory.write(KEY, "k1");
         let changed = Instant::now();
-        assert_eq!(seen.next().await, Some(parts("c1", "k1")));
+        assert_eq!(seen.next().await, Some(Ok(parts("c1", "k1"))));
         assert!(changed.elapsed() < PAUSE * 2);
         assert!(timeout(PAUSE * 20, seen.next()).await.is_err());
         fs::remove_dir_all(&directory.0).unwrap();
         // A read may come while the files go one by one.
         let why = loop {
-            if let Some(Seen::Missing(why)) = seen.next().await {
+            if let Some(Err(why)) = seen.next().await {
                 break why;
             }
         };
@@ -133,9 +130,9 @@ mod tests {
         // What stands in the directory itself are links to what is behind the link; they are not what counts.
         directory.write(CERTIFICATE, "c0");
         directory.write(KEY, "k1");
-        assert_eq!(read_all(&directory.0), parts("c0", "k0"));
+        assert_eq!(read_all(&directory.0), Ok(parts("c0", "k0")));
         symlink("..2026_02", directory.0.join("..data_tmp")).unwrap();
         fs::rename(directory.0.join("..data_tmp"), directory.0.join(DATA)).unwrap();
-        assert_eq!(read_all(&directory.0), parts("c1", "k1"));
+        assert_eq!(read_all(&directory.0), Ok(parts("c1", "k1")));
     }
 }

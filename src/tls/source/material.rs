@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::RootCertStore;
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
@@ -12,7 +12,8 @@ use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 
 use super::{CA, CERTIFICATE, Found, KEY, Pair};
-use crate::tls::serving::{Validity, verify};
+use crate::tls::pair::Validity;
+use crate::tls::verify;
 
 /// Why something is not used.
 #[derive(Debug, thiserror::Error)]
@@ -49,24 +50,17 @@ pub enum Error {
 }
 
 /// Something that is made of what is found.
-pub trait Material: Sized + Send + Sync + 'static {
-    /// What else it takes to make it.
-    type Context: Send + Sync + 'static;
-
-    /// Makes it, as of `now`.
-    ///
-    /// # Errors
-    /// [`Error`] if it should not be used.
-    fn of(found: &Found, now: SystemTime, context: &Self::Context) -> Result<Self, Error>;
-
+pub trait Material: Send + Sync + 'static {
     /// Until when it is good.
     fn not_after(&self) -> SystemTime;
 }
 
-impl Material for Pair {
-    type Context = CryptoProvider;
-
-    fn of(found: &Found, now: SystemTime, provider: &CryptoProvider) -> Result<Self, Error> {
+impl Pair {
+    /// The pair that is found, if it is valid at `now`.
+    ///
+    /// # Errors
+    /// [`Error`] if it should not be used.
+    pub fn of(found: &Found, now: SystemTime) -> Result<Self, Error> {
         let chain = certificates(found.certificate.as_deref(), CERTIFICATE)?;
         let key = found.key.as_deref().ok_or(Error::Missing(KEY))?;
         let key =
@@ -78,10 +72,12 @@ impl Material for Pair {
         if now < validity.not_before {
             return Err(Error::Early);
         }
-        let key = Arc::new(CertifiedKey::from_der(chain, key, provider).map_err(Error::Pair)?);
+        let key = Arc::new(CertifiedKey::from_der(chain, key, &default_provider()).map_err(Error::Pair)?);
         Ok(Self { key, validity })
     }
+}
 
+impl Material for Pair {
     fn not_after(&self) -> SystemTime {
         self.validity.not_after
     }
@@ -95,10 +91,12 @@ pub struct Roots {
     not_after: SystemTime,
 }
 
-impl Material for Roots {
-    type Context = CryptoProvider;
-
-    fn of(found: &Found, now: SystemTime, provider: &CryptoProvider) -> Result<Self, Error> {
+impl Roots {
+    /// The authorities that are found, if one of them is valid at `now`.
+    ///
+    /// # Errors
+    /// [`Error`] if they should not be used.
+    pub fn of(found: &Found, now: SystemTime) -> Result<Self, Error> {
         let (mut store, mut latest) = (RootCertStore::empty(), SystemTime::UNIX_EPOCH);
         for certificate in certificates(found.ca.as_deref(), CA)? {
             latest = latest.max(validity(&certificate, CA)?.not_after);
@@ -107,11 +105,12 @@ impl Material for Roots {
         if now >= latest {
             return Err(Error::Expired);
         }
-        let provider = Arc::new(provider.clone());
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider).build()?;
+        let verifier = WebPkiClientVerifier::builder(Arc::new(store)).build()?;
         Ok(Self { verifier, not_after: latest })
     }
+}
 
+impl Material for Roots {
     fn not_after(&self) -> SystemTime {
         self.not_after
     }

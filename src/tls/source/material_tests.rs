@@ -23,17 +23,13 @@ fn pair(is_ca: bool) -> (Vec<u8>, Vec<u8>) {
     (params.self_signed(&key).unwrap().pem().into_bytes(), key.serialize_pem().into_bytes())
 }
 
-fn judged<M: Material<Context = CryptoProvider>>(found: &Found, now: SystemTime) -> Result<M, String> {
-    M::of(found, now, &rustls::crypto::ring::default_provider()).map_err(|error| error.to_string())
-}
-
 #[test]
 fn a_pair_is_used_in_its_time_only_and_only_with_its_own_key() {
     let (certificate, key) = pair(false);
     let found = Found { certificate: Some(certificate), key: Some(key), ca: None };
-    let good: Pair = judged(&found, now()).unwrap();
+    let good = Pair::of(&found, now()).unwrap();
     assert_eq!(good.not_after(), now() + DAY * 10);
-    let error = |found: &Found, now| judged::<Pair>(found, now).map(drop).unwrap_err();
+    let error = |found: &Found, now| Pair::of(found, now).unwrap_err().to_string();
     assert_eq!(error(&found, now() + DAY * 10), "the certificate has expired");
     assert_eq!(error(&found, now() - DAY * 2), "the certificate is not valid yet");
     let torn = Found { key: Some(pair(false).1), ..found.clone() };
@@ -55,11 +51,12 @@ fn a_pair_is_used_in_its_time_only_and_only_with_its_own_key() {
 
 #[test]
 fn authorities_are_all_that_can_be_read_and_good_as_long_as_one_is() {
-    let roots = |ca: Option<Vec<u8>>, now| judged::<Roots>(&Found { ca, ..Found::default() }, now);
+    let roots = |ca: Option<Vec<u8>>, now| Roots::of(&Found { ca, ..Found::default() }, now);
+    let error = |ca, now| roots(ca, now).unwrap_err().to_string();
     let both = [pair(true).0, pair(true).0].concat();
     let subjects = roots(Some(both.clone()), now()).unwrap().verifier.root_hint_subjects().len();
     assert_eq!(subjects, 2);
-    assert_eq!(roots(Some(both), now() + DAY * 10).map(drop).unwrap_err(), "the certificate has expired");
-    assert_eq!(roots(None, now()).map(drop).unwrap_err(), "ca.crt is missing");
-    assert_eq!(roots(Some(b"x".to_vec()), now()).map(drop).unwrap_err(), "ca.crt is not PEM of a certificate");
+    assert_eq!(error(Some(both), now() + DAY * 10), "the certificate has expired");
+    assert_eq!(error(None, now()), "ca.crt is missing");
+    assert_eq!(error(Some(b"x".to_vec()), now()), "ca.crt is not PEM of a certificate");
 }

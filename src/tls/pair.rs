@@ -1,6 +1,5 @@
 //! A certificate chain with its key.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -9,16 +8,11 @@ use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// A certificate chain with its key, which never appears in its debug output.
+#[derive(Debug)]
 pub struct Pair {
     /// Both, as TLS takes them.
     pub key: Arc<CertifiedKey>,
     pub(in crate::tls) validity: Validity,
-}
-
-impl fmt::Debug for Pair {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pair").field("validity", &self.validity).finish_non_exhaustive()
-    }
 }
 
 /// When a certificate is valid.
