@@ -19,7 +19,7 @@ use super::trouble::Trouble;
 use crate::api::names::ObjectKey;
 use crate::api_error::{self, Class};
 use crate::calls::within;
-use crate::store::watch::{key_of, version_in};
+use crate::store::cache::{key_of, version_in};
 use crate::store::fields::content_hash;
 use crate::store::{Cached, Caches, Kind, Owner, controller_of};
 

@@ -9,7 +9,7 @@ use kube::{Api, ResourceExt};
 use crate::api::Partition;
 use crate::controller::context::Context;
 use crate::controller::writer::answer;
-use crate::store::watch::key_of;
+use crate::store::cache::key_of;
 
 /// Names of the claims that exist for a StatefulSet that does not exist yet, and are not its partition's own. None are
 /// looked for if it has no storage.

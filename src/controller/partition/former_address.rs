@@ -17,7 +17,7 @@ use crate::controller::context::Context;
 use crate::controller::desired::Desired;
 use crate::controller::trouble::Trouble;
 use crate::controller::writer::{Done, bounded};
-use crate::store::watch::key_of;
+use crate::store::cache::key_of;
 
 /// Milliseconds to wait between looks at an address that the deleted Service still has.
 const WAITS: [u64; 7] = [20, 50, 100, 200, 400, 800, 1600];

@@ -47,7 +47,7 @@ use crate::api::names::{self, ObjectKey};
 use crate::api::{Partition, PartitionStatus, Protocol};
 use crate::events::Severity;
 use crate::queue::Outcome;
-use crate::store::watch::version_of;
+use crate::store::cache::version_of;
 use crate::store::{Cached, Kind};
 
 /// How often a partition of a paused set is looked at.
