@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::names::ObjectKey;
+use crate::backoff::Backoff;
 
 /// First and longest wait of a key whose reconciliation failed.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(60));
@@ -104,7 +105,7 @@ impl Queue {
         let mut running = FuturesUnordered::new();
         let mut busy: HashSet<ObjectKey> = HashSet::new();
         let mut of_namespace: HashMap<String, usize> = HashMap::new();
-        let mut failures: HashMap<ObjectKey, u32> = HashMap::new();
+        let mut failures: HashMap<ObjectKey, Backoff> = HashMap::new();
         loop {
             let full = running.len() >= workers + SPARE;
             let has_room = |namespace: &str| of_namespace.get(namespace).is_none_or(|running| *running < workers);
@@ -128,9 +129,9 @@ impl Queue {
                             trigger.after(key, wait);
                         }
                         Outcome::Failed => {
-                            let count = failures.entry(key.clone()).or_default();
-                            trigger.after(key, backoff(*count));
-                            *count = count.saturating_add(1);
+                            let backoff = failures.entry(key.clone());
+                            let wait = backoff.or_insert_with(|| Backoff::new(BACKOFF.0, BACKOFF.1)).pause();
+                            trigger.after(key, wait);
                         }
                     }
                 }
@@ -144,10 +145,6 @@ impl Queue {
         }
         while running.next().await.is_some() {}
     }
-}
-
-fn backoff(failures: u32) -> Duration {
-    BACKOFF.0.saturating_mul(1 << failures.min(16)).min(BACKOFF.1)
 }
 
 #[cfg(test)]
@@ -257,11 +254,5 @@ mod tests {
         });
         work.await;
         assert_eq!(*seen.lock().unwrap(), ["while"]);
-    }
-
-    #[test]
-    fn back_off_is_bounded() {
-        assert_eq!(backoff(0), Duration::from_millis(250));
-        assert_eq!(backoff(u32::MAX), Duration::from_secs(60));
     }
 }

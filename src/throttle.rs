@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Allows a number of actions at once, and one more after each interval.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Throttle {
     interval: Duration,
     /// How much earlier than its turn an action may come.

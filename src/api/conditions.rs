@@ -30,6 +30,23 @@ pub struct Draft {
     pub message: String,
 }
 
+impl Draft {
+    /// Of an object that is as its spec requires.
+    #[must_use]
+    pub fn ready(reason: &'static str, message: String) -> Vec<Self> {
+        vec![Self { kind: READY, status: true, reason, message }]
+    }
+
+    /// Of an object that is not, for the first reason, and is [`RECONCILING`] or [`STALLED`] for the second.
+    #[must_use]
+    pub fn not_ready(ready: &'static str, kind: &'static str, reason: &'static str, message: String) -> Vec<Self> {
+        vec![
+            Self { kind: READY, status: false, reason: ready, message: message.clone() },
+            Self { kind, status: true, reason, message },
+        ]
+    }
+}
+
 /// The conditions of an object of `generation`: those of `drafts` and no others, with the transition times of `before`
 /// where the status did not change.
 #[must_use]

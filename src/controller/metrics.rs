@@ -2,43 +2,23 @@
 
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
 use crate::runtime::metrics::{Histograms, Registrar, Subsystem, reconcile_buckets};
 
-/// Labels of a finished reconciliation.
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct ReconcileLabels {
-    /// `partition_set` or `partition`.
-    controller: &'static str,
-    /// `ok` or `error`.
-    outcome: &'static str,
-}
-
-/// One label that says which controller.
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct ControllerLabel {
-    /// `partition_set` or `partition`.
-    controller: &'static str,
-}
-
-/// Labels of a write to the API server.
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct WriteLabels {
-    /// Kind of the object, one that the code names.
-    kind: &'static str,
-    /// `create`, `update`, `patch`, `delete`, ...
-    verb: &'static str,
-}
+/// A label and its value, one that the code names.
+type Label = (&'static str, &'static str);
 
 /// Metrics of the controllers.
 #[derive(Debug)]
 pub struct ControllerMetrics {
-    reconciles: Family<ReconcileLabels, Counter>,
-    duration: Histograms<ControllerLabel>,
-    api_writes: Family<WriteLabels, Counter>,
+    /// By `controller`, and by `outcome`: `ok` or `error`.
+    reconciles: Family<[Label; 2], Counter>,
+    /// By `controller`.
+    duration: Histograms<[Label; 1]>,
+    /// By `kind` of the object and `verb`: `create`, `update`, `patch`, `delete`, ...
+    api_writes: Family<[Label; 2], Counter>,
 }
 
 impl Subsystem for ControllerMetrics {
@@ -55,12 +35,12 @@ impl ControllerMetrics {
     /// Counts a finished reconciliation of `controller`, `partition_set` or `partition`.
     pub(super) fn reconciled(&self, controller: &'static str, ok: bool, took: Duration) {
         let outcome = if ok { "ok" } else { "error" };
-        self.reconciles.get_or_create(&ReconcileLabels { controller, outcome }).inc();
-        self.duration.get_or_create(&ControllerLabel { controller }).observe(took.as_secs_f64());
+        self.reconciles.get_or_create(&[("controller", controller), ("outcome", outcome)]).inc();
+        self.duration.get_or_create(&[("controller", controller)]).observe(took.as_secs_f64());
     }
 
     /// Counts a write to the API server.
     pub(super) fn api_write(&self, kind: &'static str, verb: &'static str) {
-        self.api_writes.get_or_create(&WriteLabels { kind, verb }).inc();
+        self.api_writes.get_or_create(&[("kind", kind), ("verb", verb)]).inc();
     }
 }

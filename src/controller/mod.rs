@@ -16,7 +16,6 @@ mod settings;
 mod status_pacing;
 mod status_writer;
 mod trouble;
-mod write_error;
 mod writer;
 
 pub use self::manager::{Manager, Options};

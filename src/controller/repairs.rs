@@ -1,10 +1,9 @@
 //! How often an object is put right that another program changes again and again.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use moka::sync::Cache;
 use tokio::time::Instant;
 
 use super::settings::FIELD_MANAGER;
@@ -15,20 +14,19 @@ use crate::throttle::Throttle;
 const BURST: u32 = 5;
 /// After which time one more is allowed: four a minute.
 const INTERVAL: Duration = Duration::from_secs(15);
-/// Objects of which repairs are counted; of those over that, what was counted is forgotten.
-const MOST: usize = 20_000;
+/// Objects of which repairs are counted at most.
+const MOST: u64 = 20_000;
 
-/// Repairs that have succeeded lately, by kind and key. One that the API server refused does not count, and neither does
-/// a write because something else is wanted of the object.
-#[derive(Debug, Default)]
-pub(super) struct Repairs(Mutex<HashMap<(&'static str, ObjectKey), Recent>>);
-
-/// Repairs of one object.
+/// Repairs that have succeeded lately, by kind and key, each with a hash of what was wanted of the object. One that the API
+/// server refused does not count, and neither does a write because something else is wanted of the object.
 #[derive(Debug)]
-struct Recent {
-    /// Hash of what was wanted of the object.
-    desired_hash: u64,
-    throttle: Throttle,
+pub(super) struct Repairs(Cache<(&'static str, ObjectKey), (u64, Throttle)>);
+
+impl Default for Repairs {
+    fn default() -> Self {
+        // After this time, as many are allowed as if there had been none.
+        Self(Cache::builder().max_capacity(MOST).time_to_idle(INTERVAL * BURST).build())
+    }
 }
 
 impl Repairs {
@@ -41,27 +39,23 @@ impl Repairs {
         desired_hash: u64,
         now: Instant,
     ) -> Result<(), Duration> {
-        let repairs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let recent = repairs.get(&(kind, key.clone())).filter(|recent| recent.desired_hash == desired_hash);
-        recent.and_then(|recent| recent.throttle.wait(now)).map_or(Ok(()), Err)
+        let recent = self.0.get(&(kind, key.clone())).filter(|(hash, _)| *hash == desired_hash);
+        recent.and_then(|(_, throttle)| throttle.wait(now)).map_or(Ok(()), Err)
     }
 
-    /// Counts that an object was put right, or brought to what is wanted of it by now.
+    /// Counts that an object was put right, or brought to what is wanted of it by now. No object is written twice at a
+    /// time.
     pub(super) fn record(&self, kind: &'static str, key: &ObjectKey, desired_hash: u64, now: Instant) {
-        let mut repairs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if repairs.len() >= MOST {
-            repairs.retain(|_, recent| !recent.throttle.is_idle(now));
-        }
-        if repairs.len() >= MOST {
-            repairs.clear();
-        }
-        let unused = || Recent { desired_hash, throttle: Throttle::new(BURST, INTERVAL, now) };
-        let recent = repairs.entry((kind, key.clone())).or_insert_with(unused);
-        if recent.desired_hash == desired_hash {
-            recent.throttle.record(now);
-        } else {
-            *recent = unused();
-        }
+        let unused = || Throttle::new(BURST, INTERVAL, now);
+        let throttle = match self.0.get(&(kind, key.clone())) {
+            Some((hash, _)) if hash != desired_hash => unused(),
+            recent => {
+                let mut throttle = recent.map_or_else(unused, |(_, throttle)| throttle);
+                throttle.record(now);
+                throttle
+            }
+        };
+        self.0.insert((kind, key.clone()), (desired_hash, throttle));
     }
 }
 

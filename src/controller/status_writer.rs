@@ -22,7 +22,7 @@ use crate::api::names::ObjectKey;
 use crate::api_error::{Class, classify, message};
 use crate::events::Severity;
 use crate::queue::{Outcome, Trigger};
-use crate::store::watch::key_of;
+use crate::store::cache::key_of;
 
 /// Reason of the event on an object whose status cannot be written.
 const STATUS_NOT_WRITTEN: &str = "StatusNotWritten";

@@ -4,13 +4,18 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::write_error::{Cause, Error};
-use crate::api::conditions::{self, READY};
+use crate::api::conditions::{self, Draft, READY, RECONCILING, STALLED};
 use crate::api_error::{self, Class};
 use crate::rules::{Violation, violation};
 
 /// Reason of trouble that is not reported: all objects are on their way out.
 const NAMESPACE_TERMINATING: &str = "NamespaceTerminating";
+/// Reason of an object whose name another owner's object has.
+const NAME_COLLISION: &str = "NameCollision";
+/// Reason of an object that a quota of the namespace forbids.
+const QUOTA_EXCEEDED: &str = "QuotaExceeded";
+/// Reason of an object that the API server finds invalid, or that a policy or a webhook of the cluster denies.
+const REFUSED: &str = "Refused";
 /// Reason of a pod that is to be replaced and cannot be.
 const EVICTION_REFUSED: &str = "EvictionRefused";
 /// Reason of trouble that the next attempt may well not have.
@@ -40,6 +45,12 @@ impl Trouble {
         Self { stalled, reason, message, again: None, unseen: false }
     }
 
+    /// The conditions of an object that it stands in the way of.
+    pub(super) fn drafts(&self) -> Vec<Draft> {
+        let kind = if self.stalled { STALLED } else { RECONCILING };
+        Draft::not_ready(self.reason, kind, self.reason, self.message.clone())
+    }
+
     /// Whether it is not reported: the namespace is being deleted, with everything in it.
     pub(super) fn is_silent(&self) -> bool {
         self.reason == NAMESPACE_TERMINATING
@@ -54,6 +65,71 @@ impl Trouble {
     pub(super) fn is_shown(&self, conditions: &[Condition]) -> bool {
         let ready = conditions::find(conditions, READY);
         ready.is_some_and(|ready| ready.message.contains(&self.message))
+    }
+
+    /// The same that ends by a change that no watch shows.
+    pub(super) fn unseen(self) -> Self {
+        Self { unseen: true, ..self }
+    }
+
+    /// An object of that name exists, and has another owner: `how`, for people.
+    pub(super) fn collision(kind: &str, name: &str, how: &str) -> Self {
+        let message = format!("{kind} {name:?} exists and {how}: it is left alone; delete or rename it");
+        Self::new(true, NAME_COLLISION, message).unseen()
+    }
+
+    /// The object, or a former one of that name, is being deleted.
+    pub(super) fn deleting(kind: &str, name: &str) -> Self {
+        Self::new(false, "WaitingForDeletion", format!("{kind} {name:?} is being deleted"))
+    }
+
+    /// Another program, last seen as field manager `by`, changes the object again and again. It is put right again after
+    /// a while.
+    pub(super) fn contested(kind: &str, name: &str, by: &str, again: Duration) -> Self {
+        let message = format!(
+            "{kind} {name:?} is changed again and again by {by:?}: it is put right a few times a minute until that ends"
+        );
+        Self { again: Some(again), ..Self::new(true, "Contested", message) }
+    }
+
+    /// An object that was not written, for a reason that may pass.
+    pub(super) fn not_written(kind: &str, name: &str, why: &str) -> Self {
+        Self::new(false, API_ERROR, format!("{kind} {name:?} could not be brought up to date: {why}"))
+    }
+
+    /// A write of an object that failed.
+    pub(super) fn of_write(kind: &str, name: &str, error: &kube::Error) -> Self {
+        let words = api_error::message(error);
+        let refused = |stalled, reason, how| {
+            Self::new(stalled, reason, format!("{kind} {name:?} is refused{how}: {words}")).unseen()
+        };
+        match api_error::classify(error) {
+            Class::Invalid if kind == "StatefulSet" => refused(true, "InvalidPodTemplate", " by the API server"),
+            Class::Invalid => refused(true, REFUSED, " by the API server"),
+            Class::Denied => refused(true, REFUSED, ""),
+            // The message names the quota, and how much of it is used.
+            Class::Quota => refused(false, QUOTA_EXCEEDED, ""),
+            Class::NamespaceTerminating => {
+                let message = format!("{kind} {name:?} is not written: the namespace is being deleted");
+                Self::new(false, NAMESPACE_TERMINATING, message)
+            }
+            // As a rule, it takes an administrator.
+            Class::Forbidden | Class::WebhookFailed => Self::not_written(kind, name, &words).unseen(),
+            _ => Self::not_written(kind, name, &words),
+        }
+    }
+
+    pub(super) fn is_collision(&self) -> bool {
+        self.reason == NAME_COLLISION
+    }
+
+    pub(super) fn is_refusal(&self) -> bool {
+        self.reason == REFUSED
+    }
+
+    /// Whether all other objects of the namespace would be refused as well.
+    pub(super) fn concerns_namespace(&self) -> bool {
+        [QUOTA_EXCEEDED, NAMESPACE_TERMINATING].contains(&self.reason)
     }
 
     /// An eviction that failed. `budgets` are the disruption budgets of the pod, if it has more than it may.
@@ -107,25 +183,6 @@ impl Trouble {
     }
 }
 
-impl From<Error> for Trouble {
-    fn from(error: Error) -> Self {
-        let message = error.to_string();
-        let (stalled, reason, unseen) = match error.cause {
-            Cause::Collision(_) => (true, "NameCollision", true),
-            Cause::Invalid(_) if error.kind == "StatefulSet" => (true, "InvalidPodTemplate", true),
-            Cause::Invalid(_) | Cause::Denied(_) => (true, "Refused", true),
-            Cause::Deleting => (false, "WaitingForDeletion", false),
-            Cause::Quota(_) => (false, "QuotaExceeded", true),
-            Cause::NamespaceTerminating => (false, NAMESPACE_TERMINATING, false),
-            Cause::Contested { .. } => (true, "Contested", false),
-            Cause::Blocked(_) => (false, API_ERROR, true),
-            Cause::Failed(_) => (false, API_ERROR, false),
-        };
-        let again = if let Cause::Contested { again, .. } = error.cause { Some(again) } else { None };
-        Self { again, unseen, ..Self::new(stalled, reason, message) }
-    }
-}
-
 impl From<Vec<Violation>> for Trouble {
     fn from(violations: Vec<Violation>) -> Self {
         Self::new(true, "InvalidSpec", violation::join(&violations))
@@ -134,6 +191,8 @@ impl From<Vec<Violation>> for Trouble {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn trouble(stalled: bool, reason: &'static str, message: &str) -> Trouble {
@@ -157,11 +216,28 @@ mod tests {
     }
 
     #[test]
+    fn refusals_of_the_api_server_are_classified_by_what_helps() {
+        let of = |status: serde_json::Value| {
+            Trouble::of_write("Service", "g-1", &kube::Error::Api(Box::new(serde_json::from_value(status).unwrap())))
+        };
+        let ending = json!({"code": 403, "message": "forbidden", "reason": "Forbidden",
+            "details": {"causes": [{"reason": "NamespaceTerminating", "message": "m", "field": "metadata.namespace"}]}});
+        assert!(of(ending).is_silent());
+        let quota =
+            json!({"code": 403, "message": "services \"g-1\" is forbidden: exceeded quota: q", "reason": "Forbidden"});
+        assert_eq!(of(quota).reason, QUOTA_EXCEEDED);
+        let forbidden = of(json!({"code": 403, "reason": "Forbidden", "message": "no"}));
+        assert!(forbidden.is_transient() && forbidden.unseen);
+        let away = of(json!({"code": 500, "reason": "InternalError", "message": "away"}));
+        let message = r#"Service "g-1" could not be brought up to date: away"#;
+        assert_eq!(away, trouble(false, API_ERROR, message));
+        assert!(of(json!({"code": 422, "reason": "Invalid", "message": "bad"})).is_refusal());
+    }
+
+    #[test]
     fn a_pod_with_several_budgets_is_reported_with_their_names() {
         let words = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
-        let error = kube::Error::Api(Box::new(
-            serde_json::from_value(serde_json::json!({"code": 500, "message": words})).unwrap(),
-        ));
+        let error = kube::Error::Api(Box::new(serde_json::from_value(json!({"code": 500, "message": words})).unwrap()));
         let of_pod = Trouble::of_eviction("w-1-2", &error, &["theirs".to_owned(), "w-1-pdb".to_owned()]);
         assert!(of_pod.stalled && of_pod.unseen);
         assert_eq!(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kube::api::{DeleteParams, GetParams, PostParams, Preconditions};
 use kube::core::Request;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -15,12 +15,12 @@ use super::desired::{self, Desired};
 use super::metrics::ControllerMetrics;
 use super::repairs::{Repairs, last_foreign_manager};
 use super::settings::FIELD_MANAGER;
-use super::write_error::{Cause, Error};
+use super::trouble::Trouble;
 use crate::api::names::ObjectKey;
 use crate::api_error::{self, Class};
 use crate::calls::within;
+use crate::store::cache::{key_of, version_in};
 use crate::store::fields::content_hash;
-use crate::store::watch::{key_of, version_in};
 use crate::store::{Cached, Caches, Kind, Owner, controller_of};
 
 /// What was done for an object.
@@ -68,7 +68,7 @@ impl Writer {
     }
 
     /// Brings an object to what is wanted of it.
-    pub(super) async fn ensure<K: Kind>(&self, desired: &Desired<K>) -> Result<Done, Error> {
+    pub(super) async fn ensure<K: Kind>(&self, desired: &Desired<K>) -> Result<Done, Trouble> {
         let goal = Goal::new(desired)?;
         match K::cache(&self.caches).get(&goal.key) {
             Some(known) if goal.ownership(&known)? == Ownership::Ours && goal.missing(&known).is_empty() => {
@@ -79,7 +79,7 @@ impl Writer {
         }
     }
 
-    async fn create<K: Kind>(&self, goal: &Goal<'_, K>) -> Result<Done, Error> {
+    async fn create<K: Kind>(&self, goal: &Goal<'_, K>) -> Result<Done, Trouble> {
         let body = desired::creation(&goal.wanted, &goal.desired.initial);
         match self.send(goal.request().create(&params(), to_bytes(&body))).await {
             Ok(stored) => {
@@ -96,7 +96,7 @@ impl Writer {
     }
 
     /// Reads what is stored, since the cache keeps no whole objects, and puts right what it lacks.
-    async fn update<K: Kind>(&self, goal: &Goal<'_, K>) -> Result<Done, Error> {
+    async fn update<K: Kind>(&self, goal: &Goal<'_, K>) -> Result<Done, Trouble> {
         match self.read(goal).await {
             Ok(stored) => self.put_right(goal, stored).await,
             Err(error) if api_error::classify(&error) == Class::Gone => Box::pin(self.create(goal)).await,
@@ -105,10 +105,10 @@ impl Writer {
     }
 
     /// The error that another owner's object of that name would cause, if there is one.
-    pub(super) async fn collision<K: Kind>(&self, desired: &Desired<K>) -> Option<Error> {
+    pub(super) async fn collision<K: Kind>(&self, desired: &Desired<K>) -> Option<Trouble> {
         let goal = Goal::new(desired).ok()?;
         let stored: K = typed(&self.read(&goal).await.ok()?).ok()?;
-        goal.ownership(&stored.cached()).err().filter(Error::is_collision)
+        goal.ownership(&stored.cached()).err().filter(Trouble::is_collision)
     }
 
     async fn read<K: Kind>(&self, goal: &Goal<'_, K>) -> kube::Result<Value> {
@@ -117,7 +117,7 @@ impl Writer {
 
     /// Replaces exactly the version `stored`, or the next one if another program has just changed it, until it has all
     /// that is wanted but what a policy sets in the very write.
-    async fn put_right<K: Kind>(&self, goal: &Goal<'_, K>, mut stored: Value) -> Result<Done, Error> {
+    async fn put_right<K: Kind>(&self, goal: &Goal<'_, K>, mut stored: Value) -> Result<Done, Trouble> {
         let (key, desired_hash) = (&goal.key, content_hash(&goal.wanted));
         let mut done = Done::Nothing;
         let mut ignored: Vec<String> = Vec::new();
@@ -132,8 +132,8 @@ impl Writer {
             }
             let is_repair = done == Done::Nothing && ownership == Ownership::Ours && !desired::is_bookkeeping(&missing);
             if is_repair && let Err(again) = self.repairs.allow(K::KIND, key, desired_hash, Instant::now()) {
-                let by = last_foreign_manager(&meta).unwrap_or("another program").to_owned();
-                return Err(goal.error(Cause::Contested { by, again }));
+                let by = last_foreign_manager(&meta).unwrap_or("another program");
+                return Err(Trouble::contested(K::KIND, &key.name, by, again));
             }
             if K::is_replaced_by_another(&stored, &goal.wanted) {
                 self.delete::<K>(key, &known.uid).await?;
@@ -168,7 +168,7 @@ impl Writer {
                 Err(error) => return Err(goal.failed(&error)),
             }
         }
-        Err(goal.error(Cause::Failed("it is changed by others in each moment".to_owned())))
+        Err(Trouble::not_written(K::KIND, &key.name, "it is changed by others in each moment"))
     }
 
     /// Puts the answer to a write into the cache. Returns what the stored object lacks of what is wanted.
@@ -182,7 +182,7 @@ impl Writer {
 
     /// Deletes an object that the owner of that uid had and should have no longer. Nothing happens if there is none, or
     /// if it has another owner. Returns whether there was something to delete.
-    pub(super) async fn remove<K: Kind>(&self, key: &ObjectKey, owner: &str) -> Result<bool, Error> {
+    pub(super) async fn remove<K: Kind>(&self, key: &ObjectKey, owner: &str) -> Result<bool, Trouble> {
         let known = K::cache(&self.caches).get(key).filter(|known| !known.deleting && known.is_owned_by(owner));
         match known {
             Some(known) => self.delete::<K>(key, &known.uid).await.map(|()| true),
@@ -191,7 +191,7 @@ impl Writer {
     }
 
     /// Deletes an object that is no longer wanted, if it is still the one of that uid.
-    pub(super) async fn delete<K: Kind>(&self, key: &ObjectKey, uid: &str) -> Result<(), Error> {
+    pub(super) async fn delete<K: Kind>(&self, key: &ObjectKey, uid: &str) -> Result<(), Trouble> {
         let api: Api<K> = Api::namespaced(self.client.clone(), &key.namespace);
         let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
@@ -201,7 +201,7 @@ impl Writer {
                 Ok(())
             }
             Err(error) if matches!(api_error::classify(&error), Class::Gone | Class::Conflict) => Ok(()),
-            Err(error) => Err(Error::of(K::KIND, &key.name, &error)),
+            Err(error) => Err(Trouble::of_write(K::KIND, &key.name, &error)),
         }
     }
 
@@ -222,10 +222,10 @@ struct Goal<'a, K> {
 }
 
 impl<'a, K: Kind> Goal<'a, K> {
-    fn new(desired: &'a Desired<K>) -> Result<Self, Error> {
+    fn new(desired: &'a Desired<K>) -> Result<Self, Trouble> {
         let key = key_of(&desired.object);
         let wanted = desired.wanted();
-        let wanted = wanted.map_err(|error| Error::of(K::KIND, &key.name, &kube::Error::SerdeError(error)))?;
+        let wanted = wanted.map_err(|error| Trouble::of_write(K::KIND, &key.name, &kube::Error::SerdeError(error)))?;
         Ok(Self { desired, key, wanted })
     }
 
@@ -239,29 +239,22 @@ impl<'a, K: Kind> Goal<'a, K> {
 
     /// Another owner's object is never touched. One that a former owner of the same name left is being collected: it goes
     /// by itself.
-    fn ownership(&self, known: &Cached<K::Facts>) -> Result<Ownership, Error> {
+    fn ownership(&self, known: &Cached<K::Facts>) -> Result<Ownership, Trouble> {
+        let deleting = || Err(Trouble::deleting(K::KIND, &self.key.name));
+        let collision = |how: &str| Err(Trouble::collision(K::KIND, &self.key.name, how));
         match (&known.owner, controller_of(self.desired.object.meta())) {
             (Some(Owner { kind, name, uid }), Some(ours)) if *kind == ours.kind && *name == ours.name => {
-                let is_ours = *uid == ours.uid && !known.deleting;
-                if is_ours { Ok(Ownership::Ours) } else { Err(self.error(Cause::Deleting)) }
+                if *uid == ours.uid && !known.deleting { Ok(Ownership::Ours) } else { deleting() }
             }
-            (Some(owner), _) => {
-                Err(self.error(Cause::Collision(format!("belongs to {} {:?}", owner.kind, owner.name))))
-            }
-            (None, _) if !self.desired.is_known_by(&known.fields) => {
-                Err(self.error(Cause::Collision("has no owner".to_owned())))
-            }
-            (None, _) if known.deleting => Err(self.error(Cause::Deleting)),
+            (Some(owner), _) => collision(&format!("belongs to {} {:?}", owner.kind, owner.name)),
+            (None, _) if !self.desired.is_known_by(&known.fields) => collision("has no owner"),
+            (None, _) if known.deleting => deleting(),
             (None, _) => Ok(Ownership::Orphaned),
         }
     }
 
-    fn error(&self, cause: Cause) -> Error {
-        Error { kind: K::KIND, name: self.desired.object.name_any(), cause }
-    }
-
-    fn failed(&self, error: &kube::Error) -> Error {
-        Error::of(K::KIND, &self.key.name, error)
+    fn failed(&self, error: &kube::Error) -> Trouble {
+        Trouble::of_write(K::KIND, &self.key.name, error)
     }
 }
 
@@ -285,6 +278,11 @@ fn typed<K: Kind>(object: &Value) -> kube::Result<K> {
 /// A call that gives up: an API server that takes a request and does not answer must not hold a worker for ever.
 pub(super) async fn bounded<T>(call: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
     within(CALL_TIMEOUT, call).await
+}
+
+/// The answer to a call that only adds to what is reported. If there is none, it is not known `what` was asked.
+pub(super) async fn answer<T>(what: &str, call: impl Future<Output = kube::Result<T>>) -> Option<T> {
+    bounded(call).await.inspect_err(|error| tracing::debug!(%error, "it is not known {what}")).ok()
 }
 
 fn params() -> PostParams {

@@ -17,7 +17,7 @@ use tonic_health::server::{HealthReporter, HealthService};
 use super::Service;
 use super::proto::controller::controller_service_server::ControllerServiceServer;
 use crate::runtime::readiness::Readiness;
-use crate::store::sets::Freshness;
+use crate::store::freshness::Freshness;
 
 /// The server as a whole, by gRPC's definition of health.
 const SERVER: &str = "";

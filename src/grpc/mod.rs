@@ -22,7 +22,7 @@ use tonic_reflection::server::Error;
 
 use crate::runtime::Runtime;
 use crate::runtime::shutdown::Stage;
-use crate::store::sets::Freshness;
+use crate::store::freshness::Freshness;
 
 pub(crate) use access::Access;
 pub(crate) use elections::Elections;

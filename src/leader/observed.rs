@@ -9,7 +9,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use tokio::time::Instant;
 
 use super::record;
-use crate::store::watch::version_of;
+use crate::store::cache::version_of;
 
 /// The states of the Lease that were seen.
 #[derive(Clone, Debug, Default)]

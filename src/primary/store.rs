@@ -19,7 +19,7 @@ use crate::calls::within;
 use crate::primary::metrics::PrimaryMetrics;
 use crate::scope::Scope;
 use crate::store::Caches;
-use crate::store::watch::version_of;
+use crate::store::cache::version_of;
 
 /// Field manager of the records.
 const FIELD_MANAGER: &str = "atomix-controller-elections";

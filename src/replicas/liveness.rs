@@ -12,7 +12,7 @@ use kube::ResourceExt;
 use tokio::time::Instant;
 
 use super::ReplicaId;
-use crate::store::watch::version_of;
+use crate::store::cache::version_of;
 
 /// How often a replica announces itself.
 pub(super) const RENEWAL: Duration = Duration::from_secs(10);

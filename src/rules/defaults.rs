@@ -78,19 +78,15 @@ fn aliases<T: Clone + PartialEq + Debug + Display + Into<Value>>(
 fn retention(spec: &mut PartitionSetSpec, filled: &mut Vec<Edit>) {
     const RETAIN: &str = "Retain";
     let given = spec.persistent_volume_claim_retention_policy.is_some();
-    let policy = spec.persistent_volume_claim_retention_policy.get_or_insert_default();
-    let absent = (policy.when_deleted.is_none(), policy.when_scaled.is_none());
-    policy.when_deleted.get_or_insert_with(|| RETAIN.to_owned());
-    policy.when_scaled.get_or_insert_with(|| RETAIN.to_owned());
     if !given {
         filled.push(Edit::set(RETENTION, json!({ "whenDeleted": RETAIN, "whenScaled": RETAIN })));
-        return;
     }
-    if absent.0 {
-        filled.push(Edit::set("/spec/persistentVolumeClaimRetentionPolicy/whenDeleted", RETAIN));
-    }
-    if absent.1 {
-        filled.push(Edit::set("/spec/persistentVolumeClaimRetentionPolicy/whenScaled", RETAIN));
+    let policy = spec.persistent_volume_claim_retention_policy.get_or_insert_default();
+    for (field, action) in [("whenDeleted", &mut policy.when_deleted), ("whenScaled", &mut policy.when_scaled)] {
+        if action.is_none() {
+            *action = Some(RETAIN.to_owned());
+            filled.extend(given.then(|| Edit::set(format!("{RETENTION}/{field}"), RETAIN)));
+        }
     }
 }
 

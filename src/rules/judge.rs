@@ -127,5 +127,11 @@ fn partition_spec(object: &Value) -> (TemplateSpec, Vec<Violation>) {
 }
 
 #[cfg(test)]
+#[path = "judge_change_tests.rs"]
+mod change_tests;
+#[cfg(test)]
+#[path = "judge_random_tests.rs"]
+mod random_tests;
+#[cfg(test)]
 #[path = "judge_tests.rs"]
 mod tests;

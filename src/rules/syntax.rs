@@ -42,36 +42,29 @@ fn by_regex(rule: &str, regex: &str, examples: &[&str]) -> String {
     format!("{rule} (e.g. {}regex used for validation is '{regex}')", examples.join(" or "))
 }
 
+/// What is wrong with a text of at most `max` `unit`s, of which `malformed` says what is wrong with its form, if anything.
+fn bounded(text: &str, max: usize, unit: &str, malformed: Option<String>) -> Vec<String> {
+    (text.len() > max).then(|| too_long(max, unit)).into_iter().chain(malformed).collect()
+}
+
 /// What is wrong with a DNS-1123 subdomain: most objects' names have to be one.
 pub(super) fn dns_1123_subdomain(name: &str) -> Vec<String> {
     const RULE: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
                         and must start and end with an alphanumeric character";
-    let mut wrong = Vec::new();
-    if name.len() > MAX_SUBDOMAIN {
-        wrong.push(too_long(MAX_SUBDOMAIN, "characters"));
-    }
-    if !name.split('.').all(is_lower_label) {
-        wrong.push(by_regex(RULE, &format!("{LABEL}(\\.{LABEL})*"), &["example.com"]));
-    }
-    wrong
+    let malformed = !name.split('.').all(is_lower_label);
+    let malformed = malformed.then(|| by_regex(RULE, &format!("{LABEL}(\\.{LABEL})*"), &["example.com"]));
+    bounded(name, MAX_SUBDOMAIN, "characters", malformed)
 }
 
 /// What is wrong with a DNS-1123 label, for instance a namespace's name.
 pub(super) fn dns_1123_label(name: &str) -> Vec<String> {
     const RULE: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must \
                         start and end with an alphanumeric character";
-    let mut wrong = Vec::new();
-    if name.len() > MAX_LABEL {
-        wrong.push(too_long(MAX_LABEL, "characters"));
-    }
-    if !is_lower_label(name) {
-        wrong.push(if name.split('.').all(is_lower_label) {
-            "must not contain dots".to_owned()
-        } else {
-            by_regex(RULE, LABEL, &["my-name", "123-abc"])
-        });
-    }
-    wrong
+    let malformed = (!is_lower_label(name)).then(|| {
+        let has_dots = name.split('.').all(is_lower_label);
+        if has_dots { "must not contain dots".to_owned() } else { by_regex(RULE, LABEL, &["my-name", "123-abc"]) }
+    });
+    bounded(name, MAX_LABEL, "characters", malformed)
 }
 
 /// What is wrong with a key of a label: a name that may have a DNS prefix.
@@ -110,26 +103,17 @@ pub(super) fn qualified_name(key: &str) -> Vec<String> {
 pub(super) fn label_value(value: &str) -> Vec<String> {
     const RULE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', \
                         and must start and end with an alphanumeric character";
-    let mut wrong = Vec::new();
-    if value.len() > MAX_LABEL {
-        wrong.push(too_long(MAX_LABEL, "bytes"));
-    }
-    if !value.is_empty() && !is_name(value) {
-        wrong.push(by_regex(RULE, &format!("({NAME})?"), &["MyValue", "my_value", "12345"]));
-    }
-    wrong
+    let malformed = !value.is_empty() && !is_name(value);
+    let malformed = malformed.then(|| by_regex(RULE, &format!("({NAME})?"), &["MyValue", "my_value", "12345"]));
+    bounded(value, MAX_LABEL, "bytes", malformed)
 }
 
 /// What is wrong with a key of a ConfigMap or a Secret.
 pub(super) fn config_map_key(key: &str) -> Vec<String> {
     const RULE: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'";
-    let mut wrong = Vec::new();
-    if key.len() > MAX_SUBDOMAIN {
-        wrong.push(too_long(MAX_SUBDOMAIN, "characters"));
-    }
-    if key.is_empty() || !key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')) {
-        wrong.push(by_regex(RULE, "[-._a-zA-Z0-9]+", &["key.name", "KEY_NAME", "key-name"]));
-    }
+    let malformed = key.is_empty() || !key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    let malformed = malformed.then(|| by_regex(RULE, "[-._a-zA-Z0-9]+", &["key.name", "KEY_NAME", "key-name"]));
+    let mut wrong = bounded(key, MAX_SUBDOMAIN, "characters", malformed);
     match key {
         "." => wrong.push("must not be '.'".to_owned()),
         ".." => wrong.push("must not be '..'".to_owned()),

@@ -29,29 +29,21 @@ impl Reason {
     /// The `reason` of a cause in `metav1.Status`.
     #[must_use]
     pub const fn cause(self) -> &'static str {
-        match self {
-            Self::Required => "FieldValueRequired",
-            Self::Invalid => "FieldValueInvalid",
-            Self::TypeInvalid => "FieldValueTypeInvalid",
-            Self::NotSupported => "FieldValueNotSupported",
-            Self::NotFound => "FieldValueNotFound",
-            Self::Duplicate => "FieldValueDuplicate",
-            Self::Forbidden => "FieldValueForbidden",
-            Self::TooLong => "FieldValueTooLong",
-            Self::TooMany => "FieldValueTooMany",
-        }
+        self.names().0
     }
 
-    const fn words(self) -> &'static str {
+    /// The `reason` of a cause, and the words of a message.
+    const fn names(self) -> (&'static str, &'static str) {
         match self {
-            Self::Required => "Required value",
-            Self::Invalid | Self::TypeInvalid => "Invalid value",
-            Self::NotSupported => "Unsupported value",
-            Self::NotFound => "Not found",
-            Self::Duplicate => "Duplicate value",
-            Self::Forbidden => "Forbidden",
-            Self::TooLong => "Too long",
-            Self::TooMany => "Too many",
+            Self::Required => ("FieldValueRequired", "Required value"),
+            Self::Invalid => ("FieldValueInvalid", "Invalid value"),
+            Self::TypeInvalid => ("FieldValueTypeInvalid", "Invalid value"),
+            Self::NotSupported => ("FieldValueNotSupported", "Unsupported value"),
+            Self::NotFound => ("FieldValueNotFound", "Not found"),
+            Self::Duplicate => ("FieldValueDuplicate", "Duplicate value"),
+            Self::Forbidden => ("FieldValueForbidden", "Forbidden"),
+            Self::TooLong => ("FieldValueTooLong", "Too long"),
+            Self::TooMany => ("FieldValueTooMany", "Too many"),
         }
     }
 }
@@ -129,7 +121,7 @@ impl Violation {
     /// What is wrong, without the field: the `message` of a cause in `metav1.Status`.
     #[must_use]
     pub fn message(&self) -> String {
-        let mut text = self.reason.words().to_owned();
+        let mut text = self.reason.names().1.to_owned();
         for part in self.value.iter().chain((!self.detail.is_empty()).then_some(&self.detail)) {
             text.push_str(": ");
             text.push_str(part);

@@ -7,12 +7,28 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::pin::pin;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use kube::ResourceExt;
 use tokio::sync::Notify;
 
 use crate::api::names::ObjectKey;
 
 /// Deletions that are remembered: more than can be overtaken by answers to own writes that are still under way.
 const REMEMBERED: usize = 1024;
+
+/// Key of an object.
+pub(crate) fn key_of(object: &impl ResourceExt) -> ObjectKey {
+    ObjectKey::new(object.namespace().unwrap_or_default(), object.name_any())
+}
+
+/// Version of an object as a number: Kubernetes defines resource versions of one resource to be comparable so.
+pub(crate) fn version_of(object: &impl ResourceExt) -> u64 {
+    version_in(object.meta().resource_version.as_deref())
+}
+
+/// A resource version as a number; 0, older than all, if there is none.
+pub(crate) fn version_in(text: Option<&str>) -> u64 {
+    text.and_then(|version| version.parse().ok()).unwrap_or_default()
+}
 
 /// How old a list is.
 #[derive(Clone, Copy, Debug)]
@@ -65,16 +81,6 @@ impl Gone {
     }
 }
 
-impl<T> State<T> {
-    fn with_prefix(&self, namespace: &str, prefix: &str) -> Vec<(String, Arc<T>)> {
-        self.objects
-            .range(ObjectKey::new(namespace, prefix)..)
-            .take_while(|(key, _)| key.namespace == namespace && key.name.starts_with(prefix))
-            .map(|(key, known)| (key.name.clone(), Arc::clone(&known.value)))
-            .collect()
-    }
-}
-
 #[derive(Debug)]
 struct Versioned<T> {
     version: u64,
@@ -113,7 +119,11 @@ impl<T> Cache<T> {
 
     /// The objects of a namespace whose names start with `prefix`, by name.
     pub(crate) fn with_prefix(&self, namespace: &str, prefix: &str) -> Vec<(String, Arc<T>)> {
-        self.read().with_prefix(namespace, prefix)
+        let state = self.read();
+        let from = state.objects.range(ObjectKey::new(namespace, prefix)..);
+        from.take_while(|(key, _)| key.namespace == namespace && key.name.starts_with(prefix))
+            .map(|(key, known)| (key.name.clone(), Arc::clone(&known.value)))
+            .collect()
     }
 
     /// The objects of a namespace that a list of the watch has dropped though they may exist: the watch or a read of the

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use super::fields::FieldSet;
+use crate::api::PartitionSet;
 use crate::api::labels::annotations;
 
 /// What is kept of an object of a kind whose facts are `F`.
@@ -98,4 +99,14 @@ pub(crate) struct SliceOf {
     pub(crate) uid: String,
     /// The Service that it belongs to.
     pub(crate) service: String,
+}
+
+/// Annotation in which kubectl keeps a copy of what was applied: nothing here reads it.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// A set without what only the API server and kubectl need.
+pub(crate) fn slim(mut set: PartitionSet) -> PartitionSet {
+    set.metadata.managed_fields = None;
+    set.metadata.annotations.iter_mut().for_each(|annotations| drop(annotations.remove(LAST_APPLIED)));
+    set
 }

@@ -1,9 +1,12 @@
 //! One cache for each kind.
 
+use std::sync::Arc;
+
 use super::cache::Cache;
 use super::cached::{Cached, Published, Rollout, SliceOf};
+use super::freshness::FreshnessReporter;
 use super::pods::PodFacts;
-use super::sets::freshness::FreshnessReporter;
+use crate::api::names::{self, ObjectKey};
 use crate::api::{Partition, PartitionSet};
 
 /// One cache for each kind.
@@ -28,4 +31,17 @@ pub struct Caches {
     /// EndpointSlices that neither Kubernetes nor this controller makes.
     pub(crate) foreign_slices: Cache<SliceOf>,
     pub(crate) endpoints: Cache<Cached<Published>>,
+}
+
+impl Caches {
+    /// The Partitions that belong to a set by their names, each with its index.
+    pub(crate) fn partitions_of(&self, set: &ObjectKey) -> Vec<(i64, ObjectKey, Arc<Cached<Partition>>)> {
+        let named = self.partitions.with_prefix(&set.namespace, &format!("{}-", set.name)).into_iter();
+        let partitions = named.filter_map(|(name, known)| {
+            let key = ObjectKey::new(set.namespace.as_str(), name);
+            let (of, index) = names::set_of_partition(&key)?;
+            (of == *set).then_some((index, key, known))
+        });
+        partitions.collect()
+    }
 }

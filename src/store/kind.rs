@@ -41,7 +41,7 @@ pub(crate) trait Kind:
     /// Name of the task that watches it. From the second word on, also of its readiness gate.
     const WATCH: &'static str;
     /// How its fields are compared and written.
-    const COMPARISON: Comparison = Comparison { no_extra_fields: &[], no_extra_elements: &[], replaced_whole: &[] };
+    const COMPARISON: Comparison = Comparison::RULE;
 
     /// The labels by which its objects are selected, given the name of the controller: those of a partition's objects by
     /// default. A policy of the cluster may rewrite the labels under app.kubernetes.io, so none of these is among them.

@@ -25,8 +25,7 @@ impl Kind for Partition {
 
     const KIND: &'static str = "Partition";
     const WATCH: &'static str = "watch partitions";
-    const COMPARISON: Comparison =
-        Comparison { no_extra_fields: &["spec"], no_extra_elements: &[], replaced_whole: &[] };
+    const COMPARISON: Comparison = Comparison { no_extra_fields: &["spec"], ..Comparison::RULE };
 
     fn selector(_: &str) -> String {
         String::new()
@@ -89,11 +88,8 @@ impl Kind for StatefulSet {
 
     const KIND: &'static str = "StatefulSet";
     const WATCH: &'static str = "watch statefulsets";
-    const COMPARISON: Comparison = Comparison {
-        no_extra_fields: &[],
-        no_extra_elements: &[],
-        replaced_whole: &["spec.updateStrategy", "spec.volumeClaimTemplates"],
-    };
+    const COMPARISON: Comparison =
+        Comparison { replaced_whole: &["spec.updateStrategy", "spec.volumeClaimTemplates"], ..Comparison::RULE };
 
     fn cache(caches: &Caches) -> &Cache<Cached<Rollout>> {
         &caches.stateful_sets
@@ -117,7 +113,7 @@ impl Kind for StatefulSet {
 /// A selector has no keys but ours: each more would select fewer pods, or none. A Service has no ports but ours: each
 /// more would double the answers of DNS.
 const SERVICE: Comparison =
-    Comparison { no_extra_fields: &["spec.selector"], no_extra_elements: &["spec.ports"], replaced_whole: &[] };
+    Comparison { no_extra_fields: &["spec.selector"], no_extra_elements: &["spec.ports"], ..Comparison::RULE };
 
 impl Kind for Service {
     /// Its cluster IPs.
@@ -186,11 +182,8 @@ impl Kind for PodDisruptionBudget {
 
     const KIND: &'static str = "PodDisruptionBudget";
     const WATCH: &'static str = "watch poddisruptionbudgets";
-    const COMPARISON: Comparison = Comparison {
-        no_extra_fields: &["spec.selector", "spec.minAvailable"],
-        no_extra_elements: &[],
-        replaced_whole: &[],
-    };
+    const COMPARISON: Comparison =
+        Comparison { no_extra_fields: &["spec.selector", "spec.minAvailable"], ..Comparison::RULE };
 
     fn cache(caches: &Caches) -> &Cache<Cached<()>> {
         &caches.disruption_budgets
@@ -205,8 +198,7 @@ impl Kind for EndpointSlice {
 
     const KIND: &'static str = "EndpointSlice";
     const WATCH: &'static str = "watch endpointslices";
-    const COMPARISON: Comparison =
-        Comparison { no_extra_fields: &["endpoints", "ports"], no_extra_elements: &[], replaced_whole: &[] };
+    const COMPARISON: Comparison = Comparison { no_extra_fields: &["endpoints", "ports"], ..Comparison::RULE };
 
     fn selector(controller: &str) -> String {
         format!("{}={}", labels::SLICE_MANAGED_BY, labels::slice_manager(controller))
@@ -230,8 +222,7 @@ impl Kind for Endpoints {
 
     const KIND: &'static str = "Endpoints";
     const WATCH: &'static str = "watch endpoints";
-    const COMPARISON: Comparison =
-        Comparison { no_extra_fields: &["subsets"], no_extra_elements: &[], replaced_whole: &[] };
+    const COMPARISON: Comparison = Comparison { no_extra_fields: &["subsets"], ..Comparison::RULE };
 
     fn selector(_: &str) -> String {
         format!("{}=true", labels::SKIP_MIRROR)

@@ -5,6 +5,7 @@ pub(crate) mod cache;
 pub(crate) mod cached;
 pub(crate) mod caches;
 pub(crate) mod fields;
+pub(crate) mod freshness;
 pub(crate) mod kind;
 mod kinds;
 pub(crate) mod pods;

@@ -59,7 +59,8 @@ async fn the_partition_that_a_child_had_is_notified_when_it_has_another_or_none(
     for (before, after, expected) in CASES {
         let key = ObjectKey::new("ns", "w-1-config");
         let change = |triggers| {
-            Sink::<ConfigMap>::replaced(&Children(triggers), &key, &config_map(before), &config_map(after));
+            let (before, after) = (config_map(before), config_map(after));
+            (children::<ConfigMap>(triggers).changed)(&key, Change::Replaced(&before, &after));
         };
         assert_eq!(partitions_notified(change).await, expected, "{before:?} {after:?}");
     }
@@ -69,7 +70,7 @@ async fn the_partition_that_a_child_had_is_notified_when_it_has_another_or_none(
 async fn the_partition_that_a_pod_had_is_notified_when_it_has_another_or_none() {
     for (before, after, expected) in CASES {
         let key = ObjectKey::new("ns", "w-1-0");
-        let change = |triggers| Pods(triggers).replaced(&key, &pod(before), &pod(after));
+        let change = |triggers| (pods(triggers).changed)(&key, Change::Replaced(&pod(before), &pod(after)));
         assert_eq!(partitions_notified(change).await, expected, "{before:?} {after:?}");
     }
 }

@@ -9,8 +9,7 @@ use futures::future::{self, select_all};
 use futures::{StreamExt, TryStreamExt};
 use kube::core::NamespaceResourceScope;
 use kube::runtime::WatchStreamExt;
-use kube::runtime::utils::Backoff;
-use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
+use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -18,94 +17,76 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::names::ObjectKey;
 use crate::api_error::message;
+use crate::backoff::Backoff;
 use crate::deserialize_guard::{DeserializeGuard, Unreadable};
 use crate::runtime::readiness::Gate;
 use crate::scope::Scope;
 use crate::store::OLDER_STORE;
-use crate::store::cache::{Cache, ListAge};
+use crate::store::cache::{Cache, ListAge, key_of, version_in, version_of};
+use crate::store::freshness::FreshnessReporter;
 
 /// Objects of one page of the first list: bounds the memory that a start takes.
 const PAGE_SIZE: u32 = 100;
-/// Longest wait before a failed watch is restarted: the usual one, and that of a watch whose cache serves clients. Until
-/// then, changes of these objects go unnoticed. Other controllers wait for up to a minute, and have many more watches.
-const RETRY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(1));
+/// First wait before a failed watch is restarted.
+const RETRY: Duration = Duration::from_millis(800);
+/// Longest such wait: the usual one, and that of a watch whose cache serves clients. Until then, changes of these objects
+/// go unnoticed. Other controllers wait for up to a minute, and have many more watches.
+const LONGEST_RETRY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(1));
 /// Server-side timeout, in seconds, of a watch whose cache serves clients; kube reconnects 5 s after it if the connection
 /// is dead.
 const SERVING_TIMEOUT: u32 = 30;
 /// An interruption is logged as a warning again after so long without one.
 const WARN_AGAIN: Duration = Duration::from_secs(60);
 
-fn backoff(serves_clients: bool) -> impl Backoff {
-    AtMost(DefaultBackoff::default(), if serves_clients { RETRY.1 } else { RETRY.0 })
-}
-
 fn config(serves_clients: bool) -> watcher::Config {
     let config = watcher::Config::default().page_size(PAGE_SIZE);
     if serves_clients { config.timeout(SERVING_TIMEOUT) } else { config }
 }
 
-/// Waits of which none is longer than that.
-struct AtMost(DefaultBackoff, Duration);
-
-impl Iterator for AtMost {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        self.0.next().map(|wait| wait.min(self.1))
-    }
-}
-
-impl Backoff for AtMost {
-    fn reset(&mut self) {
-        self.0.reset();
-    }
-}
+type Listener<T> = dyn Fn(&ObjectKey, Change<'_, T>) + Send + Sync;
 
 /// What is kept of a watched kind, and what follows from a change.
-pub(crate) trait Sink<K>: Send {
-    /// What the cache keeps.
-    type Kept: PartialEq + Send + Sync;
-
+pub(crate) struct Sink<K, T> {
+    /// Reduces an object to what the cache keeps of it.
+    pub(crate) keep: fn(K) -> T,
+    /// Called after the cache has taken in what the watch has brought.
+    pub(crate) changed: Box<Listener<T>>,
     /// Whether gRPC calls or webhooks are answered from this cache: then a broken watch is noticed and restarted sooner.
-    const SERVES_CLIENTS: bool = false;
+    pub(crate) serves_clients: bool,
+    /// Where it is published how complete the cache is, if that is read.
+    pub(crate) freshness: Option<FreshnessReporter>,
+}
 
-    /// Reduces an object to what is kept of it.
-    fn keep(&self, object: K) -> Self::Kept;
-
-    /// Called after the cache has taken in that an object is there, or is gone, or that what is kept of it has changed.
-    fn changed(&self, key: &ObjectKey, kept: &Self::Kept);
-
-    /// Called in its place where something was kept of the object before.
-    fn replaced(&self, key: &ObjectKey, _before: &Self::Kept, kept: &Self::Kept) {
-        self.changed(key, kept);
+impl<K, T> Sink<K, T> {
+    /// What is kept of a kind that only the controllers read.
+    pub(crate) fn new(keep: fn(K) -> T, changed: impl Fn(&ObjectKey, Change<'_, T>) + Send + Sync + 'static) -> Self {
+        Self { keep, changed: Box::new(changed), serves_clients: false, freshness: None }
     }
-
-    /// Called when the watch brings a state that the cache has already, or has a later one than: an own write, as a rule.
-    fn known(&self, _key: &ObjectKey) {}
-
-    /// Called when the watch of a namespace, or of all if that is none, has failed: something may be missed.
-    fn interrupted(&self, _namespace: Option<&str>) {}
-
-    /// Called when a full list of a namespace, or of all if that is none, is in.
-    fn listed(&self, _namespace: Option<&str>) {}
-
-    /// Called once, when the first list of every namespace is in.
-    fn synced(&self) {}
 }
 
-/// Key of an object.
-pub(crate) fn key_of(object: &impl ResourceExt) -> ObjectKey {
-    ObjectKey::new(object.namespace().unwrap_or_default(), object.name_any())
+/// What a watch has brought of an object, as far as it is kept.
+#[derive(Debug)]
+pub(crate) enum Change<'a, T> {
+    Added(&'a T),
+    /// From the former state to the new one.
+    Replaced(&'a T, &'a T),
+    Removed(&'a T),
+    /// The cache has this state already, or a later one: that of an own write, as a rule.
+    Known,
 }
 
-/// Version of an object as a number: Kubernetes defines resource versions of one resource to be comparable so.
-pub(crate) fn version_of(object: &impl ResourceExt) -> u64 {
-    version_in(object.meta().resource_version.as_deref())
-}
-
-/// A resource version as a number; 0, older than all, if there is none.
-pub(crate) fn version_in(text: Option<&str>) -> u64 {
-    text.and_then(|version| version.parse().ok()).unwrap_or_default()
+impl<'a, T> Change<'a, T> {
+    /// A part of the object's state, as it was and as it is; once if that is the same.
+    pub(crate) fn each<P: PartialEq>(self, part: impl Fn(&'a T) -> Option<P>) -> impl Iterator<Item = P> {
+        let (before, now) = match self {
+            Self::Added(now) => (None, Some(now)),
+            Self::Replaced(before, now) => (Some(before), Some(now)),
+            Self::Removed(before) => (Some(before), None),
+            Self::Known => (None, None),
+        };
+        let (before, now) = (before.and_then(&part), now.and_then(&part));
+        before.filter(|before| now.as_ref() != Some(before)).into_iter().chain(now)
+    }
 }
 
 /// What waits for the first list of every namespace. The gate says why there is none yet.
@@ -120,16 +101,16 @@ pub(crate) struct FirstLists {
 ///
 /// Returns only if the store was restored from a backup. Caches that are filled anew one by one would have children go
 /// and come while their owners are still those of before; a new process lists everything.
-pub(crate) async fn run<K, S>(
+pub(crate) async fn run<K, T>(
     (client, scope): (&Client, &Scope),
     labels: &str,
-    cache: &Cache<S::Kept>,
-    sink: S,
+    cache: &Cache<T>,
+    sink: Sink<K, T>,
     first: FirstLists,
 ) where
     K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + 'static,
     K::DynamicType: Default + Clone + Eq + std::hash::Hash + Send,
-    S: Sink<K> + Sync,
+    T: PartialEq + Send + Sync,
 {
     let apis = scope.apis(client);
     let missing = AtomicUsize::new(apis.len());
@@ -137,7 +118,7 @@ pub(crate) async fn run<K, S>(
     let first_list = |result: Result<(), &str>| match result {
         Err(why) => first.gate.explain(&why),
         Ok(()) if missing.fetch_sub(1, Ordering::Relaxed) == 1 => {
-            sink.synced();
+            sink.freshness.iter().for_each(FreshnessReporter::synced);
             first.gate.open();
             first.listed.cancel();
         }
@@ -149,21 +130,21 @@ pub(crate) async fn run<K, S>(
 
 /// The same for one namespace, or for all if that is none. `first_list` is called with each error until the first list
 /// is in, and then once more.
-async fn follow<K, S>(
+async fn follow<K, T>(
     api: Api<DeserializeGuard<K>>,
     namespace: Option<String>,
     labels: &str,
-    cache: &Cache<S::Kept>,
-    sink: &S,
+    cache: &Cache<T>,
+    sink: &Sink<K, T>,
     first_list: impl Fn(Result<(), &str>) + Send,
 ) where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     K::DynamicType: Default + Clone + Eq + std::hash::Hash + Send,
-    S: Sink<K>,
+    T: PartialEq + Send + Sync,
 {
     let kind = K::kind(&K::DynamicType::default()).into_owned();
     let namespace = namespace.as_deref();
-    let config = config(S::SERVES_CLIENTS).labels(labels);
+    let config = config(sink.serves_clients).labels(labels);
     // That a list begins is no success: counted as one, a list that fails would be tried again without a pause.
     let highest = &AtomicU64::new(0);
     let goes_on = |event: &watcher::Result<Event<_>>| {
@@ -174,7 +155,8 @@ async fn follow<K, S>(
         future::ready(true)
     };
     let events = watcher(api, config).filter(goes_on);
-    let mut events = events.backoff(backoff(S::SERVES_CLIENTS)).boxed();
+    let longest = if sink.serves_clients { LONGEST_RETRY.1 } else { LONGEST_RETRY.0 };
+    let mut events = events.backoff(Backoff::new(RETRY, longest)).boxed();
     let mut listed = HashSet::new();
     let mut synced = false;
     let mut failed = None;
@@ -193,7 +175,7 @@ async fn follow<K, S>(
                     first_list(Err(&cause_of(&error)));
                 }
                 listed.clear();
-                sink.interrupted(namespace);
+                sink.freshness.iter().for_each(|freshness| freshness.interrupted(namespace));
                 continue;
             }
         };
@@ -211,10 +193,10 @@ async fn follow<K, S>(
             }
             Event::InitDone => {
                 for (key, gone) in cache.retain(&listed, namespace, ListAge::BegunAt(highest.load(Ordering::Relaxed))) {
-                    sink.changed(&key, &gone);
+                    (sink.changed)(&key, Change::Removed(&gone));
                 }
                 listed = HashSet::new();
-                sink.listed(namespace);
+                sink.freshness.iter().for_each(|freshness| freshness.confirm_complete(namespace));
                 if !synced {
                     tracing::debug!(kind, namespace, "watch synced");
                     synced = true;
@@ -225,7 +207,7 @@ async fn follow<K, S>(
             Event::Delete(DeserializeGuard(Ok(object))) => {
                 let (key, version) = (key_of(&object), version_of(&object));
                 cache.forget(&key, version);
-                sink.changed(&key, &sink.keep(object));
+                (sink.changed)(&key, Change::Removed(&(sink.keep)(object)));
             }
             Event::Delete(DeserializeGuard(Err(Unreadable { metadata, .. }))) => {
                 let version = version_in(metadata.resource_version.as_deref());
@@ -234,7 +216,7 @@ async fn follow<K, S>(
                 cache.forget(&key, version);
                 // It could be read earlier.
                 if let Some(kept) = known {
-                    sink.changed(&key, &kept);
+                    (sink.changed)(&key, Change::Removed(&kept));
                 }
             }
         }
@@ -252,27 +234,25 @@ fn cause_of(error: &watcher::Error) -> String {
     }
 }
 
-fn take<K, S>(object: DeserializeGuard<K>, cache: &Cache<S::Kept>, sink: &S, kind: &str) -> Option<ObjectKey>
-where
-    K: ResourceExt,
-    S: Sink<K>,
-{
+fn take<K: ResourceExt, T: PartialEq>(
+    object: DeserializeGuard<K>,
+    cache: &Cache<T>,
+    sink: &Sink<K, T>,
+    kind: &str,
+) -> Option<ObjectKey> {
     match object.0 {
         Ok(object) => {
             let (key, version) = (key_of(&object), version_of(&object));
             let before = cache.get_versioned(&key);
             if before.as_ref().is_some_and(|(known, _)| version <= *known) {
-                sink.known(&key);
+                (sink.changed)(&key, Change::Known);
                 return Some(key);
             }
-            let before = before.map(|(_, before)| before);
-            if cache.observe(key.clone(), version, sink.keep(object))
-                && let Some(kept) = cache.get(&key)
+            if cache.observe(key.clone(), version, (sink.keep)(object))
+                && let Some(now) = cache.get(&key)
             {
-                match before {
-                    Some(before) => sink.replaced(&key, &before, &kept),
-                    None => sink.changed(&key, &kept),
-                }
+                let change = before.as_ref().map_or(Change::Added(&*now), |(_, before)| Change::Replaced(before, &now));
+                (sink.changed)(&key, change);
             }
             Some(key)
         }

@@ -18,7 +18,7 @@ use super::cache::Cache;
 use super::caches::Caches;
 use super::kind::{Kind, labels_of_partitions};
 use super::kinds::GroupService;
-use super::sinks::{Children, PartitionListener, Partitions, Pods, Sets, Slices};
+use super::sinks::{self, PartitionListener};
 use super::triggers::Triggers;
 use super::watch::{self, FirstLists, Sink};
 use crate::api::{GROUP, Partition, labels};
@@ -54,9 +54,9 @@ pub(crate) fn start(
     listener: PartitionListener,
 ) -> impl Future<Output = ()> + Send + use<> {
     let mut watches = Watches { runtime, scope, controller, caches, triggers, listed: Vec::new() };
-    let sets = Sets { triggers: triggers.clone(), caches: Arc::clone(caches) };
+    let sets = sinks::sets(triggers.clone(), caches.sets_freshness.clone());
     watches.start("watch partitionsets", "", |caches| &caches.sets, sets);
-    let partitions = Partitions { triggers: triggers.clone(), listener };
+    let partitions = sinks::partitions(triggers.clone(), listener);
     watches.start(Partition::WATCH, &Partition::selector(controller), Partition::cache, partitions);
     watches.start_children::<ConfigMap>();
     watches.start_children::<StatefulSet>();
@@ -65,10 +65,10 @@ pub(crate) fn start(
     watches.start_children::<PodDisruptionBudget>();
     watches.start_children::<EndpointSlice>();
     watches.start_children::<Endpoints>();
-    watches.start("watch pods", &labels_of_partitions(), |caches| &caches.pods, Pods(triggers.clone()));
+    watches.start("watch pods", &labels_of_partitions(), |caches| &caches.pods, sinks::pods(triggers.clone()));
     // Kubernetes copies the labels of a Service to the slices that it makes for it.
     let leftover = format!("{},{}={SLICE_CONTROLLER}", labels::GROUP_OF, labels::SLICE_MANAGED_BY);
-    let slices = || Slices(triggers.clone());
+    let slices = || sinks::slices(triggers.clone());
     watches.start("watch leftover endpointslices", &leftover, |caches| &caches.leftover_slices, slices());
     let foreign = format!(
         "{},{} notin ({},{SLICE_CONTROLLER},{MIRRORING_CONTROLLER})",
@@ -92,18 +92,15 @@ struct Watches<'a> {
 }
 
 impl Watches<'_> {
-    fn start_children<K>(&mut self)
-    where
-        K: Kind,
-    {
-        self.start::<K, _>(K::WATCH, &K::selector(self.controller), K::cache, Children(self.triggers.clone()));
+    fn start_children<K: Kind>(&mut self) {
+        self.start::<K, _>(K::WATCH, &K::selector(self.controller), K::cache, sinks::children(self.triggers.clone()));
     }
 
-    fn start<K, S>(&mut self, task: &'static str, labels: &str, cache: fn(&Caches) -> &Cache<S::Kept>, sink: S)
+    fn start<K, T>(&mut self, task: &'static str, labels: &str, cache: fn(&Caches) -> &Cache<T>, sink: Sink<K, T>)
     where
         K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + 'static,
         K::DynamicType: Default + Clone + Eq + Hash + Send,
-        S: Sink<K> + Sync + 'static,
+        T: PartialEq + Send + Sync + 'static,
     {
         let listed = CancellationToken::new();
         let kind = task.trim_start_matches("watch ");
@@ -113,7 +110,7 @@ impl Watches<'_> {
         let (caches, client, scope) = (Arc::clone(self.caches), self.runtime.client.clone(), self.scope.clone());
         let labels = labels.to_owned();
         self.runtime.tasks(Stage::Serve).spawn_endless(task, async move {
-            watch::run::<K, S>((&client, &scope), &labels, cache(&caches), sink, first).await;
+            watch::run((&client, &scope), &labels, cache(&caches), sink, first).await;
         });
     }
 }

@@ -106,7 +106,7 @@ fn put_elements(values: &mut Vec<Value>, wanted: &[Value], path: &str, field: &s
 
 /// Whether a field has all that is wanted of it.
 fn contains(field: &str, stored: &Value, wanted: &Value) -> bool {
-    let comparison = Comparison::default();
+    let comparison = Comparison::RULE;
     let within = |value: &Value| json!({ "within": { field: value } });
     fields::missing(&within(wanted), &comparison, &FieldSet::of(&within(stored), &comparison)).is_empty()
 }
@@ -204,7 +204,7 @@ mod tests {
         let wanted = json!({"of": {"ports": [port("a", 1), port("b", 2)]}});
         assert_eq!(of(stored, wanted.clone()), wanted);
         let stored = json!({"data": {"c": "d"}, "binaryData": {"a": "AAAA", "b": "AAAA"}});
-        let object = merged(&stored, &json!({"data": {"a": "text"}}), &Value::Null, &Comparison::default());
+        let object = merged(&stored, &json!({"data": {"a": "text"}}), &Value::Null, &Comparison::RULE);
         assert_eq!(object, json!({"data": {"a": "text", "c": "d"}, "binaryData": {"b": "AAAA"}}));
     }
 

@@ -14,7 +14,6 @@ use crate::api::{Partition, PartitionSet};
 use crate::controller::context::Context;
 use crate::controller::desired::Desired;
 use crate::controller::trouble::Trouble;
-use crate::controller::write_error::Error;
 use crate::controller::writer::{ChildResult, Done};
 use crate::store::controller_of;
 
@@ -56,7 +55,7 @@ pub(super) async fn build_and_apply(
     match build::children(partition, identity, &context.settings, &addresses, set) {
         Err(violations) => Applied::nothing(violations.into()),
         Ok(children) => {
-            let retained = claims::retained(context, partition, &children.stateful_set.object).await;
+            let retained = Box::pin(claims::retained(context, partition, &children.stateful_set.object)).await;
             let applied = Box::pin(apply(context, children, &addresses.former_addresses)).await;
             transition_events::publish_retained_claims(context, partition, &retained, &applied.results);
             applied
@@ -76,7 +75,9 @@ async fn apply(context: &Context, children: Children, former_addresses: &[IpAddr
         let pods = match (&files, &names) {
             (Ok(_), Ok(_)) => Some(writer.ensure(&stateful_set).await),
             // It is not written yet. That its name is taken as well is reported all the same.
-            (Err(error), _) | (_, Err(error)) if error.is_collision() => writer.collision(&stateful_set).await.map(Err),
+            (Err(trouble), _) | (_, Err(trouble)) if trouble.is_collision() => {
+                writer.collision(&stateful_set).await.map(Err)
+            }
             _ => None,
         };
         (files, names, pods)
@@ -102,14 +103,14 @@ async fn apply(context: &Context, children: Children, former_addresses: &[IpAddr
     for (kind, name, result) in outcomes {
         match result {
             Ok(done) => results.extend(done.map(|done| ChildResult { kind, name, done })),
-            Err(error) => troubles.push(Trouble::from(error)),
+            Err(trouble) => troubles.push(trouble),
         }
     }
     Applied { results, trouble: Trouble::first(troubles), pods_may_go }
 }
 
 /// Removes the budget of a partition that has shrunk to one pod, if it has one.
-async fn remove_budget(context: &Context, pods: &Desired<StatefulSet>) -> Option<Result<Done, Error>> {
+async fn remove_budget(context: &Context, pods: &Desired<StatefulSet>) -> Option<Result<Done, Trouble>> {
     let pods = &pods.object;
     let key = ObjectKey::new(pods.namespace().unwrap_or_default(), names::disruption_budget(&pods.name_any()));
     let owner = controller_of(&pods.metadata)?;

@@ -18,16 +18,12 @@ use crate::store::Cached;
 pub(super) fn of_set(partitions: &Partitions, set: &ObjectKey, OfSet { evicting, waiting }: &OfSet) -> SetState {
     let caches = &partitions.context.caches;
     let limit = caches.sets.get(set).and_then(|set| set.spec.max_unavailable_partitions).unwrap_or(DEFAULT_COUNT);
-    let known = caches.partitions.with_prefix(&set.namespace, &format!("{}-", set.name));
-    let states = known.into_iter().filter(|(_, known)| !known.deleting).filter_map(|(name, known)| {
-        let (of, index) = names::split_partition(&name)?;
-        let key = ObjectKey::new(set.namespace.as_str(), name.as_str());
-        (of == set.name).then(|| {
-            let nodes = Nodes::of(partitions, &key, &known.facts);
-            let named = known.facts.annotations().get(annotations::CONTROLLER);
-            let ours = named.is_none_or(|named| partitions.context.settings.is_identity(named));
-            (index, state(&nodes, &known, (ours, evicting.contains(&index), waiting.contains(&index))))
-        })
+    let lasting = caches.partitions_of(set).into_iter().filter(|(.., known)| !known.deleting);
+    let states = lasting.map(|(index, key, known)| {
+        let nodes = Nodes::of(partitions, &key, &known.facts);
+        let named = known.facts.annotations().get(annotations::CONTROLLER);
+        let ours = named.is_none_or(|named| partitions.context.settings.is_identity(named));
+        (index, state(&nodes, &known, (ours, evicting.contains(&index), waiting.contains(&index))))
     });
     SetState { partitions: states.collect::<BTreeMap<_, _>>(), limit: usize::try_from(limit).unwrap_or(1) }
 }

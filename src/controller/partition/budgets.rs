@@ -9,17 +9,11 @@ use kube::core::{Selector, SelectorExt};
 use kube::{Api, ResourceExt};
 
 use crate::controller::context::Context;
-use crate::controller::writer::bounded;
+use crate::controller::writer::answer;
 
 /// Names of the budgets that select a pod, in their order; none if they cannot be read.
 pub(super) async fn of_pod(context: &Context, namespace: &str, pod: &str) -> Vec<String> {
-    match read(context, namespace, pod).await {
-        Ok(names) => names,
-        Err(error) => {
-            tracing::debug!(namespace, pod, %error, "the disruption budgets of a pod are not known");
-            Vec::new()
-        }
-    }
+    answer("which disruption budgets a pod has", read(context, namespace, pod)).await.unwrap_or_default()
 }
 
 async fn read(context: &Context, namespace: &str, pod: &str) -> kube::Result<Vec<String>> {
@@ -27,9 +21,9 @@ async fn read(context: &Context, namespace: &str, pod: &str) -> kube::Result<Vec
     let budgets: Api<PodDisruptionBudget> = Api::namespaced(context.client.clone(), namespace);
     // A pod cannot be read by its name with the rights that there are, but found.
     let this_pod = ListParams::default().fields(&format!("metadata.name={pod}"));
-    let pods = bounded(pods.list_metadata(&this_pod)).await?;
+    let pods = pods.list_metadata(&this_pod).await?;
     let labels = pods.items.into_iter().next().and_then(|pod| pod.metadata.labels).unwrap_or_default();
-    let budgets = bounded(budgets.list(&ListParams::default())).await?;
+    let budgets = budgets.list(&ListParams::default()).await?;
     let selecting = budgets.items.iter().filter(|budget| selects(budget, &labels));
     let mut names: Vec<String> = selecting.map(ResourceExt::name_any).collect();
     names.sort();

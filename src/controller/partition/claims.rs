@@ -8,8 +8,8 @@ use kube::{Api, ResourceExt};
 
 use crate::api::Partition;
 use crate::controller::context::Context;
-use crate::controller::writer::bounded;
-use crate::store::watch::key_of;
+use crate::controller::writer::answer;
+use crate::store::cache::key_of;
 
 /// Names of the claims that exist for a StatefulSet that does not exist yet, and are not its partition's own. None are
 /// looked for if it has no storage.
@@ -25,20 +25,16 @@ pub(super) async fn retained(context: &Context, partition: &Partition, wanted: &
     };
     let selector: Vec<String> = labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(context.client.clone(), &key.namespace);
-    match bounded(claims.list_metadata(&ListParams::default().labels(&selector.join(",")))).await {
-        Ok(claims) => {
-            let made = partition.metadata.creation_timestamp.as_ref();
-            // Of a partition of which nothing was done yet, none can be its own. Else those are that are no older, to the
-            // second: then its StatefulSet was deleted.
-            let is_new = partition.status.as_ref().is_none_or(|status| status.observed_generation.is_none());
-            let older = claims.iter().filter(|claim| is_new || claim.metadata.creation_timestamp.as_ref() < made);
-            older.filter(|claim| stays(&claim.metadata)).map(ResourceExt::name_any).collect()
-        }
-        Err(error) => {
-            tracing::debug!(partition = %key, %error, "it is unknown whether claims were retained");
-            Vec::new()
-        }
-    }
+    let labelled = ListParams::default().labels(&selector.join(","));
+    let Some(claims) = answer("whether claims were retained", claims.list_metadata(&labelled)).await else {
+        return Vec::new();
+    };
+    let made = partition.metadata.creation_timestamp.as_ref();
+    // Of a partition of which nothing was done yet, none can be its own. Else those are that are no older, to the second:
+    // then its StatefulSet was deleted.
+    let is_new = partition.status.as_ref().is_none_or(|status| status.observed_generation.is_none());
+    let older = claims.iter().filter(|claim| is_new || claim.metadata.creation_timestamp.as_ref() < made);
+    older.filter(|claim| stays(&claim.metadata)).map(ResourceExt::name_any).collect()
 }
 
 /// Whether a claim stays until the new partition takes it. One that its former StatefulSet or pod owns goes with that: by

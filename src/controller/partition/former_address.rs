@@ -15,9 +15,9 @@ use serde_json::Value;
 use crate::api::names::ObjectKey;
 use crate::controller::context::Context;
 use crate::controller::desired::Desired;
-use crate::controller::write_error::{Cause, Error};
+use crate::controller::trouble::Trouble;
 use crate::controller::writer::{Done, bounded};
-use crate::store::watch::key_of;
+use crate::store::cache::key_of;
 
 /// Milliseconds to wait between looks at an address that the deleted Service still has.
 const WAITS: [u64; 7] = [20, 50, 100, 200, 400, 800, 1600];
@@ -34,7 +34,11 @@ enum Holder {
 }
 
 /// Brings a partition's client Service to what is wanted of it, at its former addresses if it had some and they are free.
-pub(super) async fn ensure(context: &Context, mut service: Desired<Service>, former: &[IpAddr]) -> Result<Done, Error> {
+pub(super) async fn ensure(
+    context: &Context,
+    mut service: Desired<Service>,
+    former: &[IpAddr],
+) -> Result<Done, Trouble> {
     let key = key_of(&service.object);
     for wait in WAITS.into_iter().filter(|_| !former.is_empty()) {
         match holder(context, &key, former).await {
@@ -50,7 +54,7 @@ pub(super) async fn ensure(context: &Context, mut service: Desired<Service>, for
     }
     match context.writer.ensure(&service).await {
         // Another Service has taken the address in that moment.
-        Err(Error { cause: Cause::Invalid(_), .. }) if !former.is_empty() => {
+        Err(trouble) if trouble.is_refusal() && !former.is_empty() => {
             forget_addresses(&mut service);
             context.writer.ensure(&service).await
         }

@@ -20,17 +20,9 @@ pub(super) struct Identity {
     pub(super) name: String,
 }
 
-/// The name of a Partition and its owner do not go together.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a Partition is named <PartitionSet>-<index>, and {name:?} is not partition of {set:?}")]
-pub(super) struct NotAPartition {
-    name: String,
-    set: String,
-}
-
 impl Identity {
     /// Reads it off the owner, or off the annotations of a partition that was orphaned, and checks it with the name.
-    pub(super) fn of(partition: &Partition) -> Result<Self, NotAPartition> {
+    pub(super) fn of(partition: &Partition) -> Result<Self, Trouble> {
         let name = partition.name_any();
         let owner = controller_of(&partition.metadata).map(|owner| owner.name.as_str());
         let annotated = partition.annotations().get(annotations::GROUP).map(String::as_str);
@@ -39,13 +31,11 @@ impl Identity {
             Some((prefix, index)) if prefix == set => {
                 Ok(Self { namespace: partition.namespace().unwrap_or_default(), set, index, name })
             }
-            _ => Err(NotAPartition { name, set }),
+            _ => {
+                let message =
+                    format!("a Partition is named <PartitionSet>-<index>, and {name:?} is not partition of {set:?}");
+                Err(Trouble::new(true, "InvalidName", message))
+            }
         }
-    }
-}
-
-impl From<NotAPartition> for Trouble {
-    fn from(error: NotAPartition) -> Self {
-        Self::new(true, "InvalidName", error.to_string())
     }
 }

@@ -31,11 +31,11 @@ use tokio::time::Instant;
 use self::apply::Applied;
 pub(super) use self::availability::notify_waiting;
 pub(super) use self::build::min_ready;
-use self::eviction::Rolling;
 use self::identity::Identity;
 use self::nodes::Nodes;
 pub(super) use self::nodes::{PodsOf, pods_of};
 use self::obstacle::Obstacle;
+use self::rolling::Rolling;
 pub(super) use self::state::Partitions;
 pub(super) use self::status::PODS_NOT_READY;
 use self::status::Seen;
@@ -47,7 +47,7 @@ use crate::api::names::{self, ObjectKey};
 use crate::api::{Partition, PartitionStatus, Protocol};
 use crate::events::Severity;
 use crate::queue::Outcome;
-use crate::store::watch::version_of;
+use crate::store::cache::version_of;
 use crate::store::{Cached, Kind};
 
 /// How often a partition of a paused set is looked at.
@@ -129,7 +129,7 @@ async fn bring_about(partitions: &Partitions, key: &ObjectKey, known: &Cached<Pa
     let (context, partition) = (&*partitions.context, &known.facts);
     let identity = match Identity::of(partition) {
         Ok(identity) => identity,
-        Err(error) => return Ok(Applied::nothing(error.into())),
+        Err(trouble) => return Ok(Applied::nothing(trouble)),
     };
     let set = context.caches.sets.get(&ObjectKey::new(identity.namespace.as_str(), identity.set.as_str()));
     if set.as_ref().is_some_and(|set| set.is_paused()) {

@@ -9,62 +9,64 @@
 use std::time::Duration;
 
 use super::nodes::{Node, Nodes};
+use crate::controller::trouble::Trouble;
 
 /// What to do next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// Nothing: no pod is outdated, or none is known to be.
-    Done,
+#[derive(Debug)]
+pub(super) enum Step<'a> {
     /// Replace this pod.
-    Evict {
-        /// Name of the pod.
-        name: String,
-        /// Number of the pod in its StatefulSet, from 0.
-        ordinal: i64,
-        /// Unique identity of the pod: one that was made since is another.
-        uid: String,
-        /// Whether it is ready: the partition loses a pod that it has.
-        ready: bool,
-    },
-    /// Stop, since replacing pods does not bring them up to date.
-    Stop {
-        /// What is wrong, for people.
-        message: String,
-    },
-    /// Wait.
-    Wait {
-        /// Whether for a pod that is down or has not been ready for long enough, as opposed to one that is just being
-        /// replaced.
-        quorum: bool,
-        /// What is waited for, for people.
-        message: String,
-        /// Until when, if only time is missing.
-        after: Option<Duration>,
-    },
+    Evict(&'a Node),
+    /// Replace none now.
+    Stay(Rolling),
+}
+
+/// How far the replacement of outdated pods is. By default none is outdated, or none is known to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Rolling {
+    /// What it is waiting for, if it goes on.
+    pub wait: Option<Wait>,
+    /// When to look again, if no event comes before.
+    pub again: Option<Duration>,
+    /// What went wrong.
+    pub trouble: Option<Trouble>,
+}
+
+/// What a rolling waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wait {
+    /// Whether for a pod that is down or has not been ready for long enough, or for the disruption budget, as opposed to
+    /// one that is just being replaced.
+    pub quorum: bool,
+    /// For people.
+    pub message: String,
+}
+
+impl Rolling {
+    pub(super) fn waiting(quorum: bool, message: String, again: Option<Duration>) -> Self {
+        Self { wait: Some(Wait { quorum, message }), again, trouble: None }
+    }
+
+    pub(super) fn hindered(trouble: Trouble) -> Self {
+        Self { trouble: Some(trouble), ..Self::default() }
+    }
 }
 
 /// The next step for the pods of a partition.
-pub(super) fn next(nodes: &Nodes) -> Step {
+pub(super) fn next(nodes: &Nodes) -> Step<'_> {
     let outdated = nodes.outdated();
     if outdated == 0 {
-        return Step::Done;
+        return Step::Stay(Rolling::default());
     }
     let wait = |quorum, what: String, after| {
         let message = format!("{outdated} of {} pods are outdated; waiting for pod {what}", nodes.size);
-        Step::Wait { quorum, message, after }
-    };
-    let evict = |pod: &Node| Step::Evict {
-        name: pod.name.clone(),
-        ordinal: pod.ordinal,
-        uid: pod.facts.uid.clone(),
-        ready: pod.is_ready(),
+        Step::Stay(Rolling::waiting(quorum, message, after))
     };
     if let Some(pod) = nodes.stays_outdated() {
         let message = format!(
             "pod {} was replaced and is outdated again, although its StatefulSet has not changed: another program changes the ControllerRevisions. No more pods are replaced",
             pod.name
         );
-        return Step::Stop { message };
+        return Step::Stay(Rolling::hindered(Trouble::new(true, "PodsStayOutdated", message)));
     }
     // One that the partition will not have counts as well: two that go at the same time may be all that know something.
     if let Some(going) = nodes.pods.iter().find(|pod| pod.going || pod.ordinal >= nodes.size) {
@@ -84,7 +86,7 @@ pub(super) fn next(nodes: &Nodes) -> Step {
     let follows = |pod: &Node| pod.name != nodes.primary;
     let outdated_and_down = down().filter(|pod| nodes.is_outdated(pod));
     if let Some(pod) = outdated_and_down.max_by_key(|pod| (!pod.facts.running, follows(pod), pod.ordinal)) {
-        return evict(pod);
+        return Step::Evict(pod);
     }
     if let Some(pod) = down().next() {
         return wait(true, format!("{} to be ready", pod.name), None);
@@ -94,7 +96,7 @@ pub(super) fn next(nodes: &Nodes) -> Step {
         return wait(true, format!("{} to have been ready for {seconds} seconds", pod.name), Some(missing));
     }
     let next = nodes.wanted().filter(|pod| nodes.is_outdated(pod)).max_by_key(|pod| (follows(pod), pod.ordinal));
-    next.map_or(Step::Done, evict)
+    next.map_or(Step::Stay(Rolling::default()), Step::Evict)
 }
 
 /// The pod that has to be ready for the longest time before it counts, and that time, if there is one.
@@ -111,18 +113,18 @@ mod tests {
     use crate::store::pods::Ending;
 
     fn step(pods: &[&str]) -> String {
-        match next(&nodes(pods)) {
-            Step::Done => "done".to_owned(),
-            Step::Stop { message } => message,
-            Step::Evict { name, uid, .. } => {
-                assert_eq!(uid.strip_prefix("uid"), name.strip_prefix("g-1"));
-                format!("evict {name}")
-            }
-            Step::Wait { quorum, message, after } => {
+        step_of(&nodes(pods))
+    }
+
+    fn step_of(nodes: &Nodes) -> String {
+        match next(nodes) {
+            Step::Evict(pod) => format!("evict {}", pod.name),
+            Step::Stay(Rolling { wait: Some(Wait { quorum, message }), again, .. }) => {
                 let message = message.split_once("waiting for pod ").unwrap().1.to_owned();
-                let after = after.map(|after| format!(" in {} s", after.as_secs())).unwrap_or_default();
-                format!("{}{message}{after}", if quorum { "quorum: " } else { "" })
+                let again = again.map(|again| format!(" in {} s", again.as_secs())).unwrap_or_default();
+                format!("{}{message}{again}", if quorum { "quorum: " } else { "" })
             }
+            Step::Stay(Rolling { trouble, .. }) => trouble.map_or("done".to_owned(), |trouble| trouble.message),
         }
     }
 
@@ -136,16 +138,16 @@ mod tests {
     fn a_pod_that_is_outdated_again_after_it_was_replaced_stops_the_roll() {
         let mut nodes = nodes(&["old ready", "old ready", "old ready"]);
         nodes.replaced.insert(2, "uid-2".to_owned());
-        assert!(matches!(next(&nodes), Step::Evict { .. }), "it is the one that was evicted, and still there");
+        assert_eq!(step_of(&nodes), "evict g-1-2", "it is the one that was evicted, and still there");
         nodes.replaced.insert(2, "uid-before".to_owned());
-        assert!(matches!(next(&nodes), Step::Stop { message } if message.starts_with("pod g-1-2 was replaced")));
+        assert!(step_of(&nodes).starts_with("pod g-1-2 was replaced"));
     }
 
     #[test]
     fn before_the_stateful_set_is_observed_no_pod_is_known_to_be_outdated() {
         let mut nodes = nodes(&["old ready"]);
         nodes.rollout.observed = false;
-        assert_eq!(next(&nodes), Step::Done);
+        assert_eq!(step_of(&nodes), "done");
     }
 
     #[test]
@@ -169,11 +171,7 @@ mod tests {
         let mut nodes = nodes(&["old ready", "old ready", "old ready going"]);
         let ending = Ending { node: "n1".to_owned(), ..Ending::default() };
         Arc::make_mut(&mut nodes.pods[2].facts).ending = Some(Box::new(ending));
-        let step = next(&nodes);
-        assert!(
-            matches!(&step, Step::Wait { message, .. } if message.ends_with("pod g-1-2 to end on node n1")),
-            "{step:?}"
-        );
+        assert_eq!(step_of(&nodes), "g-1-2 to end on node n1");
     }
 
     #[test]
@@ -199,10 +197,7 @@ mod tests {
         let step = |primary: &str, pods: &[&str]| {
             let mut nodes = nodes(pods);
             nodes.primary = primary.to_owned();
-            match next(&nodes) {
-                Step::Evict { name, .. } => name,
-                other => format!("{other:?}"),
-            }
+            step_of(&nodes).replace("evict ", "")
         };
         assert_eq!(step("g-1-2", &["old ready", "old ready", "old ready"]), "g-1-1");
         assert_eq!(step("g-1-2", &["old ready", "ready", "old ready"]), "g-1-0");
@@ -229,8 +224,7 @@ mod tests {
         for surplus in ["old going", "old ready"] {
             let mut nodes = nodes(&["old ready", "ready", surplus]);
             nodes.size = 2;
-            let step = next(&nodes);
-            assert!(matches!(step, Step::Wait { message, .. } if message.ends_with("pod g-1-2 to end")), "{surplus}");
+            assert_eq!(step_of(&nodes), "g-1-2 to end", "{surplus}");
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::eviction::Wait;
 use super::identity::Identity;
 use super::nodes::Nodes;
 use super::obstacle::Obstacle;
+use super::rolling::Wait;
 use crate::api::conditions::{self, Draft, READY, RECONCILING, STALLED};
 use crate::api::{Partition, PartitionStatus};
 use crate::controller::metadata;
@@ -52,19 +52,13 @@ pub(super) fn status(partition: &Partition, seen: Seen<'_>, image: Option<String
 fn drafts(Seen { nodes, obstacle, rolling, trouble }: Seen<'_>) -> Vec<Draft> {
     let ready = nodes.wanted().filter(|pod| pod.is_ready()).count();
     let progress = format!("{ready} of {} pods are ready", nodes.size);
-    let draft = |kind, status, reason, message: &str| Draft { kind, status, reason, message: message.to_owned() };
-    let on_the_way = |ready, reconciling, message: &str| {
-        vec![draft(READY, false, ready, message), draft(RECONCILING, true, reconciling, message)]
-    };
-    if let Some(Trouble { stalled, reason, message, .. }) = trouble {
-        return vec![
-            draft(READY, false, reason, message),
-            draft(if *stalled { STALLED } else { RECONCILING }, true, reason, message),
-        ];
+    if let Some(trouble) = trouble {
+        return trouble.drafts();
     }
     if nodes.is_complete() {
-        return vec![draft(READY, true, "PodsReady", &progress)];
+        return Draft::ready("PodsReady", progress);
     }
+    let on_the_way = |ready, reason, message| Draft::not_ready(ready, RECONCILING, reason, message);
     let outdated = match nodes.outdated() {
         0 => String::new(),
         outdated => format!("; {outdated} of {} pods are outdated", nodes.size),
@@ -75,16 +69,13 @@ fn drafts(Seen { nodes, obstacle, rolling, trouble }: Seen<'_>) -> Vec<Draft> {
         } else {
             format!("{} of {} pods exist{outdated}; {message}", nodes.wanted().count(), nodes.size)
         };
-        return on_the_way(reason, reason, &message);
+        return on_the_way(reason, reason, message);
     }
     if let Some(Wait { quorum, message }) = rolling {
-        return on_the_way(
-            "Rolling",
-            if *quorum { "WaitingForQuorum" } else { "Rolling" },
-            &format!("{progress}; {message}"),
-        );
+        let reason = if *quorum { "WaitingForQuorum" } else { "Rolling" };
+        return on_the_way("Rolling", reason, format!("{progress}; {message}"));
     }
-    on_the_way(PODS_NOT_READY, "WaitingForPods", &format!("{progress}{}", what_else(nodes)))
+    on_the_way(PODS_NOT_READY, "WaitingForPods", format!("{progress}{}", what_else(nodes)))
 }
 
 /// What a partition waits for whose pods are all ready.

@@ -5,7 +5,7 @@ use crate::api::conditions::{self, READY, STALLED};
 use crate::controller::context::Context;
 use crate::controller::writer::{ChildResult, Done};
 use crate::events::Severity;
-use crate::store::watch::key_of;
+use crate::store::cache::key_of;
 
 /// Reasons of a partition some object of which may not have been made, or not been brought up to date, for a while: see
 /// [`crate::controller::trouble`].

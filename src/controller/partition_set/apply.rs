@@ -16,7 +16,6 @@ use crate::api::{Partition, PartitionSet};
 use crate::controller::context::Context;
 use crate::controller::refusals::Refusal;
 use crate::controller::trouble::Trouble;
-use crate::controller::write_error::{Cause, Error};
 use crate::controller::writer::bounded;
 use crate::events::Severity;
 use crate::rules::SetObject;
@@ -77,7 +76,7 @@ pub(super) async fn apply(
                 context.triggers.partitions.now(ObjectKey::new(key.namespace.as_str(), partition.object.name_any()));
             }
             // A quota, or a namespace that is being deleted, refuses the next one as well.
-            if matches!(&done, Err(error) if matches!(error.cause, Cause::Quota(_) | Cause::NamespaceTerminating)) {
+            if done.as_ref().err().is_some_and(Trouble::concerns_namespace) {
                 goes_on.store(false, Ordering::Relaxed);
             }
             (partition.object, done)
@@ -96,12 +95,12 @@ pub(super) async fn apply(
             (_, None) if existing.is_stuck() => endpoints::collisions(context, set, existing).await,
             (_, None) => Vec::new(),
         };
-        troubles.extend(published.into_iter().map(Trouble::from));
+        troubles.extend(published);
         troubles.extend(endpoints::foreign_slices(context, key, group_service.is_ok()).await);
     }
-    troubles.extend(group_service.err().map(Trouble::from));
-    troubles.extend(partitions.into_iter().filter_map(|(_, done)| done.err()).map(Trouble::from));
-    troubles.extend(remove(sets, key, set, existing, &surplus).await.err().map(Trouble::from));
+    troubles.extend(group_service.err());
+    troubles.extend(partitions.into_iter().filter_map(|(_, done)| done.err()));
+    troubles.extend(remove(sets, key, set, existing, &surplus).await.err());
     let failed = !troubles.is_empty();
     let unseen = || troubles.iter().filter(|trouble| trouble.unseen);
     let count = u32::try_from(unseen().count()).unwrap_or(u32::MAX);
@@ -118,7 +117,7 @@ async fn remove(
     set: &PartitionSet,
     existing: &Existing,
     surplus: &[i64],
-) -> Result<(), Error> {
+) -> Result<(), Trouble> {
     let context = &sets.context;
     let api: Api<PartitionSet> = Api::namespaced(context.client.clone(), &key.namespace);
     for index in surplus {
@@ -129,7 +128,7 @@ async fn remove(
         }
         let current = match bounded(api.get_opt(&key.name)).await {
             Ok(current) => current.filter(|current| current.metadata.uid == set.metadata.uid),
-            Err(error) => return Err(Error::of("PartitionSet", &key.name, &error)),
+            Err(error) => return Err(Trouble::of_write("PartitionSet", &key.name, &error)),
         };
         let current = current.filter(|current| current.metadata.deletion_timestamp.is_none() && !current.is_paused());
         if !current.is_some_and(|current| plan::may_go(&SetObject::from(&current), *index, member)) {

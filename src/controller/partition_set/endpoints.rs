@@ -11,7 +11,6 @@ use crate::api::PartitionSet;
 use crate::api::names::{self, ADDRESS_FAMILIES, ObjectKey};
 use crate::controller::context::Context;
 use crate::controller::trouble::{NAMED, Trouble};
-use crate::controller::write_error::Error;
 use crate::text::listed;
 
 /// Writes the endpoints of the group, and removes those that are none any more. Returns all that was in the way.
@@ -20,7 +19,7 @@ pub(super) async fn publish(
     key: &ObjectKey,
     set: &PartitionSet,
     endpoints: GroupEndpoints,
-) -> Vec<Error> {
+) -> Vec<Trouble> {
     let GroupEndpoints { slices, legacy, stale_slices } = endpoints;
     let (writer, uid) = (&context.writer, set.uid().unwrap_or_default());
     let mut errors = Vec::new();
@@ -41,7 +40,7 @@ pub(super) async fn publish(
 
 /// The objects of others that have the names of the group's endpoints, while these cannot be published yet: all that is
 /// in the way can then be removed at once. Of EndpointSlices, those of the families in which partitions have addresses.
-pub(super) async fn collisions(context: &Context, set: &PartitionSet, existing: &Existing) -> Vec<Error> {
+pub(super) async fn collisions(context: &Context, set: &PartitionSet, existing: &Existing) -> Vec<Trouble> {
     let (writer, settings) = (&context.writer, &context.settings);
     let mut collisions = Vec::new();
     for family in ADDRESS_FAMILIES {
@@ -58,7 +57,7 @@ pub(super) async fn collisions(context: &Context, set: &PartitionSet, existing: 
 
 /// Removes the endpoints of a group whose Service has another owner: under that name, its clients would be answered with
 /// partitions.
-pub(super) async fn withdraw(context: &Context, key: &ObjectKey, set: &PartitionSet) -> Result<(), Error> {
+pub(super) async fn withdraw(context: &Context, key: &ObjectKey, set: &PartitionSet) -> Result<(), Trouble> {
     let (writer, uid) = (&context.writer, set.uid().unwrap_or_default());
     for family in ADDRESS_FAMILIES {
         writer.remove::<EndpointSlice>(&slice_key(key, family), &uid).await?;
@@ -91,7 +90,7 @@ pub(super) async fn foreign_slices(context: &Context, key: &ObjectKey, service_i
         if slice.service == key.name {
             let leftover = ObjectKey::new(key.namespace.as_str(), name);
             if let Err(error) = context.writer.delete::<EndpointSlice>(&leftover, &slice.uid).await {
-                return Some(error.into());
+                return Some(error);
             }
         }
     }

@@ -14,18 +14,14 @@ use crate::controller::ready_timers::Now;
 
 pub(super) fn existing(sets: &Sets, key: &ObjectKey, set: &PartitionSet) -> Existing {
     let (caches, uid) = (&sets.context.caches, set.uid().unwrap_or_default());
-    let partitions = caches.partitions.with_prefix(&key.namespace, &format!("{}-", key.name));
-    let partitions = partitions.into_iter().filter_map(|(name, known)| {
-        let (prefix, index) = names::split_partition(&name)?;
-        (known.is_owned_by(&uid) && prefix == key.name).then(|| {
-            let partition = ObjectKey::new(key.namespace.as_str(), name.as_str());
-            let service = caches.services.get(&partition);
-            let service = service.filter(|service| !service.deleting && service.is_owned_by(&known.uid));
-            let addresses = service.map(|service| service.facts.clone()).unwrap_or_default();
-            let foreign = member::foreign(&known.facts, &sets.context.settings);
-            let unwritten = sets.partitions.unwritten_status(&partition);
-            (index, Member { addresses, known, available_in: None, pods: None, foreign, unwritten })
-        })
+    let partitions = caches.partitions_of(key).into_iter().filter(|(.., known)| known.is_owned_by(&uid));
+    let partitions = partitions.map(|(index, partition, known)| {
+        let service = caches.services.get(&partition);
+        let service = service.filter(|service| !service.deleting && service.is_owned_by(&known.uid));
+        let addresses = service.map(|service| service.facts.clone()).unwrap_or_default();
+        let foreign = member::foreign(&known.facts, &sets.context.settings);
+        let unwritten = sets.partitions.unwritten_status(&partition);
+        (index, Member { addresses, known, available_in: None, pods: None, foreign, unwritten })
     });
     let mut partitions: BTreeMap<i64, Member> = partitions.collect();
     let ready: Vec<_> = partitions.values().map(|member| (member.known.uid.as_str(), member.ready_since())).collect();

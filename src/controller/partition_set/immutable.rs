@@ -78,7 +78,7 @@ fn amount(spec: &TemplateSpec) -> String {
 fn same_storage(one: &TemplateSpec, other: &TemplateSpec) -> bool {
     let quantity = |spec: &TemplateSpec| spec.storage_size.as_ref().map(|size| Quantity::parse(&size.0));
     match (quantity(one), quantity(other)) {
-        (Some(Some(one)), Some(Some(other))) => one.same_amount(other),
+        (Some(Some(one)), Some(Some(other))) => one.nanos() == other.nanos(),
         (one, other) => one.is_none() == other.is_none(),
     }
 }

@@ -27,8 +27,8 @@ use crate::api::labels::annotations;
 use crate::api::names::ObjectKey;
 use crate::queue::Outcome;
 use crate::rules::{SetObject, judge};
-use crate::store::sets::slim;
-use crate::store::watch::version_of;
+use crate::store::cache::version_of;
+use crate::store::cached::slim;
 
 /// Reconciles one PartitionSet: its Partitions, the endpoints of its group, and its status.
 pub(super) async fn reconcile(sets: &Sets, key: ObjectKey) -> Outcome {
@@ -84,8 +84,8 @@ fn resume(sets: &Sets, key: &ObjectKey, set: &PartitionSet) {
     let conditions = set.status.iter().flat_map(|status| &status.conditions);
     if conditions.into_iter().any(|condition| condition.reason == PAUSED) {
         let Sets { context, .. } = sets;
-        for (name, _) in context.caches.partitions.with_prefix(&key.namespace, &format!("{}-", key.name)) {
-            context.triggers.partitions.now(ObjectKey::new(key.namespace.as_str(), name));
+        for (_, partition, _) in context.caches.partitions_of(key) {
+            context.triggers.partitions.now(partition);
         }
     }
 }

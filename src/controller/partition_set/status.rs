@@ -86,14 +86,7 @@ fn drafts(
     (rollout, was_rolling_out): (Option<&Rollout>, bool),
     trouble: Option<&Trouble>,
 ) -> Vec<Draft> {
-    let draft = |kind, status, reason, message: &str| Draft { kind, status, reason, message: message.to_owned() };
-    let not_ready = |ready, (kind, reason), message: &str| {
-        vec![draft(READY, false, ready, message), draft(kind, true, reason, message)]
-    };
-    let Some(rollout) = rollout else {
-        let Some(Trouble { stalled, reason, message, .. }) = trouble else { return Vec::new() };
-        return not_ready(reason, (if *stalled { STALLED } else { RECONCILING }, *reason), message);
-    };
+    let Some(rollout) = rollout else { return trouble.map(Trouble::drafts).unwrap_or_default() };
     let asked = object.spec.partitions.unwrap_or(DEFAULT_COUNT);
     let waiting: Vec<i64> = (1..=asked).filter(|index| !existing.partitions.get(index).is_some_and(is_ready)).collect();
     let surplus = existing.partitions.range(asked + 1..).count();
@@ -113,17 +106,17 @@ fn drafts(
         let waits = waits(object, existing, &others.collect::<Vec<_>>());
         let trouble = trouble.map(|trouble| trouble.message.clone()).unwrap_or_default();
         let parts = [counted, trouble, stuck, waits].into_iter().filter(|part| !part.is_empty());
-        return not_ready(reason, (kind, reason), &parts.collect::<Vec<_>>().join("; "));
+        return Draft::not_ready(reason, kind, reason, parts.collect::<Vec<_>>().join("; "));
     }
     if waiting.is_empty() && surplus == 0 && !unreachable && rollout.held.is_empty() {
-        return vec![draft(READY, true, "AllPartitionsReady", &counted)];
+        return Draft::ready("AllPartitionsReady", counted);
     }
     // Until the set is ready again: the last of the partitions is not held back any more, and still part of it.
     let has_outdated_pods = || existing.partitions.values().any(|member| member.pods.is_some_and(|pods| pods.outdated));
     let rolls_out = rollout.changes || !rollout.held.is_empty() || was_rolling_out || has_outdated_pods();
     if rolls_out && surplus == 0 {
         let message = rolling_out(object, existing, rollout, done, &waiting);
-        return not_ready(ROLLING_OUT, (RECONCILING, ROLLING_OUT), &message);
+        return Draft::not_ready(ROLLING_OUT, RECONCILING, ROLLING_OUT, message);
     }
     let message = if waiting.is_empty() && surplus > 0 {
         format!("{counted}; {surplus} more are being removed")
@@ -132,7 +125,7 @@ fn drafts(
     } else {
         format!("{counted}; {}", waits(object, existing, &waiting))
     };
-    not_ready("PartitionsNotReady", (RECONCILING, "WaitingForPartitions"), &message)
+    Draft::not_ready("PartitionsNotReady", RECONCILING, "WaitingForPartitions", message)
 }
 
 /// What the partitions say that cannot be completed without help; empty if none does.

@@ -8,7 +8,7 @@ use super::status::{COUNTED_CURRENT, COUNTED_READY, PAUSED, ROLLING_OUT, WAITING
 use crate::api::conditions::{self, READY, STALLED};
 use crate::api::{Partition, PartitionSet, PartitionSetStatus, names};
 use crate::controller::context::Context;
-use crate::controller::write_error::Error;
+use crate::controller::trouble::Trouble;
 use crate::controller::writer::Done;
 use crate::events::Severity;
 use crate::text::listed;
@@ -20,7 +20,7 @@ const NAMED: usize = 10;
 pub(super) fn publish_writes(
     context: &Context,
     set: &PartitionSet,
-    partitions: &[(Partition, Result<Done, Error>)],
+    partitions: &[(Partition, Result<Done, Trouble>)],
     rollout: &Rollout,
 ) {
     let did = |wanted: Done| {

@@ -132,7 +132,7 @@ fn resource_ref(reference: &ResourceFieldSelector, report: &mut Report<'_>) {
     };
     let kind = ["limits.", "requests."].iter().find_map(|prefix| resource.strip_prefix(prefix)).unwrap_or_default();
     let (supported, detail) = match kind {
-        _ if divisor.is_zero() => return,
+        _ if divisor.nanos() == 0 => return,
         "cpu" => (CPU_DIVISORS, "only divisor's values 1m and 1 are supported with the cpu resource".to_owned()),
         "memory" => (BYTE_DIVISORS, of_bytes("memory")),
         "ephemeral-storage" => (BYTE_DIVISORS, of_bytes("local ephemeral storage")),

@@ -45,9 +45,9 @@ pub(super) fn check(resources: &ResourceRequirements, report: &mut Report<'_>) {
     let requests = amounts(resources.requests.as_ref(), &mut report.field("requests"));
     for (name, requested) in &requests {
         match limits.get(name) {
-            Some(limit) if requested.same_amount(*limit) => {}
+            Some(limit) if requested.nanos() == limit.nanos() => {}
             Some(limit) => {
-                let relation = match (is_divisible(name), requested.exceeds(*limit)) {
+                let relation = match (is_divisible(name), requested.nanos() > limit.nanos()) {
                     (false, _) => "equal to",
                     (true, true) => "less than or equal to",
                     (true, false) => continue,
@@ -89,7 +89,7 @@ fn amounts<'a>(amounts: Option<&'a BTreeMap<String, Written>>, report: &mut Repo
             }
         };
         let written = amount.canonical();
-        if amount.is_negative() {
+        if amount.nanos() < 0 {
             report.invalid(&written, "must be greater than or equal to 0");
         }
         if (is_extended(name) || COUNTED.contains(&name.as_str())) && !amount.is_whole() {
@@ -144,7 +144,7 @@ fn is_divisible(name: &str) -> bool {
 
 fn is_multiple(name: &str, amount: Quantity) -> bool {
     let size = name.strip_prefix(HUGE_PAGES).and_then(Quantity::parse);
-    size.is_some_and(|size| size.is_positive() && size.is_whole() && amount.units() % size.units() == 0)
+    size.is_some_and(|size| size.nanos() > 0 && size.is_whole() && amount.units() % size.units() == 0)
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ pub(in crate::rules) fn template_change(
     }
     let amount = |spec: &TemplateSpec| spec.storage_size.as_ref().map(|size| Quantity::parse(&size.0));
     let same = match (amount(new), amount(old)) {
-        (Some(Some(new)), Some(Some(old))) => new.same_amount(old),
+        (Some(Some(new)), Some(Some(old))) => new.nanos() == old.nanos(),
         (None, None) | (Some(None), _) => true,
         _ => false,
     };

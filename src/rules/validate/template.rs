@@ -111,7 +111,7 @@ fn storage(spec: &TemplateSpec, report: &mut Report<'_>) {
     const DETAIL: &str = "must be a quantity greater than 0, for instance 8Gi";
     if let Some(size) = &spec.storage_size {
         match Quantity::read(&size.0) {
-            Ok(amount) if amount.is_positive() => {}
+            Ok(amount) if amount.nanos() > 0 => {}
             Ok(_) => report.invalid(&size.0, DETAIL),
             Err(why) => report.invalid(&size.0, why.select(DETAIL, TOO_LARGE)),
         }

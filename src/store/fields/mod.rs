@@ -19,7 +19,7 @@ use crate::api::labels::annotations;
 
 /// How the fields of a kind are compared and written, where that differs from the rule: every wanted field is among the
 /// stored ones, and what others add stays. Paths are dotted, such as `spec.selector`.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Comparison {
     /// Fields whose stored content is exactly the wanted one: the content is compared as one value, and nothing that
     /// others add to it stays. One that is not wanted must be absent.
@@ -29,6 +29,11 @@ pub(crate) struct Comparison {
     /// Fields that are compared as the rule says, and replaced whole where they differ: what others added to them may
     /// contradict what is wanted, such as the parameters of another update strategy.
     pub(crate) replaced_whole: &'static [&'static str],
+}
+
+impl Comparison {
+    /// The rule, without an exception.
+    pub(crate) const RULE: Self = Self { no_extra_fields: &[], no_extra_elements: &[], replaced_whole: &[] };
 }
 
 /// Top-level fields that no object is compared by.

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::ContainerStatus;
 use k8s_openapi::jiff::Timestamp;
 
-use super::slim::{Container, Pod, REVISION};
+use super::slim::{Pod, REVISION};
 use super::trouble::{self, PodTrouble};
 
 /// What the cache keeps of a pod.
@@ -44,15 +45,17 @@ impl From<Pod> for PodFacts {
         let owners = pod.metadata.owner_references.iter().flatten();
         let owner = owners.into_iter().find(|owner| owner.controller == Some(true) && owner.kind == "StatefulSet");
         let labels = pod.metadata.labels.as_ref();
-        let failed = pod.status.phase == "Failed";
+        let failed = pod.has_phase("Failed");
         let ready = pod.condition("Ready").filter(|ready| ready.status == "True" && !failed);
-        let running = |containers: &[Container]| containers.iter().all(|container| container.state.running.is_some());
+        let mut containers = pod.status.container_statuses.iter().flatten();
+        let is_running =
+            |container: &ContainerStatus| container.state.as_ref().is_some_and(|state| state.running.is_some());
         Self {
             owner: owner.map(|owner| owner.name.clone()).unwrap_or_default(),
             revision: labels.and_then(|labels| labels.get(REVISION)).cloned().unwrap_or_default(),
             deleting: pod.metadata.deletion_timestamp.is_some(),
             ending: ending(&pod),
-            running: pod.status.phase == "Running" && running(&pod.status.container_statuses),
+            running: pod.has_phase("Running") && containers.all(is_running),
             // The kubelet always says since when; a pod without that counts as ready for long.
             ready_since: ready
                 .map(|ready| ready.last_transition_time.as_ref().map_or_else(Default::default, |time| time.0)),

@@ -19,71 +19,14 @@ pub(crate) struct Pod {
     #[serde(default)]
     pub(super) spec: Spec,
     #[serde(default)]
-    pub(super) status: Status,
+    pub(super) status: core::PodStatus,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Spec {
     pub node_name: String,
-    pub scheduling_gates: Vec<Gate>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-pub(super) struct Gate {
-    pub name: String,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct Status {
-    pub phase: String,
-    pub reason: Option<String>,
-    pub message: Option<String>,
-    pub conditions: Vec<Condition>,
-    pub init_container_statuses: Vec<Container>,
-    pub container_statuses: Vec<Container>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Condition {
-    #[serde(rename = "type")]
-    pub kind: String,
-    pub status: String,
-    pub reason: Option<String>,
-    pub message: Option<String>,
-    pub last_transition_time: Option<Time>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct Container {
-    pub name: String,
-    pub image: String,
-    pub ready: bool,
-    pub restart_count: i64,
-    pub state: State,
-    pub last_state: State,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct State {
-    pub waiting: Option<Cause>,
-    pub running: Option<Running>,
-    pub terminated: Option<Cause>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-pub(super) struct Running {}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct Cause {
-    pub reason: Option<String>,
-    pub message: Option<String>,
-    pub exit_code: i64,
+    pub scheduling_gates: Vec<core::PodSchedulingGate>,
 }
 
 fn slim_metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
@@ -117,7 +60,11 @@ fn slim_metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMet
 }
 
 impl Pod {
-    pub(super) fn condition(&self, kind: &str) -> Option<&Condition> {
-        self.status.conditions.iter().find(|condition| condition.kind == kind)
+    pub(super) fn condition(&self, kind: &str) -> Option<&core::PodCondition> {
+        self.status.conditions.iter().flatten().find(|condition| condition.type_ == kind)
+    }
+
+    pub(super) fn has_phase(&self, phase: &str) -> bool {
+        self.status.phase.as_deref() == Some(phase)
     }
 }

@@ -4,7 +4,9 @@
 //! from `CrashLoopBackOff` over running to terminated, every few seconds. No message repeats what a container printed,
 //! its arguments or its environment.
 
-use super::slim::{Container, Pod, State};
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus};
+
+use super::slim::Pod;
 
 /// Why a pod is not ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +47,7 @@ pub(super) fn of(pod: &Pod) -> Option<PodTrouble> {
 
 impl Pod {
     fn failed(&self) -> Option<PodTrouble> {
-        (self.status.phase == "Failed").then(|| {
+        self.has_phase("Failed").then(|| {
             let words = [self.status.reason.as_deref(), self.status.message.as_deref()];
             let words: Vec<&str> = words.into_iter().flatten().filter(|word| !word.is_empty()).collect();
             lasting(FAILED, sentence("has failed", &words.join(": ")))
@@ -69,8 +71,8 @@ impl Pod {
     }
 
     fn of_containers(&self) -> Option<PodTrouble> {
-        let init = self.status.init_container_statuses.iter().map(|container| (container, true));
-        let own = self.status.container_statuses.iter().map(|container| (container, false));
+        let init = self.status.init_container_statuses.iter().flatten().map(|container| (container, true));
+        let own = self.status.container_statuses.iter().flatten().map(|container| (container, false));
         let mut unready = init.chain(own).filter(|(container, _)| !container.ready);
         let failing = unready.clone().find_map(|(container, is_init)| of_container(container, is_init));
         failing.or_else(|| {
@@ -104,17 +106,18 @@ fn passing(reason: &'static str, message: String) -> PodTrouble {
     PodTrouble { reason, message, passes: true }
 }
 
-fn has_done_its_work(container: &Container) -> bool {
-    container.state.terminated.as_ref().is_some_and(|ended| ended.exit_code == 0)
+fn has_done_its_work(container: &ContainerStatus) -> bool {
+    let ended = container.state.as_ref().and_then(|state| state.terminated.as_ref());
+    ended.is_some_and(|ended| ended.exit_code == 0)
 }
 
-fn of_container(container: &Container, is_init: bool) -> Option<PodTrouble> {
+fn of_container(container: &ContainerStatus, is_init: bool) -> Option<PodTrouble> {
     let named = match (is_init, container.name.as_str()) {
         (true, name) => format!("init container {name:?}"),
         (false, "" | CONTAINER) => "container".to_owned(),
         (false, name) => format!("container {name:?}"),
     };
-    let State { waiting, running, terminated } = &container.state;
+    let ContainerState { waiting, running, terminated } = container.state.as_ref()?;
     let waiting_for = waiting.as_ref().and_then(|waiting| waiting.reason.as_deref()).unwrap_or_default();
     match waiting_for {
         "ErrImagePull"
@@ -142,7 +145,8 @@ fn of_container(container: &Container, is_init: bool) -> Option<PodTrouble> {
     }
     // An init container that has done its work is terminated, and well.
     let ended = terminated.as_ref().filter(|ended| ended.exit_code != 0);
-    let again = container.last_state.terminated.as_ref().filter(|_| container.restart_count > 0);
+    let again = container.last_state.as_ref().and_then(|last| last.terminated.as_ref());
+    let again = again.filter(|_| container.restart_count > 0);
     let ended = ended.or(again.filter(|_| running.is_some() || waiting.is_some()))?;
     let why = match ended.reason.as_deref() {
         None | Some("" | "Error") => format!("exit code {}", ended.exit_code),

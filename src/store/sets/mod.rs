@@ -3,8 +3,6 @@
 //! A watch lags by milliseconds. A set that the cache lacks is read from the API server; a list is answered from the
 //! cache, with everything that this process has written.
 
-pub(crate) mod freshness;
-
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +12,6 @@ use kube::api::ListParams;
 use kube::{Api, Client};
 use tokio::time::{sleep, timeout};
 
-pub(crate) use self::freshness::Freshness;
 use crate::api::PartitionSet;
 use crate::api::names::ObjectKey;
 use crate::backoff::Backoff;
@@ -23,9 +20,10 @@ use crate::deserialize_guard::{DeserializeGuard, Unreadable};
 use crate::queue::Trigger;
 use crate::scope::Scope;
 use crate::singleflight::{ReadError, Singleflight};
-use crate::store::cache::ListAge;
+use crate::store::cache::{ListAge, key_of, version_in, version_of};
+use crate::store::cached::slim;
 use crate::store::caches::Caches;
-use crate::store::watch::{key_of, version_in, version_of};
+use crate::store::freshness::Freshness;
 
 /// Longest wait for the answer to one read of the API server.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,17 +35,6 @@ const CONCURRENT_READS: usize = 16;
 const LEADER_RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 /// Wait before a list that confirms the cache after an interruption, and between two attempts.
 const CONFIRM_RETRY: Duration = Duration::from_secs(1);
-
-/// Annotation in which kubectl keeps a copy of what was applied: nothing here reads it.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-
-/// A set without what only the API server and kubectl need.
-#[must_use]
-pub(crate) fn slim(mut set: PartitionSet) -> PartitionSet {
-    set.metadata.managed_fields = None;
-    set.metadata.annotations.iter_mut().for_each(|annotations| drop(annotations.remove(LAST_APPLIED)));
-    set
-}
 
 /// Why there is no answer.
 #[derive(Clone, Debug, thiserror::Error)]

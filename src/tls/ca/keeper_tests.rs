@@ -11,7 +11,7 @@ use super::*;
 use crate::replicas::ReplicaId;
 use crate::runtime::metrics::Registry;
 use crate::runtime::tasks::Supervisor;
-use crate::store::watch::version_of;
+use crate::store::cache::version_of;
 use crate::tls::names::Names;
 use crate::tls::tests::context_of;
 

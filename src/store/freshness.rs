@@ -20,8 +20,8 @@ impl Freshness {
     }
 }
 
-/// Publishes the [`Freshness`] of one kind.
-#[derive(Debug, Default)]
+/// Publishes the [`Freshness`] of one kind. Clones are one reporter.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct FreshnessReporter(watch::Sender<Freshness>);
 
 impl FreshnessReporter {
