@@ -224,7 +224,7 @@ async fn live(world: Arc<World>, mut phase: watch::Receiver<Phase>, partition: i
             if let Some(newer) = enter(&world, partition, &member, &mut random).await {
                 match timeout(SOON, listen(&world, partition, &member, &mut stream, false)).await {
                     Ok(status) if status.code() == Code::Aborted => {
-                        drop(world.replaced.fetch_add(1, Ordering::Relaxed))
+                        world.replaced.fetch_add(1, Ordering::Relaxed);
                     }
                     // Its replica was killed.
                     Ok(_) => {}
