@@ -7,6 +7,7 @@ pub(crate) mod caches;
 pub(crate) mod fields;
 pub(crate) mod kind;
 mod kinds;
+mod metrics;
 pub(crate) mod pods;
 pub(crate) mod sets;
 mod sinks;
