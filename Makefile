@@ -38,7 +38,7 @@ demo:
 	cargo run --quiet -p webhook-tests --bin demo -- $(ARGS)
 
 test:
-	@hack/need.sh cargo cc go openssl
+	@hack/need.sh cargo cc go openssl prometheus promtool
 	@echo "Tests, on a Kubernetes control plane of our own. The first time, it and the controller are built (some minutes)."
 	@hack/test.sh
 

@@ -14,6 +14,7 @@ for tool in "$@"; do
     go) how="install Go 1.26 or later" ;;
     cc) how="install a C compiler and linker (Debian and Ubuntu: apt-get install gcc libc6-dev)" ;;
     openssl) how="install it, for the script that makes development certificates (Debian and Ubuntu: apt-get install openssl)" ;;
+    prometheus | promtool) how="install it (Debian and Ubuntu: apt-get install --no-install-recommends prometheus)" ;;
     *) how="install it" ;;
     esac
     echo "error: '$tool' is needed and was not found: $how" >&2

@@ -6,10 +6,11 @@ use anyhow::Context;
 use atomix_controller::app;
 use atomix_controller::cli::{Cli, Command, Run};
 use atomix_controller::commands::{check, crds, groups, validate};
+use atomix_controller::runtime::log_filter;
 use atomix_controller::runtime::repeats::Repeats;
 use clap::Parser;
+use tracing_subscriber::Layer;
 use tracing_subscriber::prelude::*;
-use tracing_subscriber::{EnvFilter, Layer};
 
 fn main() -> ExitCode {
     run(Cli::parse()).unwrap_or_else(|error| {
@@ -29,9 +30,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 fn serve(options: Run) -> anyhow::Result<ExitCode> {
-    // The caller of a request logs its failure; the client would log it once more.
-    let directives = format!("kube_client::client::builder=off,{}", options.log);
-    let filter = EnvFilter::try_new(directives).context("reading --log")?;
+    let (filter, log_filter) = log_filter::new(&options.log).context("reading --log")?;
     let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_filter(Repeats::default());
     tracing_subscriber::registry().with(filter).with(lines).init();
     rustls::crypto::ring::default_provider()
@@ -42,7 +41,7 @@ fn serve(options: Run) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("starting the async runtime")?;
-    let result = runtime.block_on(app::run(options)).context("running the controller");
+    let result = runtime.block_on(app::run(options, log_filter)).context("running the controller");
     // Blocking calls on other threads are not waited for: they could delay the end.
     runtime.shutdown_background();
     result.map(|()| ExitCode::SUCCESS)

@@ -39,15 +39,28 @@ pub(crate) struct AdmissionMetrics {
 
 impl Subsystem for AdmissionMetrics {
     fn register(registrar: &mut Registrar<'_>) -> Self {
+        let requests: Family<AdmissionLabels, Counter> =
+            registrar.metric("admission_requests", "Answered admission reviews");
+        let rejected: Family<ReasonLabel, Counter> = registrar
+            .metric("admission_rejected", "Requests to the webhooks refused by HTTP status, before any review");
+        // The series begin at zero, so that the first failure is an increase.
+        for webhook in ["mutate", "validate", "restricted"] {
+            for outcome in ["throttled", "error"] {
+                let labels = AdmissionLabels { webhook, kind: "other", operation: "other", outcome };
+                drop(requests.get_or_create(&labels));
+            }
+        }
+        for reason in ["overload", "timeout", "render"] {
+            drop(rejected.get_or_create(&ReasonLabel { reason }));
+        }
         Self {
-            requests: registrar.metric("admission_requests", "Answered admission reviews"),
+            requests,
             duration: registrar.durations(
                 "admission_duration",
                 "Time from the whole request read to the answer made",
                 request_buckets,
             ),
-            rejected: registrar
-                .metric("admission_rejected", "Requests to the webhooks refused by HTTP status, before any review"),
+            rejected,
             in_flight: registrar.metric("admission_in_flight", "Requests to the webhooks whose answer is not made yet"),
             panics: registrar.metric("admission_panics", "Panics while a review was answered"),
             connections: registrar.metric("webhook_connections", "Open connections to the webhook server"),

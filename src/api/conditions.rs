@@ -17,6 +17,9 @@ pub const RECONCILING: &str = "Reconciling";
 /// The object cannot be brought to its spec without help. Present only while that is true.
 pub const STALLED: &str = "Stalled";
 
+/// Reason of [`READY`] while the annotation says that nothing may be written for a set.
+pub const PAUSED: &str = "Paused";
+
 /// A condition before it is known when it became so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {

@@ -19,6 +19,7 @@ use crate::events::Events;
 use crate::primary::{Hub, Store, Sweeper};
 use crate::replicas::{NoRandomness, Presence};
 use crate::runtime::Runtime;
+use crate::runtime::log_filter::LogFilter;
 use crate::runtime::metrics::{ProcessMetrics, Registry};
 use crate::runtime::readiness::{self, Readiness};
 use crate::runtime::shutdown::{Shutdown, Stage};
@@ -71,13 +72,17 @@ pub enum Error {
 ///
 /// # Errors
 /// [`Error`] if it cannot start, or a task has failed. What fails otherwise is tried again and reported, not returned.
-pub async fn run(options: Run) -> Result<(), Error> {
+pub async fn run(options: Run, log_filter: LogFilter) -> Result<(), Error> {
     let registry = Registry::default();
     let metrics = registry.register::<ProcessMetrics>();
     metrics.count_panics();
     let supervisor = Supervisor::new(metrics);
     let abandon = CancellationToken::new();
     signals::handle(&supervisor, abandon.clone()).map_err(Error::Signals)?;
+    if let Some(file) = options.log_filter_file.clone() {
+        let stop = supervisor.stopping();
+        drop(supervisor.spawn("log filter", stop, log_filter.follow(file, stop.clone())));
+    }
     let most = options.drain + STOP;
     let overdue = async {
         supervisor.stopping().cancelled().await;

@@ -1,6 +1,7 @@
 //! Options of `run` that concern the whole process.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -51,6 +52,10 @@ pub struct Run {
     /// Log filter: a level (error, warn, info, debug, trace), or directives such as `info,atomix_controller=debug`.
     #[arg(long, env = "LOG", default_value = "info")]
     pub log: String,
+
+    /// File whose text is taken in place of --log while it has any; it is read every two seconds.
+    #[arg(long, env = "LOG_FILTER_FILE", value_name = "FILE")]
+    pub log_filter_file: Option<PathBuf>,
 
     /// Options of the partitions.
     #[command(flatten, next_help_heading = "Partitions")]

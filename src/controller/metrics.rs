@@ -23,8 +23,13 @@ pub struct ControllerMetrics {
 
 impl Subsystem for ControllerMetrics {
     fn register(registrar: &mut Registrar<'_>) -> Self {
+        let reconciles: Family<[Label; 2], Counter> = registrar.metric("reconciles", "Finished reconciliations");
+        // The series begin at zero, so that the first error is an increase.
+        for controller in ["partition_set", "partition"] {
+            drop(reconciles.get_or_create(&[("controller", controller), ("outcome", "error")]));
+        }
         Self {
-            reconciles: registrar.metric("reconciles", "Finished reconciliations"),
+            reconciles,
             duration: registrar.durations("reconcile_duration", "Time that a reconciliation took", reconcile_buckets),
             api_writes: registrar.metric("api_writes", "Writes to the API server"),
         }

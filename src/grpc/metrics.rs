@@ -29,6 +29,7 @@ pub(crate) struct GrpcMetrics {
     /// Of unary calls.
     pub(super) duration: Histograms<GrpcMethodLabel>,
     pub(super) in_flight: Family<GrpcMethodLabel, Gauge>,
+    pub(super) calls_refused: Counter,
     pub(super) connections: Gauge,
     pub(super) connections_refused: Counter,
     pub(super) tls_handshake_failures: Family<ReasonLabel, Counter>,
@@ -45,6 +46,10 @@ impl Subsystem for GrpcMetrics {
             ),
             in_flight: registrar
                 .metric("grpc_in_flight", "Calls of the gRPC server that have not ended, streams among them"),
+            calls_refused: registrar.metric(
+                "grpc_calls_refused",
+                "Calls of the gRPC server that were refused because there were too many at a time",
+            ),
             connections: registrar.metric("grpc_connections", "Open connections to the gRPC server"),
             connections_refused: registrar.metric(
                 "grpc_connections_refused",

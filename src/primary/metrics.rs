@@ -21,10 +21,16 @@ pub(crate) struct PrimaryMetrics {
 
 impl Subsystem for PrimaryMetrics {
     fn register(registrar: &mut Registrar<'_>) -> Self {
+        let writes: Family<ResultLabel, Counter> =
+            registrar.metric("election_writes", "Writes of the record of an election");
+        // The series begin at zero, so that the first error is an increase.
+        for result in ["written", "conflict", "error"] {
+            drop(writes.get_or_create(&ResultLabel { result }));
+        }
         Self {
             candidates: registrar
                 .metric("election_candidates", "Candidates of elections whose streams this replica has"),
-            writes: registrar.metric("election_writes", "Writes of the record of an election"),
+            writes,
         }
     }
 }

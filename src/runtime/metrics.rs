@@ -1,11 +1,12 @@
-//! The registry of the process's metrics, in the `OpenMetrics` text format.
+//! The registry of the process's metrics, in the `OpenMetrics` text format and in that of before it.
 //!
 //! Each subsystem has a struct of its own metrics, which it registers where it declares them. Every label takes its
 //! values from a fixed list, so that no client can add a series.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::panic;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -15,8 +16,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{self, Unit};
 
-/// Media type of [`Registry::render`].
-pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Media types of [`Registry::render`] and of [`classic`].
+pub(super) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(super) const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Prefix of the names of all metrics.
 const PREFIX: &str = "atomix";
@@ -42,7 +44,7 @@ impl Registrar<'_> {
         metric
     }
 
-    /// A gauge of seconds since 1970. The text format appends `_seconds` to its name.
+    /// A gauge of seconds, or of seconds since 1970. The text format appends `_seconds` to its name.
     pub(crate) fn timestamp<M: registry::Metric + Clone + Default>(&mut self, name: &str, help: &str) -> M {
         let metric = M::default();
         self.0.register_with_unit(name, help, Unit::Seconds, metric.clone());
@@ -72,14 +74,24 @@ pub(crate) fn reconcile_buckets() -> Histogram {
 }
 
 /// All metrics of the process. Clones share them.
-#[derive(Clone, Debug, Default)]
-pub struct Registry(Arc<Mutex<registry::Registry>>);
+#[derive(Clone, Default)]
+pub struct Registry(Arc<Mutex<Inner>>);
+
+#[derive(Default)]
+struct Inner {
+    metrics: registry::Registry,
+    updates: Vec<Box<dyn Fn() + Send>>,
+}
 
 impl Registry {
     /// The metrics of a subsystem, registered; to be called once for each.
     pub(crate) fn register<S: Subsystem>(&self) -> Arc<S> {
-        let mut registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::new(S::register(&mut Registrar(registry.sub_registry_with_prefix(PREFIX))))
+        Arc::new(S::register(&mut Registrar(self.lock().metrics.sub_registry_with_prefix(PREFIX))))
+    }
+
+    /// Calls `update` before each scrape: it sets gauges that only a scrape needs. It must be quick.
+    pub(crate) fn before_scrape(&self, update: impl Fn() + Send + 'static) {
+        self.lock().updates.push(Box::new(update));
     }
 
     /// Everything in the `OpenMetrics` text format.
@@ -87,10 +99,34 @@ impl Registry {
     /// # Errors
     /// Only if a metric cannot be written as text.
     pub(crate) fn render(&self) -> Result<String, fmt::Error> {
+        let inner = self.lock();
+        inner.updates.iter().for_each(|update| update());
         let mut buffer = String::new();
-        text::encode(&mut buffer, &self.0.lock().unwrap_or_else(PoisonError::into_inner))?;
+        text::encode(&mut buffer, &inner.metrics)?;
         Ok(buffer)
     }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A rendered text in the format that every scraper reads: it has no units, and counters have their whole names throughout.
+pub(super) fn classic(text: &str) -> String {
+    let of_counter = |line: &str| line.strip_prefix("# TYPE ")?.strip_suffix(" counter").map(str::to_owned);
+    let counters: HashSet<String> = text.lines().filter_map(of_counter).collect();
+    let mut classic = String::with_capacity(text.len());
+    for line in text.lines().filter(|line| !line.starts_with("# UNIT ") && *line != "# EOF") {
+        let mut words = line.splitn(4, ' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some(word), Some(name), Some(rest)) if counters.contains(name) => {
+                classic.extend(["# ", word, " ", name, "_total ", rest]);
+            }
+            _ => classic.push_str(line),
+        }
+        classic.push('\n');
+    }
+    classic
 }
 
 /// The label of a failure.
@@ -166,15 +202,29 @@ mod tests {
         example.at.set(7);
         example.took.get_or_create(&label).observe(0.003);
         process.panics.inc();
+        let shown = example.clone();
+        registry.before_scrape(move || {
+            shown.at.inc();
+        });
         let text = registry.render().unwrap();
         for line in [
             r#"atomix_example_failures_total{reason="closed"} 1"#,
-            "atomix_example_timestamp_seconds 7",
+            "atomix_example_timestamp_seconds 8",
             r#"atomix_example_duration_seconds_count{reason="closed"} 1"#,
             "atomix_panics_total 1",
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
+        let classic = classic(&text);
+        for line in [
+            "# HELP atomix_panics_total Panics anywhere in the process.",
+            "# TYPE atomix_panics_total counter",
+            "atomix_panics_total 1",
+            "# TYPE atomix_example_timestamp_seconds gauge",
+        ] {
+            assert!(classic.lines().any(|found| found == line), "{line}\n{classic}");
+        }
+        assert!(!classic.contains("# UNIT") && !classic.contains("# EOF"), "{classic}");
     }
 }

@@ -1,5 +1,6 @@
 //! The surroundings of every part of the process: client, tasks with the stages in which they stop, metrics, readiness.
 
+pub mod log_filter;
 pub(crate) mod metrics;
 pub(crate) mod readiness;
 pub mod repeats;

@@ -11,7 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use arc_swap::ArcSwapOption;
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
@@ -157,9 +157,13 @@ async fn readyz(State((readiness, _)): State<(Readiness, Registry)>, uri: Uri) -
     (status, report.text(verbose))
 }
 
-async fn scrape(State((_, registry)): State<(Readiness, Registry)>) -> Response {
+async fn scrape(State((_, registry)): State<(Readiness, Registry)>, headers: HeaderMap) -> Response {
+    let accepted = headers.get(header::ACCEPT).and_then(|accepted| accepted.to_str().ok()).unwrap_or_default();
     match registry.render() {
-        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Ok(text) if accepted.contains("application/openmetrics-text") => {
+            ([(header::CONTENT_TYPE, metrics::OPEN_METRICS)], text).into_response()
+        }
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CLASSIC)], metrics::classic(&text)).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
 }
@@ -180,7 +184,7 @@ pub(crate) async fn serve(
 #[cfg(test)]
 mod tests {
     use axum::body::{Body, to_bytes};
-    use axum::http::Request;
+    use axum::http::{HeaderValue, Request};
     use tower::ServiceExt;
 
     use super::*;
@@ -248,9 +252,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn metrics_are_openmetrics_text() {
-        let (status, text) = get(&Readiness::default(), "/metrics").await;
-        assert_eq!(status, StatusCode::OK);
-        assert!(text.ends_with("# EOF\n"), "{text}");
+    async fn metrics_are_in_the_format_that_the_scraper_accepts() {
+        for (accept, wanted) in [
+            ("application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.3", metrics::OPEN_METRICS),
+            ("text/plain", metrics::CLASSIC),
+        ] {
+            let request = Request::get("/metrics").header(header::ACCEPT, accept).body(Body::empty()).unwrap();
+            let response = router(Readiness::default(), Registry::default()).oneshot(request).await.unwrap();
+            assert_eq!(
+                (response.status(), &response.headers()[header::CONTENT_TYPE]),
+                (StatusCode::OK, &HeaderValue::from_static(wanted))
+            );
+        }
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::pin::pin;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
 use tokio::sync::Notify;
@@ -54,6 +55,16 @@ struct State<T> {
     /// Objects that a list of the watch lacks, with versions that are newer than the beginning of that list: each may
     /// have been created after the list, or deleted before it.
     unconfirmed: BTreeMap<ObjectKey, u64>,
+    /// The first state that the watch has yet to show.
+    unseen: Option<Unseen>,
+}
+
+/// A state that is known from the answer to a write or a read before the watch has shown it.
+#[derive(Debug)]
+struct Unseen {
+    namespace: String,
+    version: u64,
+    since: Instant,
 }
 
 /// The last deletions and their versions. The answer to an own write may be taken in after the watch has brought the
@@ -90,7 +101,12 @@ struct Versioned<T> {
 impl<T> Default for Cache<T> {
     fn default() -> Self {
         Self {
-            state: RwLock::new(State { objects: BTreeMap::new(), gone: Gone::default(), unconfirmed: BTreeMap::new() }),
+            state: RwLock::new(State {
+                objects: BTreeMap::new(),
+                gone: Gone::default(),
+                unconfirmed: BTreeMap::new(),
+                unseen: None,
+            }),
             changed: Notify::new(),
         }
     }
@@ -110,6 +126,11 @@ impl<T> Cache<T> {
     /// The object of that key, if it is known to exist.
     pub(crate) fn get(&self, key: &ObjectKey) -> Option<Arc<T>> {
         self.read().objects.get(key).map(|known| Arc::clone(&known.value))
+    }
+
+    /// Calls `visit` with each known object.
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(&T)) {
+        self.read().objects.values().for_each(|known| visit(&known.value));
     }
 
     /// The keys of all known objects, in order.
@@ -146,15 +167,21 @@ impl<T> Cache<T> {
         T: PartialEq,
     {
         let news = {
-            let State { objects, gone, unconfirmed } = &mut *self.write();
+            let State { objects, gone, unconfirmed, unseen } = &mut *self.write();
+            let mut await_watch = || {
+                let (namespace, since) = (key.namespace.clone(), Instant::now());
+                unseen.get_or_insert(Unseen { namespace, version, since });
+            };
             match objects.get_mut(&key) {
                 Some(known) if version <= known.version => false,
                 Some(known) if *known.value == value => {
+                    await_watch();
                     known.version = version;
                     false
                 }
                 _ if gone.includes(&key, version) => false,
                 _ => {
+                    await_watch();
                     unconfirmed.remove(&key);
                     objects.insert(key, Versioned { version, value: Arc::new(value) });
                     true
@@ -165,6 +192,22 @@ impl<T> Cache<T> {
             self.changed.notify_waiters();
         }
         news
+    }
+
+    /// Takes in that the watch of a namespace has shown everything until this version.
+    pub(crate) fn shown(&self, namespace: &str, version: u64) {
+        let is_shown = |unseen: &mut Unseen| unseen.namespace == namespace && unseen.version <= version;
+        self.write().unseen.take_if(is_shown);
+    }
+
+    /// Takes in that the watch of a namespace, or of all if that is none, has shown a full list.
+    pub(crate) fn shown_whole(&self, namespace: Option<&str>) {
+        self.write().unseen.take_if(|unseen| namespace.is_none_or(|listed| unseen.namespace == listed));
+    }
+
+    /// How long the watch has failed to show a state that is known from a write or a read.
+    pub(crate) fn lag(&self, now: Instant) -> Duration {
+        self.read().unseen.as_ref().map_or(Duration::ZERO, |unseen| now.saturating_duration_since(unseen.since))
     }
 
     /// The highest version of which anything is known.
@@ -186,7 +229,7 @@ impl<T> Cache<T> {
     /// Takes in that an object is gone, unless it is known to have been made again since.
     pub(crate) fn forget(&self, key: &ObjectKey, version: u64) {
         {
-            let State { objects, gone, unconfirmed } = &mut *self.write();
+            let State { objects, gone, unconfirmed, .. } = &mut *self.write();
             if objects.get(key).is_none_or(|known| known.version <= version) {
                 objects.remove(key);
                 unconfirmed.remove(key);
@@ -206,7 +249,7 @@ impl<T> Cache<T> {
     ) -> Vec<(ObjectKey, Arc<T>)> {
         let mut dropped = Vec::new();
         {
-            let State { objects, gone, unconfirmed } = &mut *self.write();
+            let State { objects, gone, unconfirmed, .. } = &mut *self.write();
             if let ListAge::BegunAt(highest) = age {
                 // This list would have shown them.
                 unconfirmed.retain(|key, version| {

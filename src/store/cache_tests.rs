@@ -138,3 +138,25 @@ fn the_list_of_one_namespace_drops_nothing_of_another() {
     assert!(cache.get(&elsewhere).is_some());
     assert_eq!(cache.retain(&HashSet::new(), None, ListAge::BegunAt(1)).len(), 1);
 }
+
+#[test]
+fn the_lag_of_a_watch_is_the_age_of_the_first_state_that_it_has_not_shown() {
+    let (cache, start) = (Cache::default(), Instant::now());
+    let later = |seconds| start + Duration::from_secs(seconds);
+    let is_late = || cache.lag(later(60)) > Duration::from_secs(50);
+    assert_eq!(cache.lag(later(60)), Duration::ZERO);
+    cache.observe(key("a"), 5, "own write");
+    cache.observe(key("a"), 7, "the next");
+    cache.shown("ns", 4);
+    cache.shown("another", 9);
+    assert!(is_late());
+    cache.shown("ns", 5);
+    assert!(!is_late(), "the watch has shown the write");
+    cache.observe(key("a"), 7, "known already");
+    assert!(!is_late());
+    cache.observe(key("b"), 8, "deleted before the watch came so far");
+    cache.shown_whole(Some("another"));
+    assert!(is_late());
+    cache.shown_whole(None);
+    assert!(!is_late());
+}

@@ -8,6 +8,7 @@ pub(crate) mod fields;
 pub(crate) mod freshness;
 pub(crate) mod kind;
 mod kinds;
+mod metrics;
 pub(crate) mod pods;
 pub(crate) mod sets;
 mod sinks;

@@ -11,6 +11,7 @@ use kube::core::NamespaceResourceScope;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
+use prometheus_client::metrics::counter::Counter;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -97,14 +98,14 @@ pub(crate) struct FirstLists {
 }
 
 /// Watches the objects of `scope` that `labels` selects and keeps `cache` equal to them. Errors are logged and retried
-/// with back-off; an object that cannot be read is logged and left out, and never stops the others.
+/// with back-off, and counted in `errors`; an object that cannot be read is logged and left out, and never stops the others.
 ///
 /// Returns only if the store was restored from a backup. Caches that are filled anew one by one would have children go
 /// and come while their owners are still those of before; a new process lists everything.
 pub(crate) async fn run<K, T>(
     (client, scope): (&Client, &Scope),
     labels: &str,
-    cache: &Cache<T>,
+    (cache, errors): (&Cache<T>, &Counter),
     sink: Sink<K, T>,
     first: FirstLists,
 ) where
@@ -124,7 +125,7 @@ pub(crate) async fn run<K, T>(
         }
         Ok(()) => {}
     };
-    let follow = |(namespace, api)| Box::pin(follow(api, namespace, labels, cache, sink, first_list));
+    let follow = |(namespace, api)| Box::pin(follow(api, namespace, labels, (cache, errors), sink, first_list));
     select_all(apis.into_iter().map(follow)).await;
 }
 
@@ -134,7 +135,7 @@ async fn follow<K, T>(
     api: Api<DeserializeGuard<K>>,
     namespace: Option<String>,
     labels: &str,
-    cache: &Cache<T>,
+    (cache, errors): (&Cache<T>, &Counter),
     sink: &Sink<K, T>,
     first_list: impl Fn(Result<(), &str>) + Send,
 ) where
@@ -165,6 +166,7 @@ async fn follow<K, T>(
             Ok(Some(event)) => event,
             Ok(None) => return,
             Err(error) => {
+                errors.inc();
                 if failed.is_none_or(|at: Instant| at.elapsed() >= WARN_AGAIN) {
                     tracing::warn!(kind, namespace, %error, "watch interrupted, retrying");
                 } else {
@@ -196,6 +198,7 @@ async fn follow<K, T>(
                     (sink.changed)(&key, Change::Removed(&gone));
                 }
                 listed = HashSet::new();
+                cache.shown_whole(namespace);
                 sink.freshness.iter().for_each(|freshness| freshness.confirm_complete(namespace));
                 if !synced {
                     tracing::debug!(kind, namespace, "watch synced");
@@ -203,10 +206,16 @@ async fn follow<K, T>(
                     first_list(Ok(()));
                 }
             }
-            Event::Apply(object) => drop(take(object, cache, sink, &kind)),
+            Event::Apply(object) => {
+                let shown = object.0.as_ref().ok().map(version_of);
+                if let (Some(key), Some(version)) = (take(object, cache, sink, &kind), shown) {
+                    cache.shown(&key.namespace, version);
+                }
+            }
             Event::Delete(DeserializeGuard(Ok(object))) => {
                 let (key, version) = (key_of(&object), version_of(&object));
                 cache.forget(&key, version);
+                cache.shown(&key.namespace, version);
                 (sink.changed)(&key, Change::Removed(&(sink.keep)(object)));
             }
             Event::Delete(DeserializeGuard(Err(Unreadable { metadata, .. }))) => {

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
 use futures::future::join_all;
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -18,6 +19,7 @@ use super::cache::Cache;
 use super::caches::Caches;
 use super::kind::{Kind, labels_of_partitions};
 use super::kinds::GroupService;
+use super::metrics::StoreMetrics;
 use super::sinks::{self, PartitionListener};
 use super::triggers::Triggers;
 use super::watch::{self, FirstLists, Sink};
@@ -53,7 +55,10 @@ pub(crate) fn start(
     triggers: &Triggers,
     listener: PartitionListener,
 ) -> impl Future<Output = ()> + Send + use<> {
-    let mut watches = Watches { runtime, scope, controller, caches, triggers, listed: Vec::new() };
+    let metrics = runtime.registry.register::<StoreMetrics>();
+    let (shown, of) = (Arc::clone(&metrics), Arc::clone(caches));
+    runtime.registry.before_scrape(move || shown.count(&of, SystemTime::now()));
+    let mut watches = Watches { runtime, scope, controller, caches, triggers, metrics, listed: Vec::new() };
     let sets = sinks::sets(triggers.clone(), caches.sets_freshness.clone());
     watches.start("watch partitionsets", "", |caches| &caches.sets, sets);
     let partitions = sinks::partitions(triggers.clone(), listener);
@@ -87,6 +92,7 @@ struct Watches<'a> {
     controller: &'a str,
     caches: &'a Arc<Caches>,
     triggers: &'a Triggers,
+    metrics: Arc<StoreMetrics>,
     /// Cancelled when the first lists of a watch are in.
     listed: Vec<CancellationToken>,
 }
@@ -109,8 +115,13 @@ impl Watches<'_> {
         self.listed.push(listed);
         let (caches, client, scope) = (Arc::clone(self.caches), self.runtime.client.clone(), self.scope.clone());
         let labels = labels.to_owned();
+        let (errors, lag) = self.metrics.watch(kind);
+        let shown = Arc::clone(self.caches);
+        self.runtime.registry.before_scrape(move || {
+            lag.set(cache(&shown).lag(Instant::now()).as_secs_f64());
+        });
         self.runtime.tasks(Stage::Serve).spawn_endless(task, async move {
-            watch::run((&client, &scope), &labels, cache(&caches), sink, first).await;
+            watch::run((&client, &scope), &labels, (cache(&caches), &errors), sink, first).await;
         });
     }
 }

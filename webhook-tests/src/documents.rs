@@ -34,9 +34,11 @@ pub struct Block {
 /// If one of them cannot be read.
 #[must_use]
 pub fn documents() -> Vec<Document> {
-    let pages = fs::read_dir(workspace().join("docs")).expect("the book").filter_map(|entry| {
-        let name = entry.expect("an entry").file_name().into_string().expect("UTF-8");
-        name.strip_suffix(".md").map(|page| format!("docs/{page}.md"))
+    let pages = ["docs", "docs/runbooks"].into_iter().flat_map(|folder| {
+        fs::read_dir(workspace().join(folder)).expect("the book").filter_map(move |entry| {
+            let name = entry.expect("an entry").file_name().into_string().expect("UTF-8");
+            name.strip_suffix(".md").map(|page| format!("{folder}/{page}.md"))
+        })
     });
     let mut paths: Vec<String> = BESIDE_THE_BOOK.map(str::to_owned).into_iter().chain(pages).collect();
     paths[BESIDE_THE_BOOK.len()..].sort();

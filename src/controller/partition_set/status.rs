@@ -19,9 +19,6 @@ const NAMED: usize = 3;
 /// Reason of a set whose partitions get a changed template a few at a time.
 pub(super) const ROLLING_OUT: &str = "RollingOut";
 
-/// Reason of the conditions of a set for which nothing is written.
-pub(super) const PAUSED: &str = "Paused";
-
 /// What follows the number of partitions that are ready, in messages.
 pub(super) const COUNTED_READY: &str = "partitions are ready";
 /// What follows the number of partitions that are as the set says, in messages.

@@ -4,8 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
 use super::rollout::Rollout;
-use super::status::{COUNTED_CURRENT, COUNTED_READY, PAUSED, ROLLING_OUT, WAITING};
-use crate::api::conditions::{self, READY, STALLED};
+use super::status::{COUNTED_CURRENT, COUNTED_READY, ROLLING_OUT, WAITING};
+use crate::api::conditions::{self, PAUSED, READY, STALLED};
 use crate::api::{Partition, PartitionSet, PartitionSetStatus, names};
 use crate::controller::context::Context;
 use crate::controller::trouble::Trouble;

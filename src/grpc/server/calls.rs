@@ -101,7 +101,10 @@ impl Shared {
             Kind::Election => &self.elections,
         };
         let permit = limit.acquire().await;
-        permit.ok_or_else(|| Status::unavailable("too many calls at a time: try again, or another replica"))
+        permit.ok_or_else(|| {
+            self.metrics.calls_refused.inc();
+            Status::unavailable("too many calls at a time: try again, or another replica")
+        })
     }
 
     /// What ends a call from outside, and with which status.

@@ -1,5 +1,4 @@
-//! The alert rules, of certificates and of the controller itself, speak of what a running controller exposes, and are
-//! explained.
+//! The alert rules of certificates speak of what a running controller exposes, and are explained.
 
 use std::time::Instant;
 
@@ -9,11 +8,9 @@ use webhook_tests::Controller;
 use crate::support::{CONFIGURATIONS, SOON, ground};
 use crate::wire;
 
-/// Rules, the page that explains them, and how many there are at least.
-const FILES: [(&str, &str, usize); 2] = [
-    (include_str!("../../../deploy/monitoring/certificates.yaml"), include_str!("../../../docs/certificates.md"), 9),
-    (include_str!("../../../deploy/monitoring/controller.yaml"), include_str!("../../../docs/operations.md"), 2),
-];
+const RULES: &str = include_str!("../../../deploy/monitoring/certificates.yaml");
+/// The page that explains them.
+const PAGE: &str = include_str!("../../../docs/certificates.md");
 /// Labels that whoever scrapes adds.
 const SCRAPED: [&str; 2] = ["namespace", "instance"];
 
@@ -79,17 +76,15 @@ fn every_metric_and_label_of_the_alerts_is_exposed_and_every_alert_is_explained(
     let refused = wire::ask(controller.webhook_addr(), wire::config(&String::from_utf8(foreign).expect("PEM")));
     assert!(refused.is_err());
 
-    for (file, page, least) in FILES {
-        let rules = rules(file);
-        assert!(rules.len() >= least, "{rules:#?}");
-        for rule in &rules {
-            assert_speaks_of_what_there_is(rule, controller, page);
-        }
+    let rules = rules(RULES);
+    assert!(rules.len() >= 9, "{rules:#?}");
+    for rule in &rules {
+        assert_speaks_of_what_there_is(rule, controller);
     }
 }
 
 #[track_caller]
-fn assert_speaks_of_what_there_is(rule: &Value, controller: &Controller, page: &str) {
+fn assert_speaks_of_what_there_is(rule: &Value, controller: &Controller) {
     let deadline = Instant::now() + SOON;
     let (alert, expression) = (rule["alert"].as_str().expect("a name"), rule["expr"].as_str().expect("an expression"));
     let selectors = selectors(expression);
@@ -106,6 +101,6 @@ fn assert_speaks_of_what_there_is(rule: &Value, controller: &Controller, page: &
             assert!(line.contains(&format!(r#"{label}=""#)), "{alert}: no label {label} in {line}");
         }
     }
-    assert!(page.contains(&format!("| `{alert}` |")), "{alert} is not explained");
+    assert!(PAGE.contains(&format!("| `{alert}` |")), "{alert} is not explained");
     assert!(["warning", "critical"].contains(&rule["labels"]["severity"].as_str().expect("a severity")));
 }

@@ -133,7 +133,7 @@ fn registered() -> BTreeSet<String> {
 fn every_metric_is_listed_and_every_one_that_is_named_exists() {
     let registered = registered();
     assert!(registered.len() > 20, "{registered:?}");
-    let endings = ["", "_total", "_seconds"];
+    let endings = ["", "_total", "_seconds", "_seconds_bucket"];
     let listed: BTreeSet<String> = rows(&document("docs/operations.md"), "Health and metrics")
         .iter()
         .flat_map(|row| words(&row[0], "atomix_", '_'))
@@ -141,8 +141,8 @@ fn every_metric_is_listed_and_every_one_that_is_named_exists() {
     let is = |name: &str, found: &str| endings.iter().any(|ending| format!("{name}{ending}") == found);
     let unlisted: Vec<_> = registered.iter().filter(|name| !listed.iter().any(|found| is(name, found))).collect();
     assert!(unlisted.is_empty(), "docs/operations.md lacks {unlisted:?}");
-    let rules = ["certificates", "controller"]
-        .map(|name| fs::read_to_string(workspace().join(format!("deploy/monitoring/{name}.yaml"))).expect("rules"));
+    let rules = ["certificates.yaml", "controller.yaml", "dashboard.json"]
+        .map(|name| fs::read_to_string(workspace().join(format!("deploy/monitoring/{name}"))).expect("rules"));
     let named = words(&(everything() + &rules.concat()), "atomix_", '_');
     // The crate has that name, too.
     let unknown: Vec<_> =
