@@ -223,7 +223,9 @@ async fn live(world: Arc<World>, mut phase: watch::Receiver<Phase>, partition: i
             // A newer stream takes its place.
             if let Some(newer) = enter(&world, partition, &member, &mut random).await {
                 match timeout(SOON, listen(&world, partition, &member, &mut stream, false)).await {
-                    Ok(status) if status.code() == Code::Aborted => drop(world.replaced.fetch_add(1, Ordering::Relaxed)),
+                    Ok(status) if status.code() == Code::Aborted => {
+                        drop(world.replaced.fetch_add(1, Ordering::Relaxed))
+                    }
                     // Its replica was killed.
                     Ok(_) => {}
                     Err(_) => world.object(format!("{member} has an older stream that does not end")),
