@@ -113,13 +113,20 @@ pub fn file(path: &str) -> Objects {
     objects(&fs::read_to_string(workspace().join(path)).unwrap_or_else(|error| panic!("{path}: {error}")))
 }
 
-/// What kustomize makes of a directory of the repository.
+/// What kustomize makes of a directory of the repository, without the definitions: it writes their values in another form.
+/// The test program `scope` compares them, as kubectl reads them.
 #[track_caller]
 pub fn kustomized(path: &str) -> Objects {
     let kubectl = binaries::controlplane().expect("a control plane").with_file_name("kubectl");
     let output = Command::new(kubectl).current_dir(workspace()).args(["kustomize", path]).output().expect("kubectl");
     assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
-    objects(&String::from_utf8_lossy(&output.stdout))
+    without_definitions(objects(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// All but the custom resource definitions.
+pub fn without_definitions(mut objects: Objects) -> Objects {
+    objects.retain(|(kind, _, _), _| kind != "CustomResourceDefinition");
+    objects
 }
 
 /// Fails with the first object in which the two differ.
