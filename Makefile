@@ -5,7 +5,7 @@
 # make build   the release binary and, with a container builder, the image
 # make image   the same, and an error without a container builder
 # make lint    formatting and clippy
-# make manifests   the CRDs in deploy/atomix-controller.yaml and docs/reference.md, from the Rust types
+# make manifests   the CRDs in deploy/atomix-controller.yaml and in the chart, and docs/reference.md, from the Rust types
 # make docs    the book of docs/, in target/book
 
 ARGS ?=
@@ -63,6 +63,8 @@ manifests:
 	cargo run --quiet --bin atomix-controller -- crds > target/crds.yaml
 	sed -e '/^# BEGIN GENERATED/,/^# END GENERATED/{//!d;}' -e '/^# BEGIN GENERATED/r target/crds.yaml' $(MANIFEST) > target/manifest.yaml
 	cp target/manifest.yaml $(MANIFEST)
+	cp target/crds.yaml deploy/chart/files/crds.yaml
+	cp deploy/monitoring/* deploy/chart/files/monitoring/
 	cargo run --quiet -p webhook-tests --bin api-reference > target/reference.md
 	cp target/reference.md docs/reference.md
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use atomix_controller::app;
-use atomix_controller::cli::{Cli, Command, Run};
+use atomix_controller::cli::{Cli, Command, LogFormat, Run};
 use atomix_controller::commands::{check, crds, groups, validate};
 use atomix_controller::runtime::log_filter;
 use atomix_controller::runtime::repeats::Repeats;
@@ -31,7 +31,12 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 
 fn serve(options: Run) -> anyhow::Result<ExitCode> {
     let (filter, log_filter) = log_filter::new(&options.log).context("reading --log")?;
-    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_filter(Repeats::default());
+    let lines = tracing_subscriber::fmt::layer();
+    let lines = match options.log_format {
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Text => lines.with_ansi(false).boxed(),
+    };
+    let lines = lines.with_filter(Repeats::default());
     tracing_subscriber::registry().with(filter).with(lines).init();
     rustls::crypto::ring::default_provider()
         .install_default()

@@ -12,7 +12,7 @@ mod webhook;
 use clap::{Parser, Subcommand};
 
 pub use self::grpc::{GrpcAuth, GrpcDelete};
-pub use self::run::Run;
+pub use self::run::{LogFormat, Run};
 use crate::commands::check::Check;
 use crate::commands::groups::Groups;
 use crate::commands::validate::Validate;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
+use super::values;
 use crate::api::Protocol;
 
 /// Options of the partitions.
@@ -12,6 +13,11 @@ pub struct Partitions {
     /// The default images of nodes.
     #[command(flatten)]
     pub images: Images,
+
+    /// Secret for pulling the images of nodes where a set names none, in the namespace of the set; can be repeated or
+    /// comma-separated.
+    #[arg(long = "image-pull-secrets", env = "IMAGE_PULL_SECRETS", value_name = "SECRET", value_delimiter = ',', value_parser = values::secret)]
+    pub image_pull_secrets: Vec<String>,
 
     /// Whether to write core/v1 Endpoints beside the EndpointSlices, for `kubectl get endpoints` and kube-dns.
     #[arg(long, env = "LEGACY_ENDPOINTS", default_value_t = true, action = ArgAction::Set)]

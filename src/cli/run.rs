@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::certificates::Certificates;
 use super::grpc::{Grpc, GrpcDelete};
@@ -57,6 +57,10 @@ pub struct Run {
     #[arg(long, env = "LOG_FILTER_FILE", value_name = "FILE")]
     pub log_filter_file: Option<PathBuf>,
 
+    /// Form of log lines.
+    #[arg(long, value_name = "FORM", env = "LOG_FORMAT", value_enum, default_value_t)]
+    pub log_format: LogFormat,
+
     /// Options of the partitions.
     #[command(flatten, next_help_heading = "Partitions")]
     pub partitions: Partitions,
@@ -72,6 +76,16 @@ pub struct Run {
     /// Periods of the webhooks' self-signed certificates.
     #[command(flatten, next_help_heading = "Self-signed certificates of the webhooks")]
     pub certificates: Certificates,
+}
+
+/// Form of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// A JSON object a line, for programs.
+    #[default]
+    Json,
+    /// Text, for people.
+    Text,
 }
 
 impl Run {
@@ -118,6 +132,7 @@ impl Run {
             namespace: self.controller_namespace.clone(),
             cluster_domain: self.cluster_domain.clone(),
             images: self.partitions.images.0.clone(),
+            image_pull_secrets: self.partitions.image_pull_secrets.clone(),
             legacy_endpoints: self.partitions.legacy_endpoints,
         }
     }

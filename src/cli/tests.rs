@@ -115,3 +115,12 @@ fn certificates_last_for_bounded_times_that_fit_together() {
         assert!(run(&[wrong]).unwrap_err().contains("must be a duration of at least"), "{wrong}");
     }
 }
+
+#[test]
+fn pull_secrets_are_names_and_log_lines_have_a_form() {
+    let several = run(&["--image-pull-secrets=a,b.c", "--image-pull-secrets=d"]).unwrap();
+    assert_eq!(several.settings().image_pull_secrets, ["a", "b.c", "d"]);
+    assert!(run(&["--image-pull-secrets=A"]).unwrap_err().contains("must be the name of a Secret"));
+    assert_eq!(run(&[]).unwrap().log_format, LogFormat::Json);
+    assert_eq!(run(&["--log-format=text"]).unwrap().log_format, LogFormat::Text);
+}

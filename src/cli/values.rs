@@ -30,6 +30,13 @@ pub(super) fn namespace(text: &str) -> Result<String, String> {
     Err("must be the name of a namespace, a DNS-1123 label: at most 63 lower case letters, digits and '-', starting and ending with a letter or digit".to_owned())
 }
 
+pub(super) fn secret(text: &str) -> Result<String, String> {
+    if is_dns_1123_subdomain(text) {
+        return Ok(text.to_owned());
+    }
+    Err("must be the name of a Secret: lower case letters, digits, '-' and '.'".to_owned())
+}
+
 /// A domain without leading and trailing dots: it becomes the end of names.
 pub(super) fn domain(text: &str) -> Result<String, String> {
     let domain = text.trim_matches('.');

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::core::v1::LocalObjectReference;
+
 use crate::api::{Protocol, TemplateSpec};
 
 /// Name under which the controller writes: `metadata.managedFields[].manager` of its objects.
@@ -18,6 +20,8 @@ pub struct Settings {
     pub cluster_domain: String,
     /// Images of the nodes where a set names none.
     pub images: BTreeMap<Protocol, String>,
+    /// Secrets for pulling the nodes' images where a set names none.
+    pub image_pull_secrets: Vec<String>,
     /// Whether to write core/v1 Endpoints beside the EndpointSlices.
     pub legacy_endpoints: bool,
 }
@@ -39,6 +43,18 @@ impl Settings {
     #[must_use]
     pub fn host(&self) -> String {
         format!("{}.{}.svc.{}", self.name, self.namespace, self.cluster_domain)
+    }
+
+    /// Secrets with which the images of a partition's nodes are pulled.
+    #[must_use]
+    pub fn pull_secrets(&self, spec: &TemplateSpec) -> Option<Vec<LocalObjectReference>> {
+        match spec.image_pull_secrets.as_deref() {
+            None | Some([]) if !self.image_pull_secrets.is_empty() => {
+                let reference = |name: &String| LocalObjectReference { name: name.clone() };
+                Some(self.image_pull_secrets.iter().map(reference).collect())
+            }
+            own => own.map(<[_]>::to_vec),
+        }
     }
 
     /// Image that the nodes of a partition run.
@@ -69,6 +85,7 @@ pub(crate) fn fixture() -> Settings {
         namespace: "ops".to_owned(),
         cluster_domain: "example.org".to_owned(),
         images: Protocol::ALL.into_iter().zip(["r:1", "b:1", "l"].map(str::to_owned)).collect(),
+        image_pull_secrets: vec!["pull".to_owned()],
         legacy_endpoints: true,
     }
 }

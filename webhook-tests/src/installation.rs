@@ -77,7 +77,16 @@ impl Installation {
     ///
     /// As for [`Installation::new`].
     pub fn of_installed(control_plane: &ControlPlane) -> Result<Self> {
-        Self::arrange(control_plane, NAME, NAMESPACE, String::new())
+        Self::of_installed_in(control_plane, NAME, NAMESPACE)
+    }
+
+    /// The same for a controller called `name` in `namespace`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Installation::new`].
+    pub fn of_installed_in(control_plane: &ControlPlane, name: &str, namespace: &str) -> Result<Self> {
+        Self::arrange(control_plane, name, namespace, String::new())
     }
 
     fn create(control_plane: &ControlPlane, name: &str, namespace: &str, what: &[&str]) -> Result<Self> {

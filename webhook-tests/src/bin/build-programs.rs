@@ -16,5 +16,8 @@ fn main() -> Result<()> {
     for build in builds {
         println!("{}", build()?.display());
     }
+    for helm in binaries::helms()? {
+        println!("{}", helm.display());
+    }
     Ok(())
 }

@@ -31,6 +31,8 @@ pub struct Module {
     pub packages: &'static str,
     /// The program that is asked for; others lie beside it.
     pub program: &'static str,
+    /// Its directory below `target`, if it is not named after the program.
+    pub target: Option<&'static str>,
     /// Flags of the linker, beside those that leave out symbols. They are given
     /// the module's directory.
     pub linker_flags: Option<fn(&Path) -> Result<String>>,
@@ -44,7 +46,10 @@ impl Module {
     /// If there is no Go, or one that is too old, or the build fails.
     pub fn build(&self) -> Result<PathBuf> {
         let sources = workspace().join("webhook-tests").join(self.sources);
-        let target = profile_dir()?.parent().context("a profile without a target directory")?.join(self.program);
+        let target = profile_dir()?
+            .parent()
+            .context("a profile without a target directory")?
+            .join(self.target.unwrap_or(self.program));
         let home = target.join(hash(&sources)?);
         let program = home.join(self.program);
         if program.is_file() {

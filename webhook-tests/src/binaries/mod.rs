@@ -20,6 +20,7 @@ const CONTROLPLANE: Module = Module {
     sources: "controlplane",
     packages: "./...",
     program: "controlplane",
+    target: None,
     linker_flags: Some(|sources| Ok(version_flags(&kubernetes_version(sources)?))),
 };
 
@@ -28,6 +29,7 @@ const ATOMIX_2019: Module = Module {
     sources: "clients/atomix-2019",
     packages: ".",
     program: "atomix-2019",
+    target: None,
     linker_flags: None,
 };
 
@@ -36,18 +38,50 @@ const ATOMIX_2020: Module = Module {
     sources: "clients/atomix-2020",
     packages: "./...",
     program: "atomix-2020",
+    target: None,
     linker_flags: None,
 };
 
-const GRPCURL: Module =
-    Module { name: "grpcurl", sources: "clients/grpcurl", packages: "tool", program: "grpcurl", linker_flags: None };
+const GRPCURL: Module = Module {
+    name: "grpcurl",
+    sources: "clients/grpcurl",
+    packages: "tool",
+    program: "grpcurl",
+    target: None,
+    linker_flags: None,
+};
 
 const CERT_MANAGER: Module = Module {
     name: "cert-manager",
     sources: "clients/cert-manager",
     packages: ".",
     program: "cert-manager",
+    target: None,
     linker_flags: None,
+};
+
+const HELM_3: Module = Module {
+    name: "Helm 3",
+    sources: "clients/helm",
+    packages: "helm.sh/helm/v3/cmd/helm",
+    program: "helm",
+    target: Some("helm-3"),
+    // What it takes a cluster for that it does not ask.
+    linker_flags: Some(|_| {
+        let flags = ["chartutil", "lint/rules"].map(|package| {
+            let variable = format!("helm.sh/helm/v3/pkg/{package}.k8sVersion");
+            format!(" -X {variable}Major=1 -X {variable}Minor=36")
+        });
+        Ok(flags.concat())
+    }),
+};
+
+const HELM_4: Module = Module {
+    name: "Helm 4",
+    packages: "helm.sh/helm/v4/cmd/helm",
+    target: Some("helm-4"),
+    linker_flags: None,
+    ..HELM_3
 };
 
 /// Names a ready-made controller instead of building one: a release build, or
@@ -114,6 +148,16 @@ pub fn grpcurl() -> Result<&'static Path> {
 pub fn cert_manager() -> Result<&'static Path> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     once(&BUILT, || CERT_MANAGER.build())
+}
+
+/// Helm 3 and Helm 4.
+///
+/// # Errors
+///
+/// As for [`controlplane`].
+pub fn helms() -> Result<[&'static Path; 2]> {
+    static BUILT: [OnceLock<Result<PathBuf, String>>; 2] = [const { OnceLock::new() }; 2];
+    Ok([once(&BUILT[0], || HELM_3.build())?, once(&BUILT[1], || HELM_4.build())?])
 }
 
 /// The directory of the custom resource definitions of that cert-manager.

@@ -11,8 +11,9 @@ use webhook_tests::documents::{Block, blocks, documents};
 use crate::command_line::{self, TARGETS};
 
 /// Programs that commands of the documents begin with, besides the controller and make.
-const PROGRAMS: [&str; 12] = [
+const PROGRAMS: [&str; 13] = [
     "kubectl",
+    "helm",
     "grpcurl",
     "cp",
     "$EDITOR",

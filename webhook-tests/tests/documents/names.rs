@@ -56,7 +56,7 @@ const NOT_REASONS: &[&str] = &[
 /// Annotations that no user meets.
 const INTERNAL: [&str; 1] = ["canary"];
 /// Flags of other programs that the documents name.
-const OTHER_FLAGS: [&str; 22] = [
+const OTHER_FLAGS: [&str; 23] = [
     "--admission-control-config-file",
     "--all",
     "--bump-revision",
@@ -76,6 +76,7 @@ const OTHER_FLAGS: [&str; 22] = [
     "--replicas",
     "--resource",
     "--server-side",
+    "--take-ownership",
     "--test",
     "--validate",
     "--verb",

@@ -28,7 +28,7 @@ impl BuildContext<'_> {
         PodSpec {
             affinity: Some(spec.affinity.clone().unwrap_or_else(|| self.spread_over_nodes())),
             containers: vec![self.container()],
-            image_pull_secrets: spec.image_pull_secrets.clone(),
+            image_pull_secrets: self.settings.pull_secrets(spec),
             node_selector: spec.node_selector.clone(),
             priority_class_name: spec.priority_class_name.clone().filter(|name| !name.is_empty()),
             security_context: self.pod_security_context(),

@@ -76,6 +76,19 @@ fn the_budget_keeps_a_quorum_and_one_pod_has_none() {
 }
 
 #[test]
+fn images_are_pulled_with_the_secrets_of_the_set_or_of_the_controller() {
+    let secrets = |own: Value| {
+        let spec = json!({"size": 1, "protocol": "raft", "imagePullSecrets": own});
+        let set = serde_json::to_value(built(spec, json!({})).stateful_set.object).unwrap();
+        set["spec"]["template"]["spec"]["imagePullSecrets"].clone()
+    };
+    assert_eq!(secrets(json!([{"name": "own"}])), json!([{"name": "own"}]));
+    for none in [json!(null), json!([])] {
+        assert_eq!(secrets(none), json!([{"name": "pull"}]));
+    }
+}
+
+#[test]
 fn each_protocol_runs_its_own_image() {
     // The original ran the log protocol with Raft's image and did not know backup.
     for (protocol, image) in [("raft", "r:1"), ("backup", "b:1"), ("log", "l")] {
