@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 use webhook_tests::binaries::workspace;
-use webhook_tests::{MANIFEST, live};
+use webhook_tests::{ControlPlane, MANIFEST, live};
 
-use crate::support::{cluster, helms, without_helm};
+use crate::support::{helms, without_helm};
 
 #[test]
 fn a_release_takes_over_the_one_file_manifest_and_changes_nothing_but_labels() {
-    let cluster = cluster();
+    let cluster = ControlPlane::start().expect("a control plane");
     let kubectl = cluster.kubectl();
     let manifest = workspace().join(MANIFEST);
     let state = || -> Vec<Value> {

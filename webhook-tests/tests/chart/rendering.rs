@@ -68,6 +68,16 @@ fn what_is_optional_is_that_of_the_examples() {
 }
 
 #[test]
+fn the_dashboard_is_the_one_of_the_repository() {
+    let dashboard = fs::read_to_string(workspace().join("deploy/monitoring/dashboard.json")).expect("a dashboard");
+    for helm in helms() {
+        let made = helm.template("kube-system", &["--set", "metrics.dashboard.enabled=true"]);
+        let key = ["ConfigMap", "kube-system", "atomix-controller-dashboard"].map(str::to_owned);
+        assert_eq!(made[&key.into()]["data"]["dashboard.json"], dashboard.as_str(), "Helm {}", helm.major);
+    }
+}
+
+#[test]
 fn its_files_are_copies() {
     let read = |path: &str| fs::read_to_string(workspace().join(path)).unwrap_or_default();
     let manifest = read(MANIFEST);

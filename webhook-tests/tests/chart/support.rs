@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
 use webhook_tests::binaries::{self, workspace};
-use webhook_tests::{ControlPlane, Kubectl, Output, text};
+use webhook_tests::{Kubectl, Output, text};
 
 /// Longer than anything here takes on a busy machine.
 pub const SOON: Duration = Duration::from_secs(120);
@@ -143,11 +142,4 @@ pub fn values_file(directory: &Path, name: &str, values: &Value) -> String {
     let path = directory.join(format!("{name}.json"));
     fs::write(&path, values.to_string()).expect("a file");
     path.to_string_lossy().into_owned()
-}
-
-/// A cluster without an installation, for one test at a time; each leaves it as it was.
-pub fn cluster() -> MutexGuard<'static, ControlPlane> {
-    static CLUSTER: LazyLock<Mutex<ControlPlane>> =
-        LazyLock::new(|| Mutex::new(ControlPlane::start().expect("a control plane")));
-    CLUSTER.lock().unwrap_or_else(PoisonError::into_inner)
 }

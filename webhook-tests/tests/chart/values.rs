@@ -43,6 +43,7 @@ fn changes() -> Vec<(&'static str, Value, &'static str)> {
         ("/metrics/annotations", json!(true), "prometheus.io/scrape: \"true\"\n"),
         ("/metrics/serviceMonitor", json!({"enabled": true, "labels": {"a": "one"}}), "    a: one\n"),
         ("/metrics/prometheusRule", json!({"enabled": true, "labels": {"a": "two"}}), "    a: two\n"),
+        ("/metrics/dashboard", json!({"enabled": true, "labels": {"a": "eight"}}), "    a: eight\n"),
         ("/networkPolicy", json!({"enabled": true, "clients": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}), "10.0.0.0/8\n"),
         ("/priorityClassName", json!("own-class"), "priorityClassName: own-class\n"),
         ("/nodeSelector", json!({"a": "three"}), "        a: three\n"),
@@ -56,7 +57,7 @@ fn changes() -> Vec<(&'static str, Value, &'static str)> {
     ]
 }
 
-/// Values whose effect other tests show: of the definitions, and the file that the dashboard needs.
+/// Values whose effect other tests show: of the definitions.
 const ELSEWHERE: [&str; 2] = ["crds", "global"];
 
 /// Wraps a value into the objects that its pointer names.
