@@ -1,5 +1,6 @@
 //! Clients of the Atomix API that list, find, create and delete groups, one call after the other.
 
+use std::error::Error as _;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,8 +13,8 @@ use atomix_controller::grpc::proto::controller::{
 };
 use prost_types::Any;
 use tokio::task::JoinSet;
-use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
 
 use crate::{SET, lock};
 
@@ -54,34 +55,44 @@ impl Calls {
         (self.made.load(Ordering::Acquire), lock(&self.failures).clone())
     }
 
-    async fn read(self: Arc<Self>, mut client: ControllerServiceClient<Channel>, namespace: String) {
+    async fn read(self: Arc<Self>, client: ControllerServiceClient<Channel>, namespace: String) {
         let mut named = true;
         while !self.end.load(Ordering::Acquire) {
             let name = if named { SET } else { "" };
             let id = PartitionGroupId { name: name.to_owned(), namespace: namespace.clone() };
-            let found = client.get_partition_groups(GetPartitionGroupsRequest { id: Some(id) }).await;
-            self.record("get", found.map(|found| found.into_inner().groups.len()), 1);
+            let found = get(&client, &id).await;
+            self.record("get", found, 1);
             named = !named;
             tokio::time::sleep(PAUSE).await;
         }
     }
 
-    async fn write(self: Arc<Self>, mut client: ControllerServiceClient<Channel>, namespace: String) {
+    async fn write(self: Arc<Self>, client: ControllerServiceClient<Channel>, namespace: String) {
         let type_url = "type.googleapis.com/atomix.protocols.log.LogProtocol".to_owned();
         let protocol = Some(Any { type_url, value: Vec::new() });
         let mut number = 0;
         while !self.end.load(Ordering::Acquire) {
             number += 1;
-            let id = Some(PartitionGroupId { name: format!("g{number}"), namespace: namespace.clone() });
+            let id = PartitionGroupId { name: format!("g{number}"), namespace: namespace.clone() };
             let spec = Some(PartitionGroupSpec { partitions: 1, partition_size: 1, protocol: protocol.clone() });
-            let created = client.create_partition_group(CreatePartitionGroupRequest { id: id.clone(), spec }).await;
+            let request = CreatePartitionGroupRequest { id: Some(id.clone()), spec };
+            let created = sent(request, |request| {
+                let mut client = client.clone();
+                async move { client.create_partition_group(request).await }
+            })
+            .await;
             self.record("create", created.map(|_| 1), 1);
-            let found = client.get_partition_groups(GetPartitionGroupsRequest { id: id.clone() }).await;
-            self.record("get after create", found.map(|found| found.into_inner().groups.len()), 1);
-            let deleted = client.delete_partition_group(DeletePartitionGroupRequest { id: id.clone() }).await;
+            let found = get(&client, &id).await;
+            self.record("get after create", found, 1);
+            let request = DeletePartitionGroupRequest { id: Some(id.clone()) };
+            let deleted = sent(request, |request| {
+                let mut client = client.clone();
+                async move { client.delete_partition_group(request).await }
+            })
+            .await;
             self.record("delete", deleted.map(|_| 0), 0);
-            let found = client.get_partition_groups(GetPartitionGroupsRequest { id }).await;
-            self.record("get after delete", found.map(|found| found.into_inner().groups.len()), 0);
+            let found = get(&client, &id).await;
+            self.record("get after delete", found, 0);
             tokio::time::sleep(PAUSE_OF_WRITER).await;
         }
     }
@@ -92,6 +103,31 @@ impl Calls {
             Ok(groups) if groups == wanted => {}
             Ok(groups) => lock(&self.failures).push(format!("{call}: {groups} groups, not {wanted}")),
             Err(status) => lock(&self.failures).push(format!("{call}: {:?} {}", status.code(), status.message())),
+        }
+    }
+}
+
+/// How many groups have this id.
+async fn get(client: &ControllerServiceClient<Channel>, id: &PartitionGroupId) -> Result<usize, Status> {
+    let request = GetPartitionGroupsRequest { id: Some(id.clone()) };
+    let found = sent(request, |request| {
+        let mut client = client.clone();
+        async move { client.get_partition_groups(request).await }
+    })
+    .await;
+    found.map(|found| found.into_inner().groups.len())
+}
+
+/// Makes a call, and makes it again if its connection ended before it was sent, as gRPC clients do by themselves
+/// (gRFC A6, transparent retries) and tonic's does not. A server's `Cancelled` has no source: it is an answer.
+async fn sent<R: Clone, A, F>(request: R, call: impl Fn(R) -> F) -> Result<A, Status>
+where
+    F: Future<Output = Result<A, Status>>,
+{
+    loop {
+        match call(request.clone()).await {
+            Err(status) if status.code() == Code::Cancelled && status.source().is_some() => {}
+            answer => return answer,
         }
     }
 }
