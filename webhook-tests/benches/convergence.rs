@@ -167,9 +167,9 @@ impl Start {
 
     /// Seconds until the last object was created. The group's endpoints are what is known of the objects.
     fn last_created(&self, requests: &[AuditEntry]) -> f64 {
-        let told = ["events", "endpoints", "endpointslices"];
+        let others = ["events", "endpoints", "endpointslices"];
         let created =
-            requests.iter().filter(|entry| entry.verb == "create" && !told.contains(&entry.resource.as_str()));
+            requests.iter().filter(|entry| entry.verb == "create" && !others.contains(&entry.resource.as_str()));
         created.map(|entry| (seconds(&entry.completed) - self.clock).rem_euclid(SECONDS_A_DAY)).fold(0.0, f64::max)
     }
 }

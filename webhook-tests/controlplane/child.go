@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// prepare makes a child that neither outlives this process nor hears the
+// prepare makes a child that neither outlives this process nor gets the
 // terminal: a Ctrl-C goes to the whole foreground process group, and children
 // that end on their own would look like crashes to the one who supervises them.
 func prepare(command *exec.Cmd) *exec.Cmd {

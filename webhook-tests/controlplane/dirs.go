@@ -40,7 +40,7 @@ func dataDir(dir string) (string, error) {
 	return data, os.Rename(young, data)
 }
 
-// hold locks a directory for the life of this process, if it is nobody's. The
+// hold locks a directory for the life of this process, if no other process holds it. The
 // lock gets its name only when it is locked: sweep would take it for that of a
 // dead process before.
 func hold(dir string) error {
@@ -63,7 +63,7 @@ func hold(dir string) error {
 
 // sweep removes what supervisors left behind that were killed and could not.
 // The kernel drops the lock of a dead process: a lock that can be had belongs
-// to nobody.
+// to no process.
 func sweep(pattern string) {
 	found, _ := filepath.Glob(pattern)
 	for _, dir := range found {
@@ -95,7 +95,7 @@ func lockFile(name string) (*os.File, error) {
 // keep asks removeDir to leave the logs.
 func keep(dir string) { _ = os.WriteFile(filepath.Join(dir, keepName), nil, 0o600) }
 
-// removeDir removes the directory, but for the logs if somebody wants them.
+// removeDir removes the directory, but for the logs if they are wanted.
 func removeDir(dir string) {
 	if _, err := os.Stat(filepath.Join(dir, keepName)); err != nil {
 		_ = os.RemoveAll(dir)

@@ -46,8 +46,8 @@ func runUp() {
 	}
 }
 
-// errTold is the cause of an orderly end: a signal, or the end of the input.
-var errTold = errors.New("told to stop")
+// errStopped is the cause of an orderly end: a signal, or the end of the input.
+var errStopped = errors.New("told to stop")
 
 func up(patience time.Duration, place *layout) error {
 	ctx, end := context.WithCancelCause(context.Background())
@@ -81,7 +81,7 @@ func up(patience time.Duration, place *layout) error {
 		<-ctx.Done()
 	}
 	if cause := context.Cause(ctx); cause != nil {
-		if errors.Is(cause, errTold) {
+		if errors.Is(cause, errStopped) {
 			return nil
 		}
 		// Why a component died says more than what its death made fail.
@@ -97,10 +97,10 @@ func endWithInput(end context.CancelCauseFunc) {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	go func() {
 		<-signals
-		end(errTold)
+		end(errStopped)
 	}()
 	_, _ = io.Copy(io.Discard, os.Stdin)
-	end(errTold)
+	end(errStopped)
 }
 
 func bringUp(ctx context.Context, supervised *supervisor, patience time.Duration) error {
@@ -201,7 +201,7 @@ func (s *supervisor) start(part component) error {
 
 // stop ends the children the quick way: nothing of theirs is needed any more.
 func (s *supervisor) stop() {
-	s.end(errTold)
+	s.end(errStopped)
 	for _, child := range s.children {
 		_ = child.Process.Kill()
 	}

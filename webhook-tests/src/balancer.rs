@@ -217,7 +217,7 @@ impl Shared {
     fn publish(&self) {
         let backends = lock(&self.backends);
         let ready = backends.iter().filter(|backend| backend.ready.load(Ordering::Acquire));
-        // Under the lock, so that what was found last is also told last.
+        // Under the lock, so that what was found last is also reported last.
         self.ready.send_replace(ready.map(|backend| backend.name.clone()).collect());
     }
 }

@@ -88,7 +88,7 @@ impl ControlPlane {
 
     fn start_as(options: &[String]) -> Result<Self> {
         let binary = binaries::controlplane()?;
-        // Between the choice of a free port and its use somebody else may take it.
+        // Between the choice of a free port and its use another process may take it.
         let mut started = Self::start_with(binary, options);
         for _ in 0..2 {
             match &started {
@@ -248,12 +248,12 @@ impl ControlPlane {
     }
 
     fn keep_logs_after_panics(&self) {
-        static TOLD: Once = Once::new();
+        static SHOWN: Once = Once::new();
         let dir = self.place.dir.clone();
         let previous = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             previous(info);
-            TOLD.call_once(|| keep(&dir));
+            SHOWN.call_once(|| keep(&dir));
         }));
     }
 }

@@ -95,7 +95,7 @@ impl Guarded {
     pub fn signal(&self, signal: Signal) {
         let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(input) = input.as_mut() {
-            // A broken pipe means that there is nobody to signal any more.
+            // A broken pipe means that there is no process to signal any more.
             let _ = writeln!(input, "{}", signal.word());
         }
     }

@@ -164,7 +164,7 @@ impl Installation {
         format!("system:serviceaccount:{}:{}", self.kubectl.namespace(), self.name)
     }
 
-    /// Makes the webhook configurations again that somebody has deleted.
+    /// Makes the webhook configurations again that a client has deleted.
     ///
     /// # Errors
     ///
@@ -237,7 +237,7 @@ impl Installation {
         arguments.push(format!("--webhook-address=127.0.0.1:{}", ports.webhook));
         arguments.push(format!("--metrics-address=127.0.0.1:{}", ports.metrics));
         arguments.push(format!("--grpc-address=127.0.0.1:{}", ports.grpc));
-        // Nobody else uses it: no test but those of the drain gains by waiting.
+        // No other code uses it: no test but those of the drain gains by waiting.
         arguments.push("--drain=0s".to_owned());
         arguments.extend(options.arguments);
 
@@ -258,7 +258,7 @@ impl Installation {
     }
 
     /// As [`Installation::replicas`], with options for each of them and with a
-    /// balancer that hears of changes `lag` late. Each has a port of its own.
+    /// balancer that observes changes `lag` late. Each has a port of its own.
     ///
     /// # Errors
     ///

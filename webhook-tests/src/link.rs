@@ -82,7 +82,7 @@ impl Link {
         self.state.send_replace(State::Cut);
     }
 
-    /// Lets nothing through any more, and tells nobody: what is connected stays
+    /// Lets nothing through any more, without a reset: what is connected stays
     /// so for both sides, for ever, as when a host has vanished.
     pub fn freeze(&self) {
         self.state.send_replace(State::Frozen);

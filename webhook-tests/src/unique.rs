@@ -11,7 +11,7 @@ fn random() -> u64 {
     RandomState::new().hash_one(std::process::id())
 }
 
-/// A loopback address that nobody else uses, for programs whose ports are
+/// A loopback address that no other program uses, for programs whose ports are
 /// fixed.
 #[must_use]
 pub fn loopback_address() -> Ipv4Addr {
@@ -26,7 +26,7 @@ pub fn suffix() -> String {
     format!("{:08x}", random() >> 32)
 }
 
-/// A loopback TCP port that nobody listens on, and that no later call gives
+/// A loopback TCP port that no process listens on, and that no later call gives
 /// away, be it of this process or, while this process lives, of another.
 ///
 /// A port is often promised long before its owner listens: the webhook

@@ -1,7 +1,7 @@
 //! Awaiting states of the cluster by its events, without sleeping.
 //!
 //! `kubectl get --watch` does not tell where its initial list ends, so "none
-//! are left" could not be told from "none have come yet". The API server does
+//! are left" could not be distinguished from "none have come yet". The API server does
 //! tell (a bookmark closes the initial events), so the watch is asked for by
 //! its path; kubectl still brings the connection and the credentials.
 

@@ -33,7 +33,7 @@ fn a_healthy_installation_has_nothing_to_fault_and_nobody_has_to_be_an_administr
     let report: Value = serde_json::from_str(&check(&ground, None, &["-o", "json"]).stdout).expect("JSON");
     assert_eq!((&report["ok"], &report["layers"][0]["layer"]), (&json!(true), &json!("rights")), "{report:#}");
 
-    // A user who may do nothing is told so, and that is no fault.
+    // A user without rights gets this answer, and it is no fault.
     let kubectl = ground.kubectl();
     kubectl.ok(&["create", "serviceaccount", "nobody"]);
     let token = kubectl.ok(&["create", "token", "nobody"]);
@@ -63,9 +63,9 @@ fn the_layer_that_is_wrong_is_named() {
     ground.kubectl().ok(&["create", "secret", "generic", SECRET[1]]);
     ground.await_secret(|secret| secret["data"] == good);
 
-    // From now on nobody puts anything right.
+    // From now on no controller repairs anything.
     drop(running);
-    replicas.balancer().wait_until(<[String]>::is_empty).expect("nobody behind the balancer");
+    replicas.balancer().wait_until(<[String]>::is_empty).expect("no replica behind the balancer");
     let mut damaged = good.clone();
     damaged["current.key"] = json!("Z2FyYmFnZQ==");
     ground.replace_data(&damaged);

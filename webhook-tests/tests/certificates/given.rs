@@ -83,7 +83,7 @@ fn files_that_a_kubelet_swaps_are_followed_and_bad_ones_change_nothing() {
     let mut last = authority.leaf();
     mounted.swap(&last, &bundle);
     let mut controller = start(&ground, &mounted.source());
-    // It serves, and says what it waits for: that somebody sets the bundles.
+    // It serves, and says what it waits for: another client to set the bundles.
     await_true("only the bundles are missing", || {
         controller.get("/readyz?verbose").is_ok_and(|answer| {
             let missing = |role: &str| answer.body.contains(&format!("[-] webhook CA bundle: {role}"));

@@ -70,7 +70,7 @@ fn the_controller_knows_its_name_by_its_own_right_and_says_what_is_missing_witho
     controller.wait_ready().expect("ready with the right");
     let deadline = Instant::now() + SOON;
     while !controller.leads() {
-        assert!(Instant::now() < deadline, "nobody leads");
+        assert!(Instant::now() < deadline, "no replica leads");
         sleep(PAUSE);
     }
     kubectl.ok(&["create", BINDING[0], BINDING[1], "--clusterrole=system:basic-user", "--group=system:authenticated"]);

@@ -1,4 +1,4 @@
-//! One authority follows the other, and nobody notices.
+//! One authority follows the other, and no request fails.
 
 use std::time::{Duration, SystemTime};
 

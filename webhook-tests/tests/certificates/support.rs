@@ -127,7 +127,7 @@ impl Ground {
         let create = ["create", "--dry-run=server", "-o", "json", "-f", "-"];
         let made: Value = serde_json::from_str(&kubectl.feed_ok(&create, &set("w").to_string())).expect("JSON");
         assert_eq!(made["spec"]["partitions"], 1, "{made:#}");
-        // Of Partitions, only the validating one hears: they are not for users to make.
+        // Only the validating one is called for Partitions: they are not for users to make.
         let partition = json!({"apiVersion": "k8s.atomix.io/v1alpha1", "kind": "Partition",
             "metadata": {"name": "w-1"}, "spec": {"protocol": "raft"}});
         let refused = kubectl.feed_fails(&create, &partition.to_string());

@@ -1,5 +1,5 @@
 //! Clients that open connection after connection, each with a whole handshake, and verify by the bundle that the API
-//! server has, or by the one that it had before, as an API server does that hears of changes late.
+//! server has, or by the one that it had before, as an API server does whose watch lags.
 
 use std::fmt;
 use std::io::{self, Read, Write};

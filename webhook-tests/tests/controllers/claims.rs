@@ -30,15 +30,15 @@ fn claims_of_a_removed_partition_stay_or_go_as_the_policy_says_and_what_stays_is
     create_ready(&kubectl, &set.to_string(), "w");
     assert_eq!(claims(&kubectl), ["data-w-1-0", "data-w-2-0"]);
 
-    // The default: data is kept, and whoever finds it again is told.
+    // The default: data is kept, and an event reports it to who finds it again.
     resize(&kubectl, 1);
     assert_eq!(claims(&kubectl), ["data-w-1-0", "data-w-2-0"]);
     resize(&kubectl, 2);
-    let told = |events: &[Value]| {
+    let reported = |events: &[Value]| {
         let mut claims = events.iter().filter(|event| event["reason"] == "RetainedClaims");
         claims.any(|event| text(event, "/note").ends_with("data-w-2-0") && event["type"] == "Warning")
     };
-    kubectl.wait_until(&["events.events.k8s.io", "--field-selector", "regarding.name=w-2"], SOON, told);
+    kubectl.wait_until(&["events.events.k8s.io", "--field-selector", "regarding.name=w-2"], SOON, reported);
 
     // As asked for: the claim goes with its partition, and only that.
     let delete = json!({"spec": {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete"}}}).to_string();
@@ -169,7 +169,7 @@ fn a_claim_that_is_being_deleted_is_not_said_to_be_used_again() {
         kubectl.ok(&["patch", "persistentvolumeclaim", claim, "--type=merge", "-p", &release]);
     }
     await_ready(&kubectl, "w");
-    let told = items(&kubectl, &["events.events.k8s.io"]);
-    let told: Vec<_> = told.iter().filter(|event| event["reason"] == "RetainedClaims").collect();
-    assert!(matches!(&*told, [one] if text(one, "/note").ends_with("data-w-2-0")), "{told:#?}");
+    let reported = items(&kubectl, &["events.events.k8s.io"]);
+    let reported: Vec<_> = reported.iter().filter(|event| event["reason"] == "RetainedClaims").collect();
+    assert!(matches!(&*reported, [one] if text(one, "/note").ends_with("data-w-2-0")), "{reported:#?}");
 }

@@ -79,7 +79,7 @@ fn a_set_that_is_made_again_under_its_name_is_a_new_one() {
         assert_eq!(partition["spec"]["protocol"], "backup");
     }
     kubectl.wait_until(&["partitions"], SOON, |found| found.len() == 2);
-    // Nothing of it has been missing. What was told of it was told before it was ready.
+    // Nothing of it has been missing. Its events were written before it was ready.
     let uid = &second["metadata"]["uid"];
     let events = kubectl.wait_until(&["events.events.k8s.io"], SOON, |events| {
         events.iter().any(|event| event["reason"] == "Ready" && event["regarding"]["uid"] == *uid)

@@ -186,7 +186,7 @@ fn a_deleted_partition_comes_back_with_all_that_it_had() {
 
 #[test]
 fn what_was_put_right_is_told_by_an_event() {
-    let (_namespace, kubectl) = sandbox("told");
+    let (_namespace, kubectl) = sandbox("contested");
     create_ready(&kubectl, &set("w", 1, "raft", 1), "w");
     let wanted = read(&kubectl, &("configmap", "w-1-config".to_owned()));
     kubectl.ok(&["patch", "configmap", "w-1-config", "--type=merge", "-p", r#"{"data":{"protocol.json":"?"}}"#]);
@@ -211,7 +211,7 @@ fn what_was_put_right_is_told_by_an_event() {
 
 #[test]
 fn every_partition_that_is_removed_is_named_by_an_event() {
-    let (_namespace, kubectl) = sandbox("told-removed");
+    let (_namespace, kubectl) = sandbox("contested-removed");
     create_ready(&kubectl, &set("w", 3, "raft", 1), "w");
     let shrink = json!({
         "metadata": {"annotations": removal_consent(&kubectl, "w", 1)},
@@ -241,8 +241,8 @@ fn a_program_that_changes_an_object_again_and_again_is_named_and_not_answered_wi
     let partition = kubectl.wait_until(&["partition", "w-1"], SOON, |found| {
         condition(&found[0], "Stalled").is_some_and(|stalled| stalled["reason"] == "Contested")
     });
-    let told = text(condition(&partition[0], "Stalled").expect("a condition"), "/message").to_owned();
-    assert!(told.contains(r#"ConfigMap "w-1-config""#) && told.contains("kubectl-patch"), "{told}");
+    let message = text(condition(&partition[0], "Stalled").expect("a condition"), "/message").to_owned();
+    assert!(message.contains(r#"ConfigMap "w-1-config""#) && message.contains("kubectl-patch"), "{message}");
     let audit = harness().control_plane().audit();
     let answers = audit[before..].iter().filter(|entry| {
         entry.namespace == namespace.name() && entry.resource == "configmaps" && entry.verb == "update"

@@ -224,7 +224,7 @@ fn a_pod_has_the_time_that_it_takes_to_stop_in_order() {
     let grace = seconds(&pod["terminationGracePeriodSeconds"]);
     let limits = Limits::default();
     assert!(grace > unseen + limits.drain + limits.stop, "{grace:?} is too short for {limits:?}");
-    // kube-proxy and its like hear of the pod's end while it still takes connections.
+    // kube-proxy and its like observe the pod's end while it still takes connections.
     assert!(unseen >= Duration::from_secs(3));
 }
 

@@ -1,4 +1,4 @@
-//! Nothing is written for, or named after, an object that somebody else has made under a name of the set's.
+//! Nothing is written for, or named after, an object that another client has made under a name of the set's.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::{SOON, addresses, await_ready, condition, create_ready, is_r
 /// How long a name may be free before the controller has taken it.
 const AT_MOST: Duration = Duration::from_secs(60);
 
-/// A Service of somebody else, with pods of its own.
+/// A Service of another owner, with pods of its own.
 pub fn foreign_service(name: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
@@ -19,7 +19,7 @@ pub fn foreign_service(name: &str) -> Value {
     })
 }
 
-/// A headless Service of somebody else, whose endpoints they write by themselves.
+/// A headless Service of another owner, whose endpoints they write by themselves.
 fn foreign_headless_service(name: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
@@ -27,7 +27,7 @@ fn foreign_headless_service(name: &str) -> Value {
     })
 }
 
-/// Waits until an object says that a name is somebody else's.
+/// Waits until an object says that a name has another owner.
 #[track_caller]
 pub fn await_collision(kubectl: &Kubectl, kind: &str, name: &str, wanted: &str) {
     kubectl.wait_until(&[kind, name], SOON, |found| {
@@ -181,12 +181,12 @@ fn a_slice_of_a_stranger_under_the_name_of_the_group_service_is_reported_until_i
             slice["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"] = manager.into();
         }
         kubectl.create_stdin(&slice.to_string());
-        let told = kubectl.wait_until(&["partitionset", "w"], SOON, |found| {
+        let found = kubectl.wait_until(&["partitionset", "w"], SOON, |found| {
             condition(&found[0], "Stalled").is_some_and(|stalled| stalled["reason"] == "ForeignEndpoints")
         });
-        let message = text(condition(&told[0], "Stalled").expect("a condition"), "/message");
+        let message = text(condition(&found[0], "Stalled").expect("a condition"), "/message");
         assert!(message.contains(&format!("; EndpointSlice {name:?} belongs to Service \"w\"")), "{message}");
-        assert!(!is_ready(&told[0]));
+        assert!(!is_ready(&found[0]));
         kubectl.ok(&["delete", "endpointslice", name]);
         let now = await_ready(&kubectl, "w");
         assert!(condition(&now, "Stalled").is_none());
@@ -214,13 +214,13 @@ fn an_object_with_all_labels_and_another_controller_is_never_adopted() {
             spec.retain(|field, value| !field.starts_with("clusterIP") || value == "None");
         }
         replaced_by_a_foreign(&kubectl, "w", kind, &name, &foreign);
-        let told = if foreign["metadata"]["labels"]["partition"].is_null() {
+        let found = if foreign["metadata"]["labels"]["partition"].is_null() {
             ("partitionset", "w")
         } else {
             ("partition", "w-1")
         };
         let said = format!("{} {name:?} exists and belongs to ServiceAccount \"default\"", text(&foreign, "/kind"));
-        await_collision(&kubectl, told.0, told.1, &said);
+        await_collision(&kubectl, found.0, found.1, &said);
         assert_eq!(kubectl.get_json(&[kind, &name])["metadata"]["ownerReferences"], theirs, "{kind} {name}");
         kubectl.ok(&["delete", kind, &name]);
         await_ready(&kubectl, "w");

@@ -46,7 +46,7 @@ fn a_pod_that_cannot_be_scheduled_is_named_in_the_set_with_the_reason() {
     await_ready(&kubectl, "w");
 }
 
-/// How long a pod may wait for a Kubernetes node before people are told.
+/// How long a pod may wait for a Kubernetes node before an event reports it.
 const PASSING: Duration = Duration::from_secs(10);
 
 #[test]
@@ -64,13 +64,13 @@ fn a_pod_that_is_scheduled_within_seconds_is_not_told_of() {
             let scheduled = pods.first().and_then(|pod| condition(pod, "PodScheduled"));
             scheduled.is_some_and(|scheduled| scheduled["reason"] == "Unschedulable")
         });
-        // What is told of the pods is told when the status is written that counts them.
+        // The events of the pods are written with the status that counts them.
         kubectl.wait_until(&["partition", &format!("{name}-1")], SOON, |found| found[0]["status"]["replicas"] == 1);
         kubectl.ok(&["label", "node", &node, &format!("{label}=here")]);
         await_ready(&kubectl, name);
         let took = began.elapsed();
         kubectl.ok(&["label", "node", &node, &format!("{label}-")]);
-        // What was told of it was told before it was ready.
+        // Its events were written before it was ready.
         let of = |event: &Value| text(event, "/regarding/name").starts_with(name);
         let events = kubectl.wait_until(&["events.events.k8s.io"], SOON, |events| {
             events.iter().any(|event| event["reason"] == "Ready" && of(event))
@@ -78,8 +78,8 @@ fn a_pod_that_is_scheduled_within_seconds_is_not_told_of() {
         (took < PASSING).then(|| events.into_iter().filter(|event| of(event)).collect::<Vec<_>>())
     });
     let events = events.expect("a pod that is scheduled within seconds");
-    let told: Vec<_> = events.iter().filter(|event| event["reason"] == "PodUnschedulable").collect();
-    assert!(told.is_empty(), "{told:#?}");
+    let reported: Vec<_> = events.iter().filter(|event| event["reason"] == "PodUnschedulable").collect();
+    assert!(reported.is_empty(), "{reported:#?}");
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_failing_pod_is_not_told_of_with_every_step_of_its_kubelet() {
         "ImagePullFailed",
         r#"pod w-1-0 cannot pull the image "missing.test/node""#,
     );
-    let told = kubectl.get_json(&["partition", "w-1"]);
+    let reported = kubectl.get_json(&["partition", "w-1"]);
     for reason in ["ErrImagePull", "ImagePullBackOff", "ErrImagePull"] {
         let waiting: Value = json!({"status": {"containerStatuses": [{
             "name": "atomix", "image": "missing.test/node", "imageID": "", "ready": false, "restartCount": 0,
@@ -141,7 +141,7 @@ fn a_failing_pod_is_not_told_of_with_every_step_of_its_kubelet() {
     kubectl.create_stdin(&set("other", 1, "log", 1));
     await_ready(&kubectl, "other");
     let now = kubectl.get_json(&["partition", "w-1"]);
-    assert_eq!(now["metadata"]["resourceVersion"], told["metadata"]["resourceVersion"]);
+    assert_eq!(now["metadata"]["resourceVersion"], reported["metadata"]["resourceVersion"]);
 }
 
 /// What a pod's status says, written in the kubelet's place.

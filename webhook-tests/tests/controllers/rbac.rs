@@ -153,7 +153,7 @@ const EVERYWHERE: &[Grant] = &[
         resources: &["selfsubjectreviews"],
         verbs: &["create"],
         names: &[],
-        why: "by which name the webhooks know the controller; a hardened cluster has no binding that lets everybody ask",
+        why: "by which name the webhooks know the controller; a hardened cluster has no binding that lets every user ask",
     },
 ];
 
@@ -327,7 +327,7 @@ fn is_for_others(resource: &str, verb: &str) -> bool {
     let of_other_objects = (resource, verb) == ("services", "delete");
     // By the one of two controllers that comes second, to the empty Secret or to the Lease.
     let of_a_race = matches!((resource, verb), ("secrets" | "leases", "get"));
-    // The manifest has the Leases; they are made again if somebody deletes them. So are Services, at their addresses.
+    // The manifest has the Leases; they are made again if a client deletes them. So are Services, at their addresses.
     let of_an_accident = matches!((resource, verb), ("leases", "create") | ("ipaddresses", "get"));
     // Nobody calls it here; the tests of the API do.
     let of_the_grpc_api = resource == "partitionsets" && ["get", "create", "delete"].contains(&verb);
@@ -409,7 +409,7 @@ fn right(entry: &AuditEntry) -> (String, String, String) {
 }
 
 /// That the controller never asked for what it may not. Making something in a namespace that is being deleted is
-/// forbidden to everybody: such a request has been allowed elsewhere.
+/// forbidden to every user: such a request has been allowed elsewhere.
 #[track_caller]
 pub fn assert_never_refused(audit: &[AuditEntry]) {
     let allowed: BTreeSet<_> = audit.iter().filter(|entry| entry.code < 400).map(right).collect();

@@ -1,4 +1,4 @@
-//! What the API server or a policy refuses is told in its own words, however often it is tried. A contest is something
+//! What the API server or a policy refuses is reported in its own words, however often it is tried. A contest is something
 //! else, and is over soon after the last foreign write.
 
 use std::collections::HashSet;
@@ -17,10 +17,10 @@ use crate::support::{SOON, await_ready, condition, create_ready, is_ready, items
 
 /// More tries than the repairs of an object that may follow each other.
 const TRIES: usize = 7;
-/// How long a set may be unready after the last write of somebody who contested one of its objects.
+/// How long a set may be unready after the last write of another client that contested one of its objects.
 const CONTEST_OVER: Duration = Duration::from_secs(30);
 
-/// How long a refusal may be told after its cause is gone: far less than a minute, the longest back-off.
+/// How long a refusal may be reported after its cause is gone: far less than a minute, the longest back-off.
 const CAUSE_GONE: Duration = Duration::from_secs(20);
 
 /// How often the controller was refused a request for a kind in the namespace with that code.
@@ -309,9 +309,9 @@ fn what_lasts_is_logged_once_and_each_line_has_each_key_once() {
     }
     let log = harness().controller().log();
     let partition = format!("{}/w-1", kubectl.namespace());
-    let told = log.lines().filter(|line| line.contains(&partition) && line.contains("cannot be completed yet"));
-    let told: Vec<_> = told.collect();
-    assert_eq!(told.len(), 1, "{told:#?}");
+    let reported = log.lines().filter(|line| line.contains(&partition) && line.contains("cannot be completed yet"));
+    let reported: Vec<_> = reported.collect();
+    assert_eq!(reported.len(), 1, "{reported:#?}");
     for line in log.lines().filter(|line| line.starts_with('{')) {
         if let Err(error) = serde_json::from_str::<UniqueKeys>(line) {
             panic!("{error}: {line}");

@@ -36,7 +36,7 @@ fn evictions(kubectl: &Kubectl) -> Vec<AuditEntry> {
 }
 
 /// The reason and message of a partition's condition.
-fn told(partition: &Value, kind: &str) -> (String, String) {
+fn reason_and_message(partition: &Value, kind: &str) -> (String, String) {
     let condition = condition(partition, kind).cloned().unwrap_or_default();
     (text(&condition, "/reason").to_owned(), text(&condition, "/message").to_owned())
 }
@@ -76,8 +76,8 @@ fn raft_pods_are_replaced_one_by_one_each_when_all_have_been_ready_for_ten_secon
     assert_eq!(asked, gone, "each once");
     let events = items(&kubectl, &["events.events.k8s.io"]);
     for reason in ["Rolling", "Rolled"] {
-        let told = events.iter().filter(|event| event["reason"] == reason && event["regarding"]["name"] == "w-1");
-        assert_eq!(told.count(), 1, "{reason}");
+        let reported = events.iter().filter(|event| event["reason"] == reason && event["regarding"]["name"] == "w-1");
+        assert_eq!(reported.count(), 1, "{reason}");
     }
 }
 
@@ -98,16 +98,16 @@ fn a_pod_that_is_down_goes_first_and_no_other_until_it_is_back() {
     // What pod 0 comes back with does not work either.
     patch_template(&kubectl, &json!({"image": "unready.test/node:2"}));
     kubectl.wait_until(&["partition", "w-1"], SOON, |found| {
-        let (reason, message) = told(&found[0], "Reconciling");
+        let (reason, message) = reason_and_message(&found[0], "Reconciling");
         reason == "WaitingForQuorum"
             && message == "2 of 3 pods are ready; 2 of 3 pods are outdated; waiting for pod w-1-0 to be ready"
-            && told(&found[0], "Ready").0 == "Rolling"
+            && reason_and_message(&found[0], "Ready").0 == "Rolling"
     });
     kubectl.wait_until(&["partitionset", "w"], SOON, |found| {
         let message =
             "0 of 1 partitions are up to date; waiting for w-1: 2 of 3 pods are ready; 2 of 3 pods are outdated";
-        let (reason, told) = told(&found[0], "Ready");
-        reason == "RollingOut" && told.starts_with(message)
+        let (reason, reported) = reason_and_message(&found[0], "Ready");
+        reason == "RollingOut" && reported.starts_with(message)
     });
     let now = uids(&kubectl);
     assert_ne!(now["w-1-0"], before["w-1-0"]);
@@ -125,7 +125,7 @@ fn a_partition_of_which_no_pod_is_up_is_put_right() {
     let (_namespace, kubectl) = sandbox("all-down");
     kubectl.create_stdin(&set("w", 1, "raft", 3).replace("size: 3", "size: 3, image: missing.test/node"));
     kubectl.wait_until(&["partition", "w-1"], SOON, |found| {
-        found.first().is_some_and(|found| told(found, "Ready").0 == "ImagePullFailed")
+        found.first().is_some_and(|found| reason_and_message(found, "Ready").0 == "ImagePullFailed")
     });
     patch_template(&kubectl, &json!({"image": "node:2"}));
     await_ready(&kubectl, "w");
@@ -136,7 +136,7 @@ fn a_partition_of_which_no_pod_is_up_is_put_right() {
 fn a_refusal_of_the_disruption_budget_is_waited_for_and_told() {
     let (_namespace, kubectl) = sandbox("refused");
     create_ready(&kubectl, &set("w", 1, "log", 3), "w");
-    // A pod of somebody else that the budget counts, and that is down.
+    // A pod of another owner that the budget counts, and that is down.
     let labels = json!({"app": "atomix", "type": "partition", "group": "w", "partition": "1", "of": "another"});
     kubectl.create_stdin(
         &json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "another"}, "spec": {
@@ -150,7 +150,7 @@ fn a_refusal_of_the_disruption_budget_is_waited_for_and_told() {
     let before = items(&kubectl, &["pods", "-l", "app.kubernetes.io/instance=w"]);
     patch_template(&kubectl, &json!({"image": "node:2"}));
     kubectl.wait_until(&["partition", "w-1"], SOON, |found| {
-        let (reason, message) = told(&found[0], "Reconciling");
+        let (reason, message) = reason_and_message(&found[0], "Reconciling");
         reason == "WaitingForQuorum" && message.contains("pod w-1-2") && message.contains("disruption budget")
     });
     let now = items(&kubectl, &["pods", "-l", "app.kubernetes.io/instance=w"]);

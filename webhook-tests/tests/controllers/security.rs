@@ -15,7 +15,7 @@ fn the_examples_for_strict_clusters_make_pods_that_these_take() {
     await_ready(&kubectl, "raft");
     kubectl.ok(&["delete", "partitionset", "raft", "--cascade=foreground"]);
 
-    // OpenShift sets the user and the group of the volumes in each pod, if nobody else does.
+    // OpenShift sets the user and the group of the volumes in each pod, if no other field does.
     kubectl.ok(&["create", "-f", &example("openshift.yaml")]);
     await_ready(&kubectl, "raft");
     let pod = kubectl.get_json(&["statefulset", "raft-1"])["spec"]["template"]["spec"].clone();

@@ -1,4 +1,4 @@
-//! A Service that somebody turned into another one, or deleted, comes back where it was, and the controller asks for
+//! A Service that another client changed into another one, or deleted, comes back where it was, and the controller asks for
 //! nothing on the way that the API server refuses.
 
 use std::thread;

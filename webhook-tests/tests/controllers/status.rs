@@ -110,9 +110,10 @@ fn what_is_said_of_a_set_that_other_controllers_run_stays_true_until_one_of_them
     let await_told = |ready: u64| {
         let named = r#"Partitions "w-1", "w-2" are left alone: their annotation k8s.atomix.io/controller names another controller, "ops.other", "ops.third""#;
         kubectl.wait_until(&["partitionset", "w"], SOON, |found| {
-            let told = condition(&found[0], "Stalled").map(|told| (text(told, "/reason"), text(told, "/message")));
+            let stalled =
+                condition(&found[0], "Stalled").map(|stalled| (text(stalled, "/reason"), text(stalled, "/message")));
             found[0]["status"]["readyPartitions"] == ready
-                && told.is_some_and(|(reason, message)| {
+                && stalled.is_some_and(|(reason, message)| {
                     reason == "AnotherController"
                         && message.starts_with(&format!("{ready} of 2 partitions are ready; {named}"))
                 })
@@ -176,7 +177,7 @@ fn everything_that_is_in_the_way_is_named_at_once() {
     });
 }
 
-/// Objects of somebody else have names that the set `w` needs, and EndpointSlices of theirs belong to its Service.
+/// Objects of another owner have names that the set `w` needs, and EndpointSlices of theirs belong to its Service.
 fn collide_with_all(foreign_objects: &[(&str, &str)], slices: &[&str]) {
     let (_namespace, kubectl) = sandbox("in-the-way");
     for (kind, name) in foreign_objects {
@@ -205,7 +206,7 @@ fn collide_with_all(foreign_objects: &[(&str, &str)], slices: &[&str]) {
     await_ready(&kubectl, "w");
 }
 
-/// An object of somebody else has a name that the set `w` needs.
+/// An object of another owner has a name that the set `w` needs.
 fn collide(kind: &str, name: &str) {
     let (_namespace, kubectl) = sandbox(&format!("foreign-{kind}"));
     kubectl.create_stdin(&foreign(kind, name).to_string());

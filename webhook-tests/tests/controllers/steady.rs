@@ -90,11 +90,12 @@ fn a_set_costs_few_writes_and_no_reads_and_then_nothing_also_after_a_restart() {
 /// Writes of a status that say how far things are, and no more. There are none on a machine where a partition is ready
 /// within [`PROGRESS`] of its first status; here they may be one in that time.
 fn told_of_progress(made: &[AuditEntry]) -> usize {
-    let mut told: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    let mut writes: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for entry in made.iter().filter(|entry| entry.subresource == "status") {
-        told.entry(&entry.name).or_default().push(seconds(&entry.received));
+        writes.entry(&entry.name).or_default().push(seconds(&entry.received));
     }
-    told.values()
+    writes
+        .values()
         .map(|times| {
             let progress = times.len().saturating_sub(2);
             let took = (times[times.len() - 1] - times[0]).rem_euclid(24.0 * 3600.0);

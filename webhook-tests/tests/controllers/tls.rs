@@ -1,5 +1,5 @@
 //! The webhooks' certificates: made by the controller itself, trusted by the
-//! API server, and put right when somebody spoils that trust.
+//! API server, and repaired when another client breaks that trust.
 
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -87,7 +87,7 @@ impl Ground {
         assert_eq!(made["spec"]["partitionSize"], 3, "{made:#}");
         let refused = kubectl.feed_fails(&create, &set("w", 0, "raft", 3));
         assert!(refused.contains("spec.partitions: Invalid value: 0"), "{refused}");
-        // Of Partitions, only the validating one hears: they are not for users to make.
+        // Only the validating one is called for Partitions: they are not for users to make.
         let partition = json!({"apiVersion": "k8s.atomix.io/v1alpha1", "kind": "Partition",
             "metadata": {"name": "w-1"}, "spec": {"protocol": "raft"}});
         let refused = kubectl.feed_fails(&create, &partition.to_string());

@@ -35,11 +35,11 @@ fn a_replica_that_stops_withdraws_its_candidates_and_sends_their_nodes_to_anothe
     assert!(stops.stop().expect("an end").success(), "{}", stops.log());
     let (code, message) = goes.ends();
     assert_eq!((code, message.contains("another one answers")), (Code::Unavailable, true), "{message}");
-    stays.hears("2 w-1-1");
+    stays.receives("2 w-1-1");
     assert_eq!(short(&set.record(1)), "2 w-1-1");
     assert!(!announced().contains(&stops.name().to_owned()));
     // Its node comes back elsewhere.
-    set.enter(&ground.replicas[1], 1, 0).hears("2 w-1-1 w-1-0");
+    set.enter(&ground.replicas[1], 1, 0).receives("2 w-1-1 w-1-0");
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn candidates_of_a_replica_that_is_killed_are_gone_in_time() {
     second.hears_within("2 w-1-1", NO_GHOST_AFTER);
     // Nobody has a stream of this one.
     set.await_record(2, NO_GHOST_AFTER.saturating_sub(begun.elapsed()), |record| record["candidates"] == json!([]));
-    println!("no ghost {:?} after the replica was killed", begun.elapsed());
+    println!("no dead candidate {:?} after the replica was killed", begun.elapsed());
     assert_eq!(short(&set.record(2)), "1");
 }
 
@@ -65,16 +65,16 @@ fn a_candidate_whose_host_has_vanished_is_gone_in_time() {
     let set = ground.set("vanished", 1, 2);
     let link = Link::to(ground.replicas[0].grpc_addr()).expect("a link");
     let vanishes = Stream::open(link.address(), set.namespace(), 1, "w-1-0");
-    vanishes.hears("1 w-1-0");
+    vanishes.receives("1 w-1-0");
     let stays = set.stand(&ground.replicas[1], 1, 1, "1 w-1-0 w-1-1");
-    vanishes.hears("1 w-1-0 w-1-1");
+    vanishes.receives("1 w-1-0 w-1-1");
     link.freeze();
     let begun = Instant::now();
     stays.hears_within("2 w-1-1", VANISHED_AFTER.1);
     let noticed = begun.elapsed();
     println!("gone {noticed:?} after its host had vanished");
     assert!(noticed > VANISHED_AFTER.0, "it has not vanished, but left");
-    // It was told nothing.
+    // It received nothing.
     vanishes.is_quiet();
 }
 
@@ -86,11 +86,11 @@ fn a_replica_that_was_taken_for_dead_enters_its_candidates_anew() {
     let first = set.stand(&frozen, 1, 0, "1 w-1-0");
     let second = set.stand(&ground.replicas[1], 1, 1, "1 w-1-0 w-1-1");
     frozen.signal(Signal::Stop);
-    second.hears("2 w-1-1");
+    second.receives("2 w-1-1");
     frozen.signal(Signal::Cont);
     // Its own stream has lived through it, if its node was as patient as this one.
-    second.hears("2 w-1-1 w-1-0");
-    first.hears("2 w-1-1 w-1-0");
+    second.receives("2 w-1-1 w-1-0");
+    first.receives("2 w-1-1 w-1-0");
 }
 
 #[test]
@@ -102,22 +102,22 @@ fn a_term_outlives_the_api_server_and_nobody_dies_for_who_is_cut_off_from_it() {
     let primary = set.stand(&cut_off, 1, 0, "1 w-1-0");
     let elsewhere = set.stand(&ground.replicas[0], 2, 1, "1 w-2-1");
     let beside = set.stand(&cut_off, 2, 2, "1 w-2-1 w-2-2");
-    elsewhere.hears("1 w-2-1 w-2-2");
+    elsewhere.receives("1 w-2-1 w-2-2");
 
     link.cut();
     let waits = set.enter(&cut_off, 1, 1);
-    // The others cannot tell it from a dead one.
-    elsewhere.hears("1 w-2-1");
+    // The others cannot distinguish it from a dead one.
+    elsewhere.receives("1 w-2-1");
     set.await_record(1, SOON, |record| record["candidates"] == json!([]));
     for stream in [&primary, &beside, &waits] {
         stream.is_quiet();
     }
     link.mend();
     // Those that were dropped enter anew, after the one that has waited.
-    waits.hears("2 w-1-1 w-1-0");
-    primary.hears("2 w-1-1 w-1-0");
-    // Who was silent only for the replica that was cut off is no ghost: no other term has begun.
-    elsewhere.hears("1 w-2-1 w-2-2");
+    waits.receives("2 w-1-1 w-1-0");
+    primary.receives("2 w-1-1 w-1-0");
+    // Who was silent only for the replica that was cut off is no dead candidate: no other term has begun.
+    elsewhere.receives("1 w-2-1 w-2-2");
     elsewhere.is_quiet_for(LOOKED_AROUND);
     // For its own replica it had never been away.
     beside.is_quiet();

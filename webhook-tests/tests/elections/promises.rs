@@ -5,31 +5,31 @@ use std::time::Instant;
 use serde_json::json;
 use tonic::Code;
 
-use crate::support::{Heard, SOON, Stream, ground, short};
+use crate::support::{Received, SOON, Stream, ground, short};
 use webhook_tests::{Kubectl, items};
 
 #[test]
 fn a_member_hears_the_first_term_in_which_it_stands_and_then_each_change() {
     let ground = ground();
-    let set = ground.set("hears", 1, 3);
+    let set = ground.set("receives", 1, 3);
     let [one, other] = &ground.replicas;
     let first = set.stand(one, 1, 1, "1 w-1-1");
-    // Entered elsewhere, heard everywhere.
+    // Entered elsewhere, received everywhere.
     let second = set.stand(other, 1, 0, "1 w-1-1 w-1-0");
-    first.hears("1 w-1-1 w-1-0");
+    first.receives("1 w-1-1 w-1-0");
     let third = set.stand(one, 1, 2, "1 w-1-1 w-1-0 w-1-2");
     assert_eq!(short(&set.record(1)), "1 w-1-1 w-1-0 w-1-2");
     // Who is not primary leaves: the term stays.
-    second.hears("1 w-1-1 w-1-0 w-1-2");
+    second.receives("1 w-1-1 w-1-0 w-1-2");
     drop(second);
-    first.hears("1 w-1-1 w-1-2");
-    third.hears("1 w-1-1 w-1-2");
+    first.receives("1 w-1-1 w-1-2");
+    third.receives("1 w-1-1 w-1-2");
     // The primary leaves.
     first.is_quiet();
     drop(first);
-    third.hears("2 w-1-2");
+    third.receives("2 w-1-2");
     assert_eq!(short(&set.record(1)), "2 w-1-2");
-    // Nobody is left, and somebody comes: that is another term, of the same member too.
+    // No candidate is left, and one comes: that is another term, of the same member too.
     drop(third);
     set.await_record(1, SOON, |record| record["candidates"] == json!([]));
     assert_eq!(short(&set.record(1)), "2");
@@ -60,14 +60,14 @@ fn a_newer_stream_of_the_same_member_takes_the_place_of_the_older() {
     // On another replica, and on the same one.
     let newer = set.enter(other, 1, 0);
     assert_eq!(first.ends().0, Code::Aborted);
-    second.hears("2 w-1-1 w-1-0");
-    newer.hears("2 w-1-1 w-1-0");
+    second.receives("2 w-1-1 w-1-0");
+    newer.receives("2 w-1-1 w-1-0");
     let newest = set.enter(other, 1, 0);
     let (code, message) = newer.ends();
     assert_eq!((code, message.contains("newer stream")), (Code::Aborted, true), "{message}");
-    newest.hears("2 w-1-1 w-1-0");
+    newest.receives("2 w-1-1 w-1-0");
     drop(second);
-    newest.hears("3 w-1-0");
+    newest.receives("3 w-1-0");
     // One that has ended takes nobody with it.
     drop((first, newer));
     newest.is_quiet();
@@ -132,7 +132,7 @@ fn streams_end_with_their_partition() {
     kubectl.ok(&["patch", "partitionset", "w", "--type=merge", "-p", &patch]);
     let (code, message) = goes.ends();
     assert_eq!((code, message.contains("smaller")), (Code::Aborted, true), "{message}");
-    stays.hears("1 w-1-0");
+    stays.receives("1 w-1-0");
     kubectl.ok(&["delete", "partitionset", "w"]);
     for stream in [stays, of_another] {
         assert_eq!(stream.ends().0, Code::NotFound);
@@ -153,8 +153,8 @@ fn a_partition_that_is_made_anew_begins_with_the_first_term() {
     let begun = Instant::now();
     let first = loop {
         match set.enter(&ground.replicas[1], 1, 0).first() {
-            Heard::Term(term) => break term,
-            Heard::End(status) => {
+            Received::Term(term) => break term,
+            Received::End(status) => {
                 let transient = matches!(status.code(), Code::NotFound | Code::Unavailable);
                 assert!(transient && begun.elapsed() < SOON, "{status:?}");
             }

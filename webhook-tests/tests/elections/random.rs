@@ -1,4 +1,4 @@
-//! Members come, go and vanish, and replicas are killed, at random and many thousand times; what all of them heard
+//! Members come, go and vanish, and replicas are killed, at random and many thousand times; what all of them received
 //! must fit together.
 
 use std::collections::BTreeMap;
@@ -64,7 +64,7 @@ impl Random {
     }
 }
 
-/// What was heard of one partition.
+/// What was received about one partition.
 #[derive(Default)]
 struct History {
     primaries: BTreeMap<i64, String>,
@@ -76,7 +76,7 @@ struct World {
     namespace: String,
     addresses: Mutex<Vec<SocketAddr>>,
     histories: Mutex<BTreeMap<i32, History>>,
-    /// What each member that stays heard last.
+    /// What each member that stays received last.
     standing: Mutex<BTreeMap<String, String>>,
     wrong: Mutex<Vec<String>>,
     events: AtomicUsize,
@@ -93,14 +93,14 @@ impl World {
         locked(&self.wrong).push(what);
     }
 
-    /// Takes in what a member heard; `last` is the term that its stream told before.
-    fn hear(&self, partition: i32, member: &str, last: &mut i64, term: &PrimaryTerm) {
+    /// Takes in what a member received; `last` is the term that its stream sent before.
+    fn receive(&self, partition: i32, member: &str, last: &mut i64, term: &PrimaryTerm) {
         if term.term < *last || term.term < 1 {
-            self.object(format!("{member} heard of term {} after {last}", term.term));
+            self.object(format!("{member} received term {} after {last}", term.term));
         }
         *last = term.term;
         if term.candidates.first() != Some(&term.primary) || !term.candidates.iter().any(|name| name == member) {
-            self.object(format!("{member} heard {term:?}"));
+            self.object(format!("{member} received {term:?}"));
         }
         let mut histories = locked(&self.histories);
         let history = histories.entry(partition).or_default();
@@ -120,9 +120,9 @@ impl World {
 struct Stream {
     messages: Streaming<PartitionElectionResponse>,
     wire: AbortHandle,
-    /// The term that it told last.
+    /// The term that it sent last.
     last: i64,
-    /// All of what it told first.
+    /// All of what it sent first.
     first: PrimaryTerm,
 }
 
@@ -152,7 +152,7 @@ async fn enter(world: &World, partition: i32, member: &str, random: &mut Random)
         let addresses = locked(&world.addresses);
         addresses[random.below(addresses.len())]
     };
-    // Whoever enters now cannot be told of an earlier term than anybody has heard of by now.
+    // Whoever enters now cannot receive an earlier term than any member has received by now.
     let floor = world.highest(partition);
     let (way, wire) = wire(at).await.ok()?;
     let Ok(Ok(mut client)) = timeout(SOON, connect(way)).await else {
@@ -175,13 +175,13 @@ async fn enter(world: &World, partition: i32, member: &str, random: &mut Random)
     match timeout(ENTERED, stream.messages.message()).await {
         Ok(Ok(Some(message))) => {
             stream.first = message.term.unwrap_or_default();
-            world.hear(partition, member, &mut stream.last, &stream.first);
+            world.receive(partition, member, &mut stream.last, &stream.first);
             world.events.fetch_add(1, Ordering::Relaxed);
             Some(stream)
         }
         Ok(_) => None,
         Err(_) => {
-            world.object(format!("{member} has heard nothing for {ENTERED:?}"));
+            world.object(format!("{member} has received nothing for {ENTERED:?}"));
             None
         }
     }
@@ -193,7 +193,7 @@ async fn listen(world: &World, partition: i32, member: &str, stream: &mut Stream
         match stream.messages.message().await {
             Ok(Some(message)) => {
                 let term = message.term.unwrap_or_default();
-                world.hear(partition, member, &mut stream.last, &term);
+                world.receive(partition, member, &mut stream.last, &term);
                 if stays {
                     stand(world, member, &term);
                 }
@@ -205,8 +205,8 @@ async fn listen(world: &World, partition: i32, member: &str, stream: &mut Stream
 }
 
 fn stand(world: &World, member: &str, term: &PrimaryTerm) {
-    let heard = format!("{} {}", term.term, term.candidates.join(" "));
-    locked(&world.standing).insert(member.to_owned(), heard);
+    let received = format!("{} {}", term.term, term.candidates.join(" "));
+    locked(&world.standing).insert(member.to_owned(), received);
 }
 
 /// What a member does all day.
@@ -218,8 +218,8 @@ async fn live(world: Arc<World>, mut phase: watch::Receiver<Phase>, partition: i
             continue;
         };
         let stay = Duration::from_millis(random.below(LONGEST_STAY) as u64);
-        let heard = timeout(stay, listen(&world, partition, &member, &mut stream, false)).await;
-        if heard.is_err() && random.below(8) == 0 {
+        let received = timeout(stay, listen(&world, partition, &member, &mut stream, false)).await;
+        if received.is_err() && random.below(8) == 0 {
             // A newer stream takes its place.
             if let Some(newer) = enter(&world, partition, &member, &mut random).await {
                 match timeout(SOON, listen(&world, partition, &member, &mut stream, false)).await {
@@ -282,7 +282,7 @@ impl Replicas<'_> {
     }
 }
 
-/// Whether all that stay have heard what the record says, and it names them and nobody else.
+/// Whether all that stay have received what the record says, and it names them and nobody else.
 fn is_settled(set: &Set, world: &World) -> bool {
     let standing = locked(&world.standing).clone();
     let partitions = items(&set.kubectl(), &["partitions"]);
@@ -291,7 +291,7 @@ fn is_settled(set: &Set, world: &World) -> bool {
         let prefix = format!("{}-", text(partition, "/metadata/name"));
         let mut members = standing.range(prefix.clone()..).take_while(|(member, _)| member.starts_with(&prefix));
         let candidates = record["candidates"].as_array().map_or(0, Vec::len);
-        members.clone().count() == candidates && members.all(|(_, heard)| *heard == short(record))
+        members.clone().count() == candidates && members.all(|(_, received)| *received == short(record))
     });
     settled && partitions.len() == PARTITIONS as usize
 }

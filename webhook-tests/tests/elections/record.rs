@@ -39,7 +39,7 @@ fn what_can_be_edited_is_put_right_in_a_later_term() {
     let set = ground.set("edited", 1, 3);
     let first = set.stand(&ground.replicas[0], 1, 0, "1 w-1-0");
     let second = set.stand(&ground.replicas[1], 1, 1, "1 w-1-0 w-1-1");
-    // A stranger, of whom nobody has the stream, comes first.
+    // A candidate of whom no replica has the stream comes first.
     let streams = json!({"w-1-2": "no stream"});
     edit(&set, &json!({"candidates": ["w-1-2", "w-1-0", "w-1-1"], "streams": streams})).expect("an edit");
     set.await_record(1, SOON, |record| record["candidates"] == json!(["w-1-0", "w-1-1"]));
@@ -48,10 +48,10 @@ fn what_can_be_edited_is_put_right_in_a_later_term() {
     let record = set.await_record(1, SOON, |record| record["candidates"].as_array().is_some_and(|all| all.len() == 2));
     let said = short(&record);
     assert!(record["term"].as_i64() > Some(1), "{said}");
-    first.hears(&said);
-    second.hears(&said);
+    first.receives(&said);
+    second.receives(&said);
     // A term from nowhere is where terms go on from.
     edit(&set, &json!({"term": 1000, "primary": "w-1-2"})).expect("an edit");
     let record = set.await_record(1, SOON, |record| record["term"] == 1001 && record["primary"] != "w-1-2");
-    first.hears(&short(&record));
+    first.receives(&short(&record));
 }

@@ -96,11 +96,11 @@ impl Set {
         Stream::open(replica.grpc_addr(), self.namespace(), partition, &format!("w-{partition}-{member}"))
     }
 
-    /// The same, when the member has heard that it stands.
+    /// The same, when the member has received that it is a candidate.
     #[track_caller]
-    pub fn stand(&self, replica: &Controller, partition: i32, member: u32, heard: &str) -> Stream {
+    pub fn stand(&self, replica: &Controller, partition: i32, member: u32, received: &str) -> Stream {
         let stream = self.enter(replica, partition, member);
-        stream.hears(heard);
+        stream.receives(received);
         stream
     }
 
@@ -128,9 +128,9 @@ pub fn short(record: &Value) -> String {
     [vec![record["term"].to_string().as_str()], candidates].concat().join(" ")
 }
 
-/// What a member hears.
+/// What a member receives.
 #[derive(Debug)]
-pub enum Heard {
+pub enum Received {
     Term(PrimaryTerm),
     End(Status),
 }
@@ -138,7 +138,7 @@ pub enum Heard {
 /// The stream of a member, with a connection of its own. Dropping it ends both.
 #[derive(Debug)]
 pub struct Stream {
-    heard: Receiver<Heard>,
+    received: Receiver<Received>,
     member: AbortHandle,
 }
 
@@ -150,27 +150,27 @@ impl Drop for Stream {
 
 impl Stream {
     pub fn open(at: SocketAddr, namespace: &str, partition: i32, member: &str) -> Self {
-        let (tell, heard) = mpsc::channel();
+        let (send, received) = mpsc::channel();
         let request = request(namespace, partition, member);
         let member = MEMBERS.spawn(async move {
             let listen = async {
                 let mut client = connect(at).await?;
                 let mut stream = client.enter_election(request).await?.into_inner();
                 while let Some(response) = stream.message().await? {
-                    drop(tell.send(Heard::Term(response.term.expect("a term"))));
+                    drop(send.send(Received::Term(response.term.expect("a term"))));
                 }
                 Err::<(), _>(Status::ok("the stream has ended without a status"))
             };
             if let Err(status) = listen.await {
-                drop(tell.send(Heard::End(status)));
+                drop(send.send(Received::End(status)));
             }
         });
-        Self { heard, member: member.abort_handle() }
+        Self { received, member: member.abort_handle() }
     }
 
-    /// Waits until the member hears this term and these candidates, in the form of [`short`]. It may hear others before.
+    /// Waits until the member receives this term and these candidates, in the form of [`short`]. It may receive others before.
     #[track_caller]
-    pub fn hears(&self, wanted: &str) {
+    pub fn receives(&self, wanted: &str) {
         self.hears_within(wanted, SOON);
     }
 
@@ -178,8 +178,8 @@ impl Stream {
     pub fn hears_within(&self, wanted: &str, within: Duration) {
         let (deadline, mut before) = (Instant::now() + within, Vec::new());
         loop {
-            match self.heard.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(Heard::Term(term)) => {
+            match self.received.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(Received::Term(term)) => {
                     assert_eq!(term.primary, term.candidates.first().cloned().unwrap_or_default());
                     let said = format!("{} {}", term.term, term.candidates.join(" "));
                     if said == wanted {
@@ -187,32 +187,32 @@ impl Stream {
                     }
                     before.push(said);
                 }
-                Ok(Heard::End(status)) => panic!("not {wanted:?}, but {before:?} and {status:?}"),
+                Ok(Received::End(status)) => panic!("not {wanted:?}, but {before:?} and {status:?}"),
                 Err(error) => panic!("not {wanted:?}, but {before:?}: {error}"),
             }
         }
     }
 
-    /// Waits until the stream ends, whatever the member hears before.
+    /// Waits until the stream ends, whatever the member receives before.
     #[track_caller]
     pub fn ends(&self) -> (Code, String) {
         let deadline = Instant::now() + SOON;
         loop {
-            match self.heard.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(Heard::Term(_)) => {}
-                Ok(Heard::End(status)) => return (status.code(), status.message().to_owned()),
+            match self.received.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(Received::Term(_)) => {}
+                Ok(Received::End(status)) => return (status.code(), status.message().to_owned()),
                 Err(error) => panic!("it does not end: {error}"),
             }
         }
     }
 
-    /// What the member hears first.
+    /// What the member receives first.
     #[track_caller]
-    pub fn first(&self) -> Heard {
-        self.heard.recv_timeout(SOON).expect("something to be heard")
+    pub fn first(&self) -> Received {
+        self.received.recv_timeout(SOON).expect("a term")
     }
 
-    /// That there is nothing that the member has not heard yet.
+    /// That there is nothing that the member has not received yet.
     #[track_caller]
     pub fn is_quiet(&self) {
         self.is_quiet_for(Duration::ZERO);
@@ -221,7 +221,7 @@ impl Stream {
     /// The same, and that nothing comes for some time.
     #[track_caller]
     pub fn is_quiet_for(&self, time: Duration) {
-        match self.heard.recv_timeout(time) {
+        match self.received.recv_timeout(time) {
             Err(RecvTimeoutError::Timeout) => {}
             other => panic!("{other:?}"),
         }

@@ -13,7 +13,7 @@ use crate::support::{SOON, await_ready, endpoints, items, says_ready, set};
 const AWAY: Duration = Duration::from_secs(180);
 /// Between two looks at the controller meanwhile.
 const LOOK: Duration = Duration::from_millis(500);
-/// Lines of log that three minutes of attempts are worth: the Lease is tried every 2 s, and watches are told of once.
+/// Lines of log that three minutes of attempts are worth: the Lease is tried every 2 s, and watches are logged once.
 const LINES: usize = 400;
 
 #[test]

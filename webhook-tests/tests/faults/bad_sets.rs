@@ -20,7 +20,7 @@ fn many_sets_that_cannot_be_completed_do_not_delay_a_good_one() {
     let mut broken = set("broken", 2, 1);
     broken["spec"]["template"]["spec"]["config"] = "memberGroupStrategy: ANYWHERE".into();
     kubectl.create_stdin(&broken.to_string());
-    // Each finds an object of somebody else in its place.
+    // Each finds an object of another owner in its place.
     let mut wanted = Vec::new();
     for index in 0..BAD {
         let name = format!("taken-{index}-x");
@@ -47,7 +47,7 @@ fn many_sets_that_cannot_be_completed_do_not_delay_a_good_one() {
     await_ready(&kubectl, "good");
     println!("a good set among {} bad ones is ready after {:?}", BAD + 1, begun.elapsed());
 
-    // The stranger goes, and the set completes by itself.
+    // The foreign object is deleted, and the set completes by itself.
     kubectl.ok(&["delete", "configmap", "taken-0-x-1-config"]);
     await_ready(&kubectl, "taken-0-x");
 }

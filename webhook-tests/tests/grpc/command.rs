@@ -81,24 +81,24 @@ fn what_is_wrong_is_told_to_people_and_in_the_exit_code() {
     let namespace = Namespace::new(ground.control_plane.kubectl(), "mistakes");
     let here = at(ground.replicas.controllers[1].grpc_addr());
     let group = format!("{}.g", namespace.name());
-    let (code, printed, told) = here(&["create", &group, "--protocol=raft", "--partitions=1001"]);
+    let (code, printed, error) = here(&["create", &group, "--protocol=raft", "--partitions=1001"]);
     assert_eq!((code, printed.as_str()), (1, ""));
     assert_eq!(
-        told,
+        error,
         "atomix-controller: The PartitionSet \"g\" is invalid: spec.partitions: Invalid value: 1001: must be less than or equal to 1000 (InvalidArgument)\n"
     );
     let file = std::env::temp_dir().join(format!("{}.yaml", namespace.name()));
     std::fs::write(&file, "electionTimout: 5s\n").expect("a file");
-    let (code, _, told) = here(&["create", &group, "--protocol=raft", "--config", &file.to_string_lossy()]);
+    let (code, _, error) = here(&["create", &group, "--protocol=raft", "--config", &file.to_string_lossy()]);
     assert_eq!(code, 1);
-    assert!(told.starts_with("atomix-controller: --config config.electionTimout: Unsupported value"), "{told}");
+    assert!(error.starts_with("atomix-controller: --config config.electionTimout: Unsupported value"), "{error}");
     std::fs::remove_file(&file).expect("the file");
-    let (code, _, told) = here(&["create", &group, "--protocol=paxos"]);
+    let (code, _, error) = here(&["create", &group, "--protocol=paxos"]);
     assert_eq!(code, 2);
-    assert!(told.contains("must be one of raft, backup, log"), "{told}");
+    assert!(error.contains("must be one of raft, backup, log"), "{error}");
 
-    let nobody = format!("127.0.0.1:{}", free_port());
-    let (code, _, told) = groups(&nobody, &["list"]);
-    assert_eq!(code, 3, "{told}");
-    assert!(told.contains("Unavailable"), "{told}");
+    let unused = format!("127.0.0.1:{}", free_port());
+    let (code, _, error) = groups(&unused, &["list"]);
+    assert_eq!(code, 3, "{error}");
+    assert!(error.contains("Unavailable"), "{error}");
 }

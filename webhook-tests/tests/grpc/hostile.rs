@@ -144,7 +144,7 @@ fn huge_and_endless_messages_are_refused_and_not_kept() {
         flooders.push(raw);
     }
     for mut raw in flooders {
-        // And goes on for ever, whatever it was told.
+        // And goes on for ever, whatever the answer was.
         assert!((0..10_000).any(|_| raw.send(&piece).is_err()), "160 MB were taken");
     }
     let grown = controller.rss_bytes().saturating_sub(before) / MIB;

@@ -153,11 +153,11 @@ async fn a_replica_that_is_told_to_end_sends_everybody_away_and_answers_who_come
     await_health(&kept, API, ServingStatus::Serving).await;
     let watch = HealthClient::new(kept.clone()).watch(request(API)).await.expect("a watch");
     let mut watch = watch.into_inner();
-    assert_eq!(watch.message().await.expect("news").expect("news").status(), ServingStatus::Serving);
+    assert_eq!(watch.message().await.expect("a status").expect("a status").status(), ServingStatus::Serving);
 
-    let told = Instant::now();
+    let signalled = Instant::now();
     controller.signal(Signal::Term);
-    assert_eq!(watch.message().await.expect("news").expect("news").status(), ServingStatus::NotServing);
+    assert_eq!(watch.message().await.expect("a status").expect("a status").status(), ServingStatus::NotServing);
     // On a new connection: the kept one was asked to go.
     let new = channel(&controller).await;
     for service in ["", API] {
@@ -166,16 +166,16 @@ async fn a_replica_that_is_told_to_end_sends_everybody_away_and_answers_who_come
     let [.., enter] = said(&channel(&controller).await, "default").await;
     assert_eq!(enter.code(), Code::Unavailable, "{enter:?}");
     assert!(enter.message().contains("another one answers"), "{enter:?}");
-    assert!(told.elapsed() < DRAIN, "the machine is too slow for this test");
+    assert!(signalled.elapsed() < DRAIN, "the machine is too slow for this test");
     // Whoever only looks may do so until the end.
     let end = watch.message().await.expect_err("an end");
     assert_eq!(end.code(), Code::Unavailable, "{end:?}");
-    assert!(told.elapsed() >= DRAIN, "{:?}", told.elapsed());
+    assert!(signalled.elapsed() >= DRAIN, "{:?}", signalled.elapsed());
     let code = loop {
         if let Some(status) = controller.ended().expect("a status") {
             break status.code();
         }
-        assert!(told.elapsed() < DRAIN + Duration::from_secs(20), "{:?}", told.elapsed());
+        assert!(signalled.elapsed() < DRAIN + Duration::from_secs(20), "{:?}", signalled.elapsed());
         tokio::time::sleep(Duration::from_millis(10)).await;
     };
     assert_eq!(code, Some(0), "{}", controller.log());

@@ -78,7 +78,7 @@ fn a_certificate_in_a_secret_is_served_replaced_and_kept_when_a_worse_one_comes(
     apply(&kubectl, "grpc-certificate.yaml");
     let directory = Directory::new();
     let mut controller = launch(options(&[format!("--grpc-certificate=secret:{SECRET}")]));
-    // Nothing is served in the clear instead, and nobody is sent there.
+    // Nothing is served in the clear instead, and no client is redirected there.
     await_true("it waits for a certificate", || {
         let answer = controller.get("/readyz?verbose");
         answer.is_ok_and(|answer| {

@@ -35,7 +35,7 @@ pub fn groups(controller: &Controller, arguments: &[&str]) -> (i32, String) {
     (output.status.code().expect("an exit code"), String::from_utf8_lossy(&printed).into_owned())
 }
 
-/// Asks until the answer is as wanted: nobody sends events about it.
+/// Asks until the answer is as wanted: no event announces it.
 #[track_caller]
 pub fn await_true(what: &str, is: impl Fn() -> bool) {
     let deadline = Instant::now() + SOON;
@@ -177,7 +177,7 @@ impl Raw {
         assert!(Instant::now() < deadline, "still open");
     }
 
-    /// Waits until the server closes it, although it is told that somebody is there.
+    /// Waits until the server closes it, although the client answers its pings.
     #[track_caller]
     pub fn closed(mut self) {
         let deadline = Instant::now() + SOON;

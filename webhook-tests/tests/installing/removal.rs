@@ -42,7 +42,7 @@ fn nothing_is_left_whatever_was_gone_and_the_next_installation_leads_at_once() {
             let label = r#"{"metadata": {"labels": {"a": "b"}}}"#;
             let refused = inside.fails(&["patch", "partitionset", "w", "--type=merge", "-p", label]);
             assert!(refused.contains("failed calling webhook"), "{refused}");
-            // The garbage collector takes the owner off the Partition, or deletes it if it had not heard of its kind yet.
+            // The garbage collector takes the owner off the Partition, or deletes it if it did not know its kind yet.
             let orphan = ["delete", "partitionset", "orphaning", "--cascade=orphan", "--timeout=60s"];
             inside.ok(&orphan);
             inside.ok(&[

@@ -1,4 +1,4 @@
-//! How one replica ends when it is told to.
+//! How one replica ends on a signal.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -54,7 +54,7 @@ fn a_replica_that_is_told_to_end_is_not_ready_at_once_and_answers_until_its_drai
     let mut idle = wire.connect(address).expect("a connection");
     assert!(!idle.post("/mutate", &review("idle", 0)).expect("an answer").closes);
 
-    let told = Instant::now();
+    let signalled = Instant::now();
     controller.signal(Signal::Term);
     await_not_ready(&controller);
     let mut new = wire.connect(address).expect("a connection while it drains");
@@ -64,12 +64,12 @@ fn a_replica_that_is_told_to_end_is_not_ready_at_once_and_answers_until_its_drai
         assert_eq!(answer.response()["allowed"], true);
         assert!(connection.is_closed());
     }
-    assert!(told.elapsed() < DRAIN, "the machine is too slow for this test");
+    assert!(signalled.elapsed() < DRAIN, "the machine is too slow for this test");
     // What is kept and not used is not closed before the end.
     assert!(idle.is_closed());
-    assert!(told.elapsed() >= DRAIN, "closed after {:?}", told.elapsed());
+    assert!(signalled.elapsed() >= DRAIN, "closed after {:?}", signalled.elapsed());
     assert_eq!(end_of(&mut controller), Some(0), "{}", controller.log());
-    assert!(told.elapsed() < DRAIN + Duration::from_secs(20), "ended after {:?}", told.elapsed());
+    assert!(signalled.elapsed() < DRAIN + Duration::from_secs(20), "ended after {:?}", signalled.elapsed());
     assert!(wire.connect(address).is_err());
 }
 

@@ -49,7 +49,7 @@ fn await_holder(kubectl: &Kubectl, among: &[&str]) -> String {
     let mut holder = String::new();
     kubectl.wait_until(&LEASE_ARGUMENTS, SOON, |leases| {
         let identity = leases.first().and_then(|lease| lease["spec"]["holderIdentity"].as_str()).unwrap_or_default();
-        // The name of the pod, and what tells this process from others of that name.
+        // The name of the pod, and what distinguishes this process from others of that name.
         let name = identity.rsplit_once('_').map_or("", |(name, _)| name);
         holder = among.iter().find(|wanted| **wanted == name).map_or(String::new(), |name| (*name).to_owned());
         !holder.is_empty()
@@ -57,7 +57,7 @@ fn await_holder(kubectl: &Kubectl, among: &[&str]) -> String {
     holder
 }
 
-/// Waits until this replica says itself that it leads: the Lease tells so a moment earlier.
+/// Waits until this replica says itself that it leads: the Lease shows it a moment earlier.
 fn await_leading(replica: &Controller) {
     let deadline = Instant::now() + SOON;
     while !replica.leads() {
@@ -227,7 +227,7 @@ fn a_lease_that_somebody_takes_or_deletes_costs_the_leader_nothing_but_its_place
     await_holder(&kubectl, &[controller.name()]);
     assert!(controller.leads() && !controller.log().contains("no longer leading"), "{}", controller.log());
 
-    // Taken by a stranger who never renews it: the controller stands aside, lives on, and comes back.
+    // Taken by a holder that never renews it: the controller stands aside, lives on, and comes back.
     let stranger = json!({"spec": {"holderIdentity": "stranger_1", "leaseDurationSeconds": 5}}).to_string();
     kubectl.ok(&["patch", "lease", "atomix-controller", "-n", "kube-system", "--type=merge", "-p", &stranger]);
     await_holder(&kubectl, &[controller.name()]);

@@ -11,7 +11,7 @@ use crate::support::ground;
 const ENOUGH: usize = 2000;
 const CLIENTS: usize = 8;
 
-/// Later than most nodes of a cluster hear that a pod leaves, and sooner than its drain ends.
+/// Later than most nodes of a cluster observe that a pod leaves, and sooner than its drain ends.
 const LAG: Duration = Duration::from_secs(2);
 
 /// The shipped drain instead of the tests' own.

@@ -25,9 +25,9 @@ const USAGE: &str = "usage: demo [--once]
 const INTERRUPTED: u8 = 128 + 2;
 
 /// What the main thread waits for.
-enum News {
+enum Event {
     /// The last step is done, or one of them failed.
-    Told(Box<Result<Cluster>>),
+    Ended(Box<Result<Cluster>>),
     /// Ctrl-C, or a signal that asks for the same.
     Interrupted,
 }
@@ -50,24 +50,24 @@ fn main() -> ExitCode {
 }
 
 fn run(once: bool) -> Result<ExitCode> {
-    let (sender, news) = mpsc::channel();
+    let (sender, events) = mpsc::channel();
     forward_signals(sender.clone())?;
     thread::spawn(move || {
-        let told = panic::catch_unwind(|| story::tell(once));
-        let told = told.unwrap_or_else(|_| Err(anyhow!("a step panicked: see above")));
+        let ended = panic::catch_unwind(|| story::tell(once));
+        let ended = ended.unwrap_or_else(|_| Err(anyhow!("a step panicked: see above")));
         // The receiver is gone only when the process is about to be.
-        let _ = sender.send(News::Told(Box::new(told)));
+        let _ = sender.send(Event::Ended(Box::new(ended)));
     });
     // Whatever way is taken from here, all that was started ends with this
     // process, and its directory is removed: see `ControlPlane`.
-    let told = match news.recv()? {
-        News::Told(told) => Some(*told),
-        News::Interrupted => None,
+    let ended = match events.recv()? {
+        Event::Ended(ended) => Some(*ended),
+        Event::Interrupted => None,
     };
-    match told {
+    match ended {
         Some(Ok(cluster)) => {
             if !once {
-                while !matches!(news.recv(), Ok(News::Interrupted) | Err(_)) {}
+                while !matches!(events.recv(), Ok(Event::Interrupted) | Err(_)) {}
                 println!();
             }
             drop(cluster);
@@ -75,8 +75,8 @@ fn run(once: bool) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         // Ctrl-C reaches every process of the terminal: that it ended a kubectl
-        // may be heard of first.
-        Some(Err(error)) if news.try_recv().is_err() => Ok(failed(&error)),
+        // may be received first.
+        Some(Err(error)) if events.try_recv().is_err() => Ok(failed(&error)),
         Some(Err(_)) | None => {
             eprintln!("\nDemo interrupted. What it started is being removed.");
             Ok(ExitCode::from(INTERRUPTED))
@@ -89,7 +89,7 @@ fn failed(error: &Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn forward_signals(news: Sender<News>) -> Result<()> {
+fn forward_signals(events: Sender<Event>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let listen = |kind| {
         let _entered = runtime.enter();
@@ -106,7 +106,7 @@ fn forward_signals(news: Sender<News>) -> Result<()> {
                     _ = terminate.recv() => {}
                     _ = hangup.recv() => {}
                 }
-                if news.send(News::Interrupted).is_err() {
+                if events.send(Event::Interrupted).is_err() {
                     return;
                 }
             }

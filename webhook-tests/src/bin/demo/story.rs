@@ -37,7 +37,7 @@ const REASONS: [&str; 4] = [
     r#"* spec.template.spec.config.electionTimout: Unsupported value: "electionTimout": supported values:"#,
 ];
 
-/// What runs when the story is told. Dropping it ends everything.
+/// What runs at the end of the story. Dropping it ends everything.
 #[derive(Debug)]
 pub struct Cluster {
     // Dropped in this order.

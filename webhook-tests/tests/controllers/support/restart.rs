@@ -111,8 +111,8 @@ fn restart(cases: Vec<Case>) -> BTreeMap<&'static str, Outcome> {
         let of_the_namespace = audit[stopped..].iter().filter(|entry| entry.namespace == namespace.name());
         let of_the_controller = of_the_namespace.filter(|entry| entry.user == installation.user() && entry.is_write());
         let writes = of_the_controller.map(|entry| format!("{} {} {}", entry.verb, entry.resource, entry.name));
-        let (before, told): (BTreeMap<String, Value>, Vec<Value>) = before;
-        let repairs = repairs(kubectl).into_iter().filter(|event| !told.contains(event)).collect();
+        let (before, known): (BTreeMap<String, Value>, Vec<Value>) = before;
+        let repairs = repairs(kubectl).into_iter().filter(|event| !known.contains(event)).collect();
         (case.name, Outcome { before, after: objects(kubectl), repairs, writes: writes.collect() })
     };
     made.iter().zip(before).map(outcome).collect()
