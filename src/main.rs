@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use atomix_controller::app;
 use atomix_controller::cli::{Cli, Command, LogFormat, Run};
-use atomix_controller::commands::{check, crds, groups, validate};
+use atomix_controller::commands::{check, crds, groups, status, validate};
 use atomix_controller::runtime::log_filter;
 use atomix_controller::runtime::repeats::Repeats;
 use clap::Parser;
@@ -24,6 +24,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run(options) => serve(*options)?,
         Command::Crds => crds::run()?,
         Command::Check(options) => check::run(&options)?,
+        Command::Status(options) => status::run(&options)?,
         Command::Groups(options) => groups::run(&options),
         Command::Validate(options) => validate::run(&options)?,
     })

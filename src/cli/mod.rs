@@ -15,6 +15,7 @@ pub use self::grpc::{GrpcAuth, GrpcDelete};
 pub use self::run::{LogFormat, Run};
 use crate::commands::check::Check;
 use crate::commands::groups::Groups;
+use crate::commands::status::Status;
 use crate::commands::validate::Validate;
 
 /// Runs Atomix partition groups on Kubernetes.
@@ -36,6 +37,8 @@ pub enum Command {
     /// Diagnose why the API server gets no answer of the webhooks: Secret, Service, certificate, trust or reachability.
     /// Uses the rights of the kubeconfig's user.
     Check(Box<Check>),
+    /// Show PartitionSets, their partitions and pods and what they wait for, and follow a change until it is complete.
+    Status(Status),
     /// List, show, create and delete partition groups over the Atomix API.
     Groups(Box<Groups>),
     /// Validate PartitionSets in YAML or JSON files as `kubectl create` would, without a cluster. Policies of namespaces

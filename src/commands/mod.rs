@@ -4,4 +4,7 @@
 pub mod check;
 pub mod crds;
 pub mod groups;
+mod kubeconfig;
+pub mod status;
+mod table;
 pub mod validate;

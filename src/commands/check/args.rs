@@ -1,8 +1,8 @@
 //! The command line of `check`.
 
-use std::path::PathBuf;
-
 use clap::{Args, ValueEnum};
+
+use crate::commands::kubeconfig::KubeconfigArgs;
 
 /// Options of `check`.
 #[derive(Args, Clone, Debug)]
@@ -28,13 +28,9 @@ pub struct Check {
     #[arg(long, short)]
     pub namespace: Option<String>,
 
-    /// Kubeconfig file. Default: as kubectl.
-    #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
-
-    /// Context of the kubeconfig. Default: the current one.
-    #[arg(long)]
-    pub context: Option<String>,
+    /// How the API server is reached.
+    #[command(flatten)]
+    pub kubeconfig: KubeconfigArgs,
 
     /// Output format.
     #[arg(long, short, value_enum, default_value_t)]

@@ -8,6 +8,7 @@ use prost_types::Any;
 use serde_json::{Map, Value, json};
 
 use super::args::Output;
+use crate::commands::table::table;
 use crate::grpc::groups::Options;
 use crate::grpc::proto::controller::{PartitionGroup, PartitionGroupId};
 use crate::rules::config;
@@ -19,11 +20,7 @@ use crate::rules::config;
 pub fn list(groups: &[PartitionGroup], output: Output) -> Result<String, serde_saphyr::ser::Error> {
     let rows = || groups.iter().map(|group| row(group).to_vec());
     let heads = ["NAMESPACE", "NAME", "PARTITIONS", "SIZE", "PROTOCOL"];
-    written(
-        output,
-        || table(heads.map(str::to_owned).to_vec(), rows()),
-        || json!({"groups": groups.iter().map(group_json).collect::<Vec<_>>()}),
-    )
+    written(output, || table(&heads, rows()), || json!({"groups": groups.iter().map(group_json).collect::<Vec<_>>()}))
 }
 
 /// One group, its options and where its partitions are.
@@ -50,18 +47,18 @@ pub fn group(group: &PartitionGroup, output: Output) -> Result<String, serde_sap
                 vec![partition.partition_id.to_string(), format!("{}:{}", endpoint.host, endpoint.port)]
             })
         });
-        text + &table(["PARTITION", "ENDPOINT"].map(str::to_owned).to_vec(), rows)
+        text + &table(&["PARTITION", "ENDPOINT"], rows)
     };
     written(output, text, || group_json(group))
 }
 
 fn written(
     output: Output,
-    table: impl FnOnce() -> String,
+    text: impl FnOnce() -> String,
     json: impl FnOnce() -> Value,
 ) -> Result<String, serde_saphyr::ser::Error> {
     match output {
-        Output::Table => Ok(table()),
+        Output::Table => Ok(text()),
         Output::Json => Ok(format!("{:#}\n", json())),
         Output::Yaml => serde_saphyr::to_string(&json()),
     }
@@ -80,20 +77,6 @@ fn protocol(any: Option<&Any>) -> String {
         Ok(options) => options.protocol.as_str().to_owned(),
         Err(_) => any.type_url.rsplit('/').next().unwrap_or_default().to_owned(),
     }
-}
-
-/// Columns as wide as their widest cell, two blanks apart.
-fn table(heads: Vec<String>, rows: impl Iterator<Item = Vec<String>>) -> String {
-    let rows: Vec<Vec<String>> = std::iter::once(heads).chain(rows).collect();
-    let width =
-        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or_default();
-    let mut text = String::new();
-    for row in &rows {
-        let cells = row.iter().enumerate().map(|(column, cell)| format!("{cell:<0$}", width(column) + 2));
-        text.push_str(cells.collect::<String>().trim_end());
-        text.push('\n');
-    }
-    text
 }
 
 /// Protobuf JSON, including zeros.

@@ -12,6 +12,7 @@ mod manifest;
 mod names;
 mod ownership;
 mod pods;
+mod progress;
 mod rbac;
 mod refusals;
 mod removals;
