@@ -26,7 +26,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check(options) => check::run(&options)?,
         Command::Status(options) => status::run(&options)?,
         Command::Groups(options) => groups::run(&options),
-        Command::Validate(options) => validate::run(&options)?,
+        Command::Validate(options) => validate::run(&options),
     })
 }
 

@@ -42,6 +42,7 @@ pub enum Command {
     /// List, show, create and delete partition groups over the Atomix API.
     Groups(Box<Groups>),
     /// Validate PartitionSets in YAML or JSON files as `kubectl create` would, without a cluster. Policies of namespaces
-    /// are not checked.
+    /// are not checked. The exit code is 0 if all are valid, 1 if one is invalid, and 2 if a file cannot be read or the
+    /// command line is wrong.
     Validate(Validate),
 }

@@ -1,12 +1,15 @@
 //! The `validate` command: validates files as `kubectl create` would, without a cluster.
 
 mod documents;
+mod files;
 mod scalar;
 mod strict;
+#[cfg(test)]
+mod tests;
 
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::{fs, io};
 
 use clap::Args;
 use kube::Resource;
@@ -35,47 +38,93 @@ pub enum Error {
         /// Why.
         message: String,
     },
+    /// There is no manifest in a directory.
+    #[error("{directory} has no file whose name ends in .json, .yaml or .yml")]
+    Empty {
+        /// Name of the directory.
+        directory: String,
+    },
 }
+
+/// Exit code if a file cannot be read. clap exits with it as well if the command line is wrong.
+const UNREADABLE: u8 = 2;
 
 /// Options of `validate`.
 #[derive(Args, Debug)]
 pub struct Validate {
-    /// Files with PartitionSets; `-` is standard input.
+    /// Files with PartitionSets, or directories of which every .json, .yaml and .yml file is read; `-` is standard input.
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
+    /// Read the directories in directories as well.
+    #[arg(short = 'R', long)]
+    pub recursive: bool,
 }
 
-/// Validates the files and prints the verdicts. The exit code is 1 if a set is invalid.
-///
-/// # Errors
-/// [`Error`] if a file cannot be read as YAML.
-pub fn run(options: &Validate) -> Result<ExitCode, Error> {
-    let mut invalid = 0;
-    for file in &options.files {
-        invalid += validate(file)?;
+/// Validates the files and prints the verdicts to standard output, errors of reading to standard error. The exit code is
+/// 2 if a file cannot be read, otherwise 1 if an object is invalid.
+#[must_use]
+pub fn run(options: &Validate) -> ExitCode {
+    let mut found = Counts::default();
+    for argument in &options.files {
+        validate_argument(argument, options.recursive, &mut found);
     }
-    Ok(if invalid == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    ExitCode::from(found.exit_code())
 }
 
-/// Validates every PartitionSet in a file as if it were created; other documents are skipped. Prints the verdicts and
-/// returns the number of invalid sets.
-fn validate(path: &Path) -> Result<usize, Error> {
+/// How many files and objects are wrong.
+#[derive(Default)]
+struct Counts {
+    unreadable: usize,
+    invalid: usize,
+}
+
+impl Counts {
+    const fn exit_code(&self) -> u8 {
+        if self.unreadable > 0 {
+            UNREADABLE
+        } else if self.invalid > 0 {
+            1
+        } else {
+            0
+        }
+    }
+
+    fn report(&mut self, error: Error) {
+        self.unreadable += 1;
+        eprintln!("atomix-controller: {:#}", anyhow::Error::new(error));
+    }
+}
+
+/// Validates a file, or the files of a directory. What cannot be read does not keep others from being validated.
+fn validate_argument(argument: &Path, recursive: bool, found: &mut Counts) {
+    let (mut sets, unreadable) = (0, found.unreadable);
+    let files = files::of(argument, recursive).unwrap_or_else(|error| {
+        found.report(error);
+        Vec::new()
+    });
+    for file in files {
+        match validate(&file) {
+            Ok(verdicts) => {
+                sets += verdicts.len();
+                found.invalid += verdicts.iter().filter(|verdict| !verdict.valid).count();
+                for verdict in verdicts {
+                    println!("{}", verdict.lines.join("\n"));
+                }
+            }
+            Err(error) => found.report(error),
+        }
+    }
+    if sets == 0 && found.unreadable == unreadable {
+        println!("{}: there is no PartitionSet in it", argument.display());
+    }
+}
+
+/// The verdict on every PartitionSet in a file as if it were created; other documents are skipped.
+fn validate(path: &Path) -> Result<Vec<Verdict>, Error> {
     let file = path.display().to_string();
-    let mut text = String::new();
-    let read = if file == "-" {
-        io::stdin().read_to_string(&mut text).map(drop)
-    } else {
-        std::fs::read_to_string(path).map(|content| text = content)
-    };
-    read.map_err(|source| Error::Read { file: file.clone(), source })?;
-    let verdicts = validate_text(&file, &text).map_err(|message| Error::Yaml { file: file.clone(), message })?;
-    for verdict in &verdicts {
-        println!("{}", verdict.lines.join("\n"));
-    }
-    if verdicts.is_empty() {
-        println!("{file}: there is no PartitionSet in it");
-    }
-    Ok(verdicts.iter().filter(|verdict| !verdict.valid).count())
+    let text = if file == "-" { io::read_to_string(io::stdin()) } else { fs::read_to_string(path) };
+    let text = text.map_err(|source| Error::Read { file: file.clone(), source })?;
+    validate_text(&file, &text).map_err(|message| Error::Yaml { file, message })
 }
 
 /// The verdict on one document.
@@ -162,103 +211,4 @@ fn verdict(subject: &str, warnings: &[String], wrong: &[String]) -> Verdict {
     lines.push(format!("{subject} is {}", if valid { "valid" } else { "invalid:" }));
     lines.extend(wrong.iter().map(|wrong| format!("* {wrong}")));
     Verdict { valid, lines }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn lines(text: &str) -> Vec<String> {
-        validate_text("f", text).unwrap().into_iter().map(|verdict| verdict.lines.join("\n")).collect()
-    }
-
-    fn of(spec: &str) -> String {
-        format!("apiVersion: k8s.atomix.io/v1alpha1\nkind: PartitionSet\nmetadata: {{name: a}}\nspec: {spec}\n")
-    }
-
-    #[test]
-    fn numbers_are_read_as_kubectl_reads_them() {
-        for size in ["3", "3.0", "3e0", "03", "0x3", "0b11", "0o3"] {
-            assert_eq!(
-                lines(&of(&format!("{{template: {{spec: {{protocol: raft, size: {size}}}}}}}"))),
-                ["f: PartitionSet \"a\" is valid"],
-                "{size}"
-            );
-        }
-        let invalid = lines(&of("{template: {spec: {protocol: raft, size: 3.5}}}"));
-        assert!(
-            invalid[0].contains("* spec.template.spec.size: Invalid value: \"number\": must be an integer"),
-            "{invalid:?}"
-        );
-    }
-
-    #[test]
-    fn unknown_fields_are_invalid_and_the_last_of_duplicate_keys_is_used() {
-        let set = of("{partitions: 0, partitions: 2, foo: 1, template: {spec: {protocol: raft, size: 3}}}");
-        assert_eq!(
-            lines(&set),
-            ["Warning: f: duplicate key \"partitions\" in line 4: its last value is used\n\
-              f: PartitionSet \"a\" is invalid:\n* unknown field \"spec.foo\""]
-        );
-    }
-
-    #[test]
-    fn sets_are_found_in_lists_and_beside_others_and_misspelt_ones_are_not_skipped() {
-        let one = "apiVersion: k8s.atomix.io/v1alpha1, kind: PartitionSet, metadata: {name: a}, \
-                   spec: {template: {spec: {protocol: raft, size: 3}}}";
-        let list = format!("{{apiVersion: v1, kind: List, items: [{{{one}}}, {{apiVersion: v1, kind: Secret}}]}}");
-        assert_eq!(lines(&list), ["f: PartitionSet \"a\" is valid"]);
-        assert!(lines("apiVersion: v1\nkind: Secret\n---\n").is_empty());
-        let unnamed = one.replace("apiVersion: k8s.atomix.io/v1alpha1, kind: PartitionSet, ", "");
-        let list = format!("{{apiVersion: k8s.atomix.io/v1alpha1, kind: PartitionSetList, items: [{{{unnamed}}}]}}");
-        assert_eq!(lines(&list), ["f: PartitionSet \"a\" is valid"]);
-        assert!(lines("{apiVersion: v1, kind: List, items: [~]}")[0].contains("is no object of Kubernetes"));
-        for (text, words) in [
-            (one.replace("PartitionSet", "PartitonSet"), "no matches for kind \"PartitonSet\" in version"),
-            (one.replace("v1alpha1", "v1"), "no matches for kind \"PartitionSet\" in version \"k8s.atomix.io/v1\""),
-            ("kind: PartitionSet".to_owned(), "is no object of Kubernetes"),
-        ] {
-            let found = lines(&format!("{{{text}}}"));
-            assert!(found.len() == 1 && found[0].contains(words), "{found:?}");
-        }
-    }
-
-    #[test]
-    fn metadata_is_validated_as_well() {
-        let set = of("{template: {spec: {protocol: raft, size: 3}}}");
-        for (metadata, words) in [
-            ("{}", "* metadata.name: Required value: name or generateName is required"),
-            ("{name: a, labels: {a b: c}}", "* metadata.labels: Invalid value: \"a b\": name part"),
-            ("{name: a, labels: {a: 1}}", "* metadata.labels.a: Invalid value: \"integer\": must be a string"),
-            ("{name: a, annotations: {/a: b}}", "* metadata.annotations: Invalid value: \"/a\": prefix part"),
-            ("{name: a, namespace: A_b}", "* metadata.namespace: Invalid value: \"A_b\": a lowercase RFC 1123 label"),
-            ("{name: a, namespace: 1}", "* metadata.namespace: Invalid value: \"integer\": must be a string"),
-            ("{name: a, generation: '5'}", "* metadata.generation: Invalid value: \"string\": must be an integer"),
-            ("{name: a, uid: 5}", "* metadata.uid: Invalid value: \"integer\": must be a string"),
-            ("{name: a, creationTimestamp: 2020-01-02}", "* metadata.creationTimestamp: Invalid value: \"2020-01-02\""),
-            ("{name: a, finalizers: [a b]}", "* metadata.finalizers: Invalid value: \"a b\": name part"),
-            ("{name: a, finalizers: [~]}", "* metadata.finalizers[0]: Invalid value: \"null\": must be a string"),
-            (
-                "{name: a, ownerReferences: [{apiVersion: v1, kind: Pod, name: b}]}",
-                "* metadata.ownerReferences.uid: Invalid value: \"\": must not be empty",
-            ),
-            ("{name: a, ownerReferences: [{apiVersion: a/, kind: b, name: c, uid: d}]}", "version must not be empty"),
-            (
-                "{name: a, ownerReferences: [{apiVersion: v1, kind: b, name: c, uid: d, controller: true}, \
-                 {apiVersion: v1, kind: b, name: c, uid: e, controller: true}]}",
-                "* metadata.ownerReferences: Forbidden: only one may have controller set to true",
-            ),
-        ] {
-            let found = lines(&set.replace("{name: a}", metadata));
-            assert!(found[0].contains(words), "{metadata}: {found:?}");
-        }
-        for metadata in [
-            "{name: a, labels: {b: ~}, annotations: {c: ~}}",
-            "{name: a, creationTimestamp: ~, namespace: ~, finalizers: [b.c/d]}",
-            "{name: a, creationTimestamp: 2020-01-02T03:04:05Z, generation: 3, managedFields: []}",
-            "{name: a, ownerReferences: [{apiVersion: b/v1, kind: c, name: d, uid: e, controller: true}]}",
-        ] {
-            assert_eq!(lines(&set.replace("{name: a}", metadata)), ["f: PartitionSet \"a\" is valid"], "{metadata}");
-        }
-    }
 }

@@ -1,10 +1,11 @@
 //! `atomix-controller validate` says of a manifest what `kubectl create` says, however it is written.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use webhook_tests::binaries;
+use webhook_tests::{binaries, suffix};
 
 use crate::verdicts::void;
 
@@ -101,6 +102,54 @@ fn a_manifest_has_the_same_verdict_without_a_cluster() {
     let differing: Vec<String> = differing.collect();
     assert!(differing.is_empty(), "{}\n{validated}\n{}", differing.join("\n"), kubectl.stderr);
     assert!(!created.is_empty() && !invalid.is_empty(), "{}", kubectl.stderr);
+}
+
+#[test]
+fn the_files_of_directories_are_validated_and_the_exit_code_says_what_is_wrong() {
+    let directory = std::env::temp_dir().join(format!("webhook-tests-offline-{}", suffix()));
+    let set = |size: &str| {
+        format!(
+            "{{apiVersion: k8s.atomix.io/v1alpha1, kind: PartitionSet, metadata: {{name: a}}, \
+             spec: {{template: {{spec: {{protocol: raft, size: {size}}}}}}}}}\n"
+        )
+    };
+    fs::create_dir_all(directory.join("valid/deeper/empty")).expect("directories");
+    for (file, text) in [
+        ("valid/a.yaml", format!("{}---\n{{apiVersion: v1, kind: Secret}}\n---\n{}", set("1"), set("3"))),
+        ("valid/b.json", "{\"apiVersion\": \"v1\", \"kind\": \"Secret\"}".to_owned()),
+        ("valid/c.yml", format!("{{apiVersion: v1, kind: List, items: [{}]}}", set("3"))),
+        ("valid/d.txt", "[".to_owned()),
+        ("valid/deeper/e.yaml", set("-1")),
+        ("broken.yaml", "a: [\n".to_owned()),
+        ("other.yaml", "apiVersion: v1\nkind: Secret\n".to_owned()),
+    ] {
+        fs::write(directory.join(file), text).expect("a file");
+    }
+    let valid = "valid/a.yaml: PartitionSet \"a\" is valid\nvalid/a.yaml: PartitionSet \"a\" is valid\n\
+                 valid/c.yml: PartitionSet \"a\" is valid\n";
+    for (arguments, code, words) in [
+        (&["valid"][..], 0, valid),
+        (&["valid"], 0, "Warning: "),
+        (
+            &["-R", "valid"],
+            1,
+            "valid/deeper/e.yaml: PartitionSet \"a\" is invalid:\n* spec.template.spec.size: Invalid",
+        ),
+        (&["valid/deeper/e.yaml"], 1, ""),
+        (&["other.yaml"], 0, "other.yaml: there is no PartitionSet in it\n"),
+        (&["broken.yaml", "valid/deeper/e.yaml"], 2, "e.yaml: PartitionSet \"a\" is invalid:\n"),
+        (&["broken.yaml"], 2, "broken.yaml is no YAML that kubectl accepts: "),
+        (&["missing.yaml", "valid"], 2, "reading missing.yaml: No such file"),
+        (&["valid/deeper/empty"], 2, "valid/deeper/empty has no file whose name ends in .json, .yaml or .yml"),
+        (&[], 2, "Usage:"),
+    ] {
+        let mut command = Command::new(binaries::controller().expect("the controller"));
+        let output = command.arg("validate").args(arguments).current_dir(&directory).output().expect("to run");
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
+        assert!(text.contains(words), "{arguments:?}: {text}");
+    }
+    fs::remove_dir_all(directory).expect("to be removed");
 }
 
 fn validate(manifest: &str) -> String {
