@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use anyhow::Context;
 use atomix_controller::app;
 use atomix_controller::cli::{Cli, Command, LogFormat, Run};
-use atomix_controller::commands::{check, crds, groups, status, validate};
+use atomix_controller::commands::{check, completions, crds, groups, man, status, validate};
 use atomix_controller::runtime::log_filter;
 use atomix_controller::runtime::repeats::Repeats;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use tracing_subscriber::Layer;
 use tracing_subscriber::prelude::*;
 
@@ -27,6 +27,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Status(options) => status::run(&options)?,
         Command::Groups(options) => groups::run(&options),
         Command::Validate(options) => validate::run(&options),
+        Command::Completions(options) => {
+            completions::run(&options, Cli::command()).context("writing to standard output")?
+        }
+        Command::Man(options) => man::run(&options, Cli::command()).context("writing the manual pages")?,
     })
 }
 

@@ -14,7 +14,9 @@ use clap::{Parser, Subcommand};
 pub use self::grpc::{GrpcAuth, GrpcDelete};
 pub use self::run::{LogFormat, Run};
 use crate::commands::check::Check;
+use crate::commands::completions::Completions;
 use crate::commands::groups::Groups;
+use crate::commands::man::Man;
 use crate::commands::status::Status;
 use crate::commands::validate::Validate;
 
@@ -45,4 +47,8 @@ pub enum Command {
     /// are not checked. The exit code is 0 if all are valid, 1 if one is invalid, and 2 if a file cannot be read or the
     /// command line is wrong.
     Validate(Validate),
+    /// Print the completions of a shell.
+    Completions(Completions),
+    /// Write the manual pages.
+    Man(Man),
 }

@@ -2,9 +2,11 @@
 //! exit code.
 
 pub mod check;
+pub mod completions;
 pub mod crds;
 pub mod groups;
 mod kubeconfig;
+pub mod man;
 pub mod status;
 mod table;
 pub mod validate;
