@@ -12,6 +12,7 @@ mod healing;
 mod manifest;
 mod names;
 mod ownership;
+mod pod_restarts;
 mod pods;
 mod rbac;
 mod refusals;
