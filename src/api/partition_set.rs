@@ -101,7 +101,7 @@ pub struct PartitionSetSpec {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PartitionTemplate {
-    /// Labels and annotations that every Partition and its pods carry.
+    /// Labels and annotations of every Partition. Its pods carry the labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<TemplateMetadata>,
     /// The protocol of the partitions, its options, and how its pods run.
