@@ -76,6 +76,23 @@ fn the_help_has_commands_and_their_flags() {
 }
 
 #[test]
+fn bash_completes_commands_and_their_flags() {
+    let completed = |words: &str, index: usize| {
+        let script = format!(
+            "source <(\"$0\" completions bash); COMP_WORDS=({words}); COMP_CWORD={index}; \
+             set -- $(complete -p atomix-controller); while [ \"$1\" != -F ]; do shift; done; \
+             \"$2\" atomix-controller \"${{COMP_WORDS[{index}]}}\" \"${{COMP_WORDS[{index} - 1]}}\"; echo \"${{COMPREPLY[*]}}\""
+        );
+        let controller = binaries::controller().expect("a controller");
+        let output = Command::new("bash").arg("-c").arg(script).arg(controller).output().expect("bash");
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        String::from_utf8(output.stdout).expect("UTF-8").trim_end().to_owned()
+    };
+    assert_eq!(completed("atomix-controller sta", 1), "status");
+    assert_eq!(completed("atomix-controller status --wat", 2), "--watch");
+}
+
+#[test]
 fn each_command_has_a_manual_page_with_its_flags() {
     let directory = std::env::temp_dir().join(format!("manual-pages-{}", webhook_tests::suffix()));
     fs::create_dir_all(&directory).expect("a directory");
