@@ -1,12 +1,14 @@
-//! Pods restart on request, by the commands of the documents: one by one, one partition after the other.
+//! Pods restart on request, by the commands of the documents: one by one, one partition after the other, and once.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 use webhook_tests::documents::commands_of;
 use webhook_tests::{EventKind, Kubectl};
 
+use crate::rolling::evictions;
 use crate::support::{SOON, await_ready, condition, create_ready, sandbox, set, text};
 
 fn runs(pod: &Value) -> bool {
@@ -33,13 +35,14 @@ fn restart(kubectl: &Kubectl, command: &str, expected: fn(&Value) -> bool) {
     let output = kubectl.shell(command);
     assert!(output.status.success(), "{command}: {}", output.stderr);
 
-    let mut made = BTreeSet::new();
+    // One that the disruption budget refuses is asked for again.
+    let evicted = || evictions(kubectl).iter().filter(|eviction| eviction.code == 201).count();
+    let evicted_before = evicted();
     loop {
         pods.next(deadline).expect("pods that were restarted");
         let state = pods.state();
         let running = state.iter().filter(|pod| runs(pod)).count();
         assert!(running + 1 >= before.len(), "more than one pod was down: {state:#?}");
-        made.extend(&uids(&state) - &uids(&before));
         if running == before.len() && uids(&state).is_disjoint(&uids(&replaced)) {
             break;
         }
@@ -52,11 +55,19 @@ fn restart(kubectl: &Kubectl, command: &str, expected: fn(&Value) -> bool) {
     let wanted: BTreeSet<&str> = wanted.iter().map(|set| text(set, "/status/updateRevision")).collect();
     while !pods.state().iter().all(|pod| runs(pod) && wanted.contains(revision(pod))) {
         pods.next(deadline).expect("pods of the last revision");
-        made.extend(&uids(&pods.state()) - &uids(&before));
     }
-    // The StatefulSet controller may make a pod of the revision before, if it learns of a change late: it goes again.
-    assert!(made.len() >= replaced.len(), "each pod is replaced: {command}");
+    // New pods say nothing: kwok deletes by name, and takes the next pod of it away if it deletes one twice.
+    assert_eq!(evicted() - evicted_before, replaced.len(), "each pod is evicted once: {command}");
     assert!(kept.is_subset(&uids(&pods.state())), "{command}");
+}
+
+/// kubectl refuses to restart what was restarted in the same second of the clock.
+fn await_next_second() {
+    let second = || SystemTime::UNIX_EPOCH.elapsed().expect("a time after 1970").as_secs();
+    let begun = second();
+    while second() == begun {
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]
@@ -66,6 +77,7 @@ fn the_commands_of_the_documents_restart_the_pods_of_a_partition_or_of_a_set_one
     let commands = commands_of("docs/operations.md", "Restarting pods");
     let [partition, group, template] = commands.as_slice() else { panic!("{commands:?}") };
     restart(&kubectl, partition, |pod| text(pod, "/metadata/labels/partition") == "1");
+    await_next_second();
     restart(&kubectl, group, |_| true);
     restart(&kubectl, template, |_| true);
     // What was asked for earlier is not undone by a change of the set.

@@ -28,7 +28,7 @@ fn stays(pod: &Value) -> bool {
 }
 
 /// Evictions in a namespace that were asked for, in their order.
-fn evictions(kubectl: &Kubectl) -> Vec<AuditEntry> {
+pub fn evictions(kubectl: &Kubectl) -> Vec<AuditEntry> {
     let audit = harness().control_plane().audit();
     let all =
         audit.into_iter().filter(|entry| entry.subresource == "eviction" && entry.namespace == kubectl.namespace());
