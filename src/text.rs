@@ -1,4 +1,4 @@
-//! Texts of bounded length.
+//! Texts of bounded length, and on one line.
 
 /// A text of at most `most` bytes, at least 3, with dots in the place of the rest.
 pub(crate) fn shortened(mut text: String, most: usize) -> String {
@@ -15,6 +15,11 @@ pub(crate) fn listed(mut names: Vec<String>, most: usize) -> String {
     let more = names.len().saturating_sub(most);
     names.truncate(most);
     if more == 0 { names.join(", ") } else { format!("{} and {more} more", names.join(", ")) }
+}
+
+/// A text of several lines on one: messages of the API server may have several.
+pub(crate) fn on_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{self, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -21,7 +21,7 @@ pub struct Kubectl {
     namespace: Option<String>,
 }
 
-/// What a run of kubectl printed, and how it ended.
+/// What a run of a program printed, and how it ended.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// Standard output.
@@ -30,6 +30,16 @@ pub struct Output {
     pub stderr: String,
     /// Success is exit code 0.
     pub status: ExitStatus,
+}
+
+impl From<process::Output> for Output {
+    fn from(output: process::Output) -> Self {
+        Self {
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            status: output.status,
+        }
+    }
 }
 
 impl Kubectl {
@@ -109,11 +119,7 @@ impl Kubectl {
             child.wait_with_output()
         })
         .unwrap_or_else(|error| panic!("kubectl {}: {error}", arguments.join(" ")));
-        Output {
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            status: output.status,
-        }
+        output.into()
     }
 
     /// Runs commands of a shell in which `kubectl` is this one, from the root of
@@ -132,11 +138,7 @@ impl Kubectl {
         let mut shell = Command::new("sh");
         shell.args(["-c", &script]).current_dir(workspace()).envs(envs).stdin(Stdio::null());
         let output = shell.output().unwrap_or_else(|error| panic!("sh: {error}"));
-        Output {
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            status: output.status,
-        }
+        output.into()
     }
 
     /// Runs kubectl; returns its standard output.

@@ -13,16 +13,17 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
-use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt, watcher as watch};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, ResourceExt};
 use tokio::time::timeout;
 
 pub use self::args::Status;
-use self::progress::Progress;
+use self::progress::{Progress, State};
 use super::kubeconfig;
 use crate::api::names::ObjectKey;
 use crate::api::{Partition, PartitionSet, labels};
+use crate::store::cache::key_of;
 
 /// Why the state of a set is not known.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +95,7 @@ impl Scope {
     /// Prints the state of now. Whether it is complete.
     async fn show(&self) -> Result<bool, Error> {
         let reading = |error| Error::Read("PartitionSets", error);
-        let (text, sets) = if let Some(name) = &self.set {
+        let (text, states) = if let Some(name) = &self.set {
             let set = self.sets().get_opt(name).await.map_err(reading)?.ok_or_else(|| self.missing(name))?;
             let of_set = ListParams::default().labels(&format!("{}={name}", labels::GROUP));
             let namespace = set.namespace().unwrap_or_default();
@@ -102,13 +103,15 @@ impl Scope {
             let partitions = partitions.list(&of_set).await.map_err(|error| Error::Read("Partitions", error))?;
             let pods: Api<Pod> = Api::namespaced(self.client.clone(), &namespace);
             let pods = pods.list(&of_set).await.map_err(|error| Error::Read("Pods", error))?;
-            (show::detail(&set, partitions.items, pods.items), vec![set])
+            let state = State::of(&set);
+            (show::detail(&set, &state, partitions.items, pods.items), vec![state])
         } else {
             let sets = self.sets().list(&ListParams::default()).await.map_err(reading)?.items;
-            (show::sets(&sets), sets)
+            let states: Vec<_> = sets.iter().map(State::of).collect();
+            (show::sets(&sets, &states), states)
         };
         io::stdout().write_all(text.as_bytes())?;
-        Ok(sets.iter().all(|set| progress::of(set).0 == Progress::Done))
+        Ok(states.iter().all(|state| state.progress == Progress::Done))
     }
 
     /// Prints a line at each change, until all is complete or one set does not change any more by itself. Whether it is
@@ -116,14 +119,14 @@ impl Scope {
     async fn follow(&self) -> Result<bool, Error> {
         let named = self.set.as_ref().map(|name| format!("metadata.name={name}"));
         let config = watcher::Config { field_selector: named, ..watcher::Config::default() };
-        let mut events = Box::pin(watch(self.sets(), config).default_backoff());
+        let mut events = Box::pin(watcher(self.sets(), config).default_backoff());
         let (mut sets, mut is_listed) = (BTreeMap::new(), false);
         loop {
             match events.try_next().await {
                 Ok(Some(Event::Init)) => sets.clear(),
                 Ok(Some(Event::InitApply(set) | Event::Apply(set))) => update(&mut sets, &set)?,
                 Ok(Some(Event::InitDone)) => is_listed = true,
-                Ok(Some(Event::Delete(set))) => drop(sets.remove(&key(&set))),
+                Ok(Some(Event::Delete(set))) => drop(sets.remove(&key_of(&set))),
                 Ok(None) => return Ok(false),
                 // The watch goes on by itself once it has begun.
                 Err(error) if is_listed => warn(&error),
@@ -149,16 +152,13 @@ impl Scope {
 type Lines = BTreeMap<ObjectKey, (Progress, String)>;
 
 fn update(sets: &mut Lines, set: &PartitionSet) -> io::Result<()> {
-    let now = (progress::of(set).0, show::headline(set));
-    if sets.get(&key(set)) != Some(&now) {
+    let (key, state) = (key_of(set), State::of(set));
+    let now = (state.progress, show::headline(set, &state));
+    if sets.get(&key) != Some(&now) {
         writeln!(io::stdout(), "{}", now.1)?;
-        sets.insert(key(set), now);
+        sets.insert(key, now);
     }
     Ok(())
-}
-
-fn key(set: &PartitionSet) -> ObjectKey {
-    ObjectKey::new(set.namespace().unwrap_or_default(), set.name_any())
 }
 
 fn warn(error: &dyn Display) {

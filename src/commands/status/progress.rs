@@ -3,7 +3,8 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::api::PartitionSet;
-use crate::api::conditions::{READY, RECONCILING, STALLED};
+use crate::api::conditions::{self, READY, RECONCILING, STALLED};
+use crate::text::on_one_line;
 
 /// How far a set is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,33 +17,43 @@ pub(super) enum Progress {
     Halted,
 }
 
-/// How far a set is, the reason in one word, and a sentence about it.
-pub(super) fn of(set: &PartitionSet) -> (Progress, String, String) {
-    if set.metadata.deletion_timestamp.is_some() {
-        return (Progress::UnderWay, "Terminating".to_owned(), "the set is being deleted".to_owned());
-    }
-    let status = set.status.clone().unwrap_or_default();
-    let find = |kind| find(&status.conditions, kind);
-    let said = |condition: &Condition| (condition.reason.clone(), condition.message.clone());
-    let (progress, (reason, message)) = if status.observed_generation < set.metadata.generation {
-        let message = "the controller has not observed the spec yet".to_owned();
-        (Progress::UnderWay, ("NotObserved".to_owned(), message))
-    } else if let Some(stalled) = find(STALLED) {
-        (Progress::Halted, said(stalled))
-    } else if let Some(reconciling) = find(RECONCILING) {
-        (Progress::UnderWay, said(reconciling))
-    } else {
-        let ready = status.conditions.iter().find(|condition| condition.type_ == READY);
-        let is_ready = ready.is_some_and(|ready| ready.status == "True");
-        (if is_ready { Progress::Done } else { Progress::UnderWay }, ready.map(said).unwrap_or_default())
-    };
-    // Whatever else is true of it, nothing is written for it.
-    let progress = if set.is_paused() && progress == Progress::UnderWay { Progress::Halted } else { progress };
-    (progress, reason, message)
+/// How far a set is, and why.
+pub(super) struct State {
+    pub(super) progress: Progress,
+    /// One word in CamelCase.
+    pub(super) reason: String,
+    /// A sentence on one line.
+    pub(super) message: String,
 }
 
-fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
-    conditions.iter().find(|condition| condition.type_ == kind && condition.status == "True")
+impl State {
+    pub(super) fn of(set: &PartitionSet) -> Self {
+        let state = |progress, reason: &str, message: &str| Self {
+            progress,
+            reason: reason.to_owned(),
+            message: on_one_line(message),
+        };
+        if set.metadata.deletion_timestamp.is_some() {
+            return state(Progress::UnderWay, "Terminating", "the set is being deleted");
+        }
+        // Nothing is written for a paused set, whatever it lacks.
+        let under_way = if set.is_paused() { Progress::Halted } else { Progress::UnderWay };
+        let status = set.status.as_ref();
+        let conditions = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
+        let of = |progress, condition: &Condition| state(progress, &condition.reason, &condition.message);
+        let true_one = |kind| conditions::find(conditions, kind).filter(|condition| condition.status == "True");
+        if status.and_then(|status| status.observed_generation) < set.metadata.generation {
+            state(under_way, "NotObserved", "the controller has not observed the spec yet")
+        } else if let Some(stalled) = true_one(STALLED) {
+            of(Progress::Halted, stalled)
+        } else if let Some(reconciling) = true_one(RECONCILING) {
+            of(under_way, reconciling)
+        } else if let Some(ready) = true_one(READY) {
+            of(Progress::Done, ready)
+        } else {
+            conditions::find(conditions, READY).map_or_else(|| state(under_way, "", ""), |ready| of(under_way, ready))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -71,8 +82,8 @@ mod tests {
     fn a_set_is_done_when_the_controller_has_observed_its_spec_and_it_is_ready() {
         let progress = |generation: i64, conditions: &[Value]| {
             let status = json!({"observedGeneration": generation, "conditions": conditions});
-            let (progress, reason, _) = of(&set(&status, &json!({})));
-            (progress, reason)
+            let state = State::of(&set(&status, &json!({})));
+            (state.progress, state.reason)
         };
         let ready = condition("Ready", "True", "Ready");
         let not_ready = condition("Ready", "False", "RollingOut");
@@ -91,8 +102,8 @@ mod tests {
     fn a_paused_set_changes_nothing_by_itself() {
         let paused = json!({"k8s.atomix.io/paused": "true"});
         let status = |status| json!({"observedGeneration": 2, "conditions": [condition("Ready", status, "Paused")]});
-        assert_eq!(of(&set(&status("False"), &paused)).0, Progress::Halted);
-        assert_eq!(of(&set(&status("True"), &paused)).0, Progress::Done);
-        assert_eq!(of(&set(&json!({}), &paused)).0, Progress::Halted);
+        assert_eq!(State::of(&set(&status("False"), &paused)).progress, Progress::Halted);
+        assert_eq!(State::of(&set(&status("True"), &paused)).progress, Progress::Done);
+        assert_eq!(State::of(&set(&json!({}), &paused)).progress, Progress::Halted);
     }
 }

@@ -1,68 +1,62 @@
 //! Sets, partitions and pods as text.
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt;
 
-use super::progress;
-use crate::api::conditions::READY;
-use crate::api::names::ObjectKey;
-use crate::api::{Partition, PartitionSet, labels};
+use super::progress::State;
+use crate::api::conditions::{self, READY};
+use crate::api::names::split_partition;
+use crate::api::{Partition, PartitionSet};
 use crate::commands::table::table;
+use crate::store::cache::key_of;
+use crate::text::on_one_line;
 
 /// Sets, one a line.
-pub(super) fn sets(sets: &[PartitionSet]) -> String {
-    let rows = sets.iter().map(|set| {
-        let (_, reason, message) = progress::of(set);
+pub(super) fn sets(sets: &[PartitionSet], states: &[State]) -> String {
+    let rows = sets.iter().zip(states).map(|(set, state)| {
         let ready = set.status.as_ref().map_or(0, |status| status.ready_partitions);
         let partitions = format!("{ready}/{}", set.spec.partitions.unwrap_or_default());
-        vec![set.namespace().unwrap_or_default(), set.name_any(), partitions, reason, one_line(&message)]
+        let (namespace, name) = (set.namespace().unwrap_or_default(), set.name_any());
+        vec![namespace, name, partitions, state.reason.clone(), state.message.clone()]
     });
     table(&["NAMESPACE", "NAME", "READY", "STATUS", "MESSAGE"], rows)
 }
 
 /// A set and what its conditions say, for a line of its own.
-pub(super) fn headline(set: &PartitionSet) -> String {
-    let (_, reason, message) = progress::of(set);
-    let key = ObjectKey::new(set.namespace().unwrap_or_default(), set.name_any());
-    let parts = [key.to_string(), reason, one_line(&message)];
-    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
+pub(super) fn headline(set: &PartitionSet, state: &State) -> String {
+    let key = key_of(set).to_string();
+    let parts = [&key, &state.reason, &state.message];
+    parts.into_iter().filter(|part| !part.is_empty()).map(String::as_str).collect::<Vec<_>>().join(": ")
 }
 
 /// One set with its partitions and their pods.
-pub(super) fn detail(set: &PartitionSet, mut partitions: Vec<Partition>, mut pods: Vec<Pod>) -> String {
-    partitions.sort_by_key(|partition| index(partition.labels().get(labels::PARTITION)));
-    pods.sort_by_key(|pod| (index(pod.labels().get(labels::PARTITION)), ordinal(&pod.name_any())));
+pub(super) fn detail(set: &PartitionSet, state: &State, mut partitions: Vec<Partition>, mut pods: Vec<Pod>) -> String {
+    partitions.sort_by_key(|partition| split_partition(&partition.name_any()).map(|(_, index)| index));
+    pods.sort_by_key(|pod| place(&pod.name_any()));
     let of_partitions = partitions.iter().map(|partition| {
         let status = partition.status.clone().unwrap_or_default();
-        let ready = status.conditions.iter().find(|condition| condition.type_ == READY);
+        let ready = conditions::find(&status.conditions, READY);
         let (reason, message) = ready.map_or_else(Default::default, |ready| (ready.reason.clone(), &*ready.message));
         let replicas = format!("{}/{}", status.ready_replicas, partition.spec.template.size.unwrap_or_default());
-        vec![partition.name_any(), replicas, reason, status.image.unwrap_or_default(), one_line(message)]
+        vec![partition.name_any(), replicas, reason, status.image.unwrap_or_default(), on_one_line(message)]
     });
     let of_pods = pods.iter().map(|pod| {
         let restarts: i32 = containers(pod).map(|container| container.restart_count).sum();
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default();
-        vec![pod.name_any(), is_ready(pod).to_string(), state(pod), restarts.to_string(), node]
+        vec![pod.name_any(), is_ready(pod).to_string(), phase(pod), restarts.to_string(), node]
     });
     let partitions = table(&["PARTITION", "READY", "STATUS", "IMAGE", "MESSAGE"], of_partitions);
     let pods = table(&["POD", "READY", "STATUS", "RESTARTS", "NODE"], of_pods);
-    format!("{}\n\n{partitions}\n{pods}", headline(set))
+    format!("{}\n\n{partitions}\n{pods}", headline(set, state))
 }
 
-/// A message of several lines in one.
-fn one_line(message: &str) -> String {
-    message.split_whitespace().collect::<Vec<_>>().join(" ")
+/// The index of a pod's partition, and its ordinal in it.
+fn place(pod: &str) -> Option<(i64, u32)> {
+    let (partition, ordinal) = pod.rsplit_once('-')?;
+    Some((split_partition(partition)?.1, ordinal.parse().ok()?))
 }
 
-fn index(label: Option<&String>) -> u64 {
-    label.and_then(|index| index.parse().ok()).unwrap_or(u64::MAX)
-}
-
-fn ordinal(pod: &str) -> u64 {
-    pod.rsplit('-').next().and_then(|ordinal| ordinal.parse().ok()).unwrap_or(u64::MAX)
-}
-
-fn containers(pod: &Pod) -> impl Iterator<Item = &k8s_openapi::api::core::v1::ContainerStatus> {
+fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
     pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten())
 }
 
@@ -72,7 +66,7 @@ fn is_ready(pod: &Pod) -> bool {
 }
 
 /// Why a container waits, or the phase of the pod, as the column STATUS of kubectl.
-fn state(pod: &Pod) -> String {
+fn phase(pod: &Pod) -> String {
     if pod.metadata.deletion_timestamp.is_some() {
         return "Terminating".to_owned();
     }

@@ -55,12 +55,7 @@ impl Helm {
 
     fn run_with(&self, mut command: Command, arguments: &[&str]) -> Output {
         let output = command.current_dir(workspace()).args(arguments).output();
-        let output = output.unwrap_or_else(|error| panic!("Helm {}: {error}", self.major));
-        Output {
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            status: output.status,
-        }
+        output.unwrap_or_else(|error| panic!("Helm {}: {error}", self.major)).into()
     }
 
     /// `helm template` in a namespace.

@@ -76,7 +76,7 @@ fn every_example_is_applied_with_no_warning_that_it_does_not_announce_and_its_po
         let pod = &stateful_sets[0]["spec"]["template"];
         match example.as_str() {
             "mesh.yaml" => assert_eq!(pod["metadata"]["labels"]["sidecar.istio.io/inject"], "true"),
-            // OpenShift sets the user and the group of the volumes in each pod, if nobody else does.
+            // OpenShift sets the user and the group of the volumes in each pod, if no other field does.
             "openshift.yaml" => assert_eq!(
                 pod["spec"]["securityContext"],
                 json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}})

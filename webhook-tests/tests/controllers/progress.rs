@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use serde_json::json;
-use webhook_tests::{Kubectl, binaries, harness};
+use webhook_tests::{Kubectl, Output, binaries, harness, is_ready};
 
 use crate::rolling::patch_template;
 use crate::support::{SOON, await_ready, create_ready, items, sandbox, set, stage, text};
@@ -16,8 +16,8 @@ fn status(kubectl: &Kubectl, arguments: &[&str]) -> (i32, String, String) {
         .env("KUBECONFIG", harness().control_plane().kubeconfig())
         .output()
         .expect("a run");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code().expect("an exit code"), text(&output.stdout), text(&output.stderr))
+    let Output { stdout, stderr, status } = output.into();
+    (status.code().expect("an exit code"), stdout, stderr)
 }
 
 #[test]
@@ -74,8 +74,7 @@ fn what_is_not_complete_has_an_exit_code_of_its_own() {
     assert_eq!(status(&kubectl, &["--watch"]).0, 0);
 
     stage(&kubectl, "b-1-0", "never-ready");
-    kubectl
-        .wait_until(&["partitionset", "b"], SOON, |sets| sets.first().is_some_and(|set| !webhook_tests::is_ready(set)));
+    kubectl.wait_until(&["partitionset", "b"], SOON, |sets| sets.first().is_some_and(|set| !is_ready(set)));
     assert_eq!(status(&kubectl, &["a"]).0, 0);
     let (code, printed, _) = status(&kubectl, &[]);
     assert_eq!(code, 1, "{printed}");

@@ -152,7 +152,7 @@ async fn enter(world: &World, partition: i32, member: &str, random: &mut Random)
         let addresses = locked(&world.addresses);
         addresses[random.below(addresses.len())]
     };
-    // Whoever enters now cannot receive an earlier term than any member has received by now.
+    // A member that enters now cannot receive an earlier term than any member has received by now.
     let floor = world.highest(partition);
     let (way, wire) = wire(at).await.ok()?;
     let Ok(Ok(mut client)) = timeout(SOON, connect(way)).await else {
@@ -282,7 +282,7 @@ impl Replicas<'_> {
     }
 }
 
-/// Whether all that stay have received what the record says, and it names them and nobody else.
+/// Whether all that stay have received what the record says, and it names them and no other member.
 fn is_settled(set: &Set, world: &World) -> bool {
     let standing = locked(&world.standing).clone();
     let partitions = items(&set.kubectl(), &["partitions"]);
